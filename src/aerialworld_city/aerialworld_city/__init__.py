@@ -1,0 +1,3 @@
+"""Project PLATEAU city models to SDF worlds."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,94 @@
+"""Topic names, types and rates, derived from the vehicle's name and its rig: the one source for engine, Gazebo models,
+bridge and recorder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aerialworld_core.rig import Rig
+
+CLOCK = "/clock"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it is published: `sensor` is the rig's sensor (None for the vehicle itself), `rate` in Hz."""
+
+    name: str
+    type: str
+    rate: float
+    kind: str
+    sensor: str | None = None
+
+
+def odometry(vehicle: str) -> str:
+    return f"/{vehicle}/odom"
+
+
+def imu(vehicle: str) -> str:
+    return f"/{vehicle}/imu"
+
+
+def navsat(vehicle: str) -> str:
+    return f"/{vehicle}/navsat"
+
+
+def camera(vehicle: str, name: str) -> str:
+    """The raw image; `/compressed` follows it, `camera_info` stands beside it."""
+    return f"/{vehicle}/camera/{name.lower()}/image"
+
+
+def depth(vehicle: str, face: str) -> str:
+    return f"/{vehicle}/depth/{face}/image"
+
+
+def semantic(vehicle: str, face: str) -> str:
+    return f"/{vehicle}/semantic/{face}/image"
+
+
+def camera_info(image_topic: str) -> str:
+    """The camera_info topic beside an image topic."""
+    return image_topic.rsplit("/", 1)[0] + "/camera_info"
+
+
+def lidar(vehicle: str) -> str:
+    return f"/{vehicle}/lidar/points"
+
+
+def occupancy(vehicle: str) -> str:
+    return f"/{vehicle}/occupancy"
+
+
+def base_frame(vehicle: str) -> str:
+    return f"{vehicle}/base_link"
+
+
+def sensor_frame(vehicle: str, sensor: str) -> str:
+    return f"{vehicle}/{sensor.lower()}"
+
+
+def optical_frame(vehicle: str, camera_name: str) -> str:
+    return f"{vehicle}/{camera_name.lower()}_optical_frame"
+
+
+def vehicle_topics(vehicle: str, rig: Rig) -> list[Topic]:
+    """Every topic that a vehicle with this rig publishes, whichever engine simulates it."""
+    topics = [
+        Topic(odometry(vehicle), "nav_msgs/msg/Odometry", 50.0, "odom"),
+        Topic(navsat(vehicle), "sensor_msgs/msg/NavSatFix", 10.0, "navsat"),
+    ]
+    if rig.imu:
+        topics.append(Topic(imu(vehicle), "sensor_msgs/msg/Imu", rig.imu.rate, "imu", rig.imu.name))
+    for spec in rig.cameras:
+        name = camera(vehicle, spec.name)
+        topics.append(Topic(name, "sensor_msgs/msg/Image", spec.rate, "image", spec.name))
+        topics.append(Topic(f"{name}/compressed", "sensor_msgs/msg/CompressedImage", spec.rate, "compressed", spec.name))
+        topics.append(Topic(camera_info(name), "sensor_msgs/msg/CameraInfo", spec.rate, "camera_info", spec.name))
+    for spec in rig.depth:
+        name = depth(vehicle, spec.name)
+        topics.append(Topic(name, "sensor_msgs/msg/Image", spec.rate, "depth", spec.name))
+        topics.append(Topic(camera_info(name), "sensor_msgs/msg/CameraInfo", spec.rate, "depth_info", spec.name))
+        topics.append(Topic(semantic(vehicle, spec.name), "sensor_msgs/msg/Image", spec.rate, "semantic", spec.name))
+    if rig.lidar:
+        topics.append(Topic(lidar(vehicle), "sensor_msgs/msg/PointCloud2", rig.lidar.rate, "lidar", rig.lidar.name))
+    return topics

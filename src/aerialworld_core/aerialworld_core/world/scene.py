@@ -1,0 +1,69 @@
+"""A world's geometry as flat arrays: what the engine renders, missions avoid and truth is computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Surface appearance. `colour` (3,) linear RGB 0–1 multiplies the texture; `texture` (H, W, 3) uint8 sRGB, row 0 at
+    the top (v = 1), wrapping (repeat); `laser_retro` is the LiDAR intensity that SDF declares (0 if none)."""
+
+    name: str
+    colour: NDArray[np.float32]
+    texture: NDArray[np.uint8] | None = None
+    laser_retro: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """SDF's lights: one sun. `direction` (3,) unit, the way light travels, map; colours linear RGB. `sun` is zero when the
+    world has none. Lambert's rule as Gazebo shows it: linear = albedo · (sun · max(0, −n·d) / π · π-scaled diffuse +
+    ambient / π); the engine documents the exact constants."""
+
+    direction: NDArray[np.float64]
+    sun: NDArray[np.float64]
+    ambient: NDArray[np.float64]
+    background: NDArray[np.float64]
+    shadows: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Triangles of all static visuals, in map.
+
+    vertices       (V, 3) float32 metres
+    faces          (F, 3) int32, counter-clockwise seen from outside
+    face_class     (F,) uint8 class id (Gazebo's Label; 0 = unlabelled)
+    face_instance  (F,) uint16 index into `instances` + 1
+    face_material  (F,) int32 index into `materials`
+    uv             (F, 3, 2) float32, origin bottom-left, may leave 0–1 (repeat)
+    normals        (F, 3, 3) float32 unit, per corner
+    instances      names of the models (or buildings) that face_instance counts
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    face_class: NDArray[np.uint8]
+    face_instance: NDArray[np.uint16]
+    face_material: NDArray[np.int32]
+    uv: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    materials: list[Material]
+    instances: list[str] = field(default_factory=list)
+
+    @property
+    def triangles(self) -> NDArray[np.float32]:
+        """(F, 3, 3) corner positions."""
+        return self.vertices[self.faces]
+
+    @property
+    def bounds(self) -> NDArray[np.float64]:
+        """(2, 3) lowest and highest corner; zeros for an empty scene."""
+        if len(self.vertices) == 0:
+            return np.zeros((2, 3))
+        return np.stack([self.vertices.min(axis=0), self.vertices.max(axis=0)]).astype(np.float64)

@@ -1,17 +1,19 @@
 """Packaging of aerialworld_training: an ament_python package that pip installs as well."""
+
 from setuptools import find_packages, setup
+
 NAME = "aerialworld_training"
 setup(
     name=NAME,
     version="0.1.0",
-    description='OccWorld for the air: data sets, model, training and evaluation.',
+    description="OccWorld for the air: data sets, model, training and evaluation.",
     license="Apache-2.0",
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=['aerialworld_core', 'torch>=2.11', 'tensorboard>=2.18', 'PyYAML>=6.0'],
+    install_requires=["aerialworld_core", "torch>=2.11", "tensorboard>=2.18", "PyYAML>=6.0"],
     extras_require={},
     entry_points={},
     data_files=[

@@ -1,17 +1,19 @@
 """Packaging of aerialworld_city: an ament_python package that pip installs as well."""
+
 from setuptools import find_packages, setup
+
 NAME = "aerialworld_city"
 setup(
     name=NAME,
     version="0.1.0",
-    description='Project PLATEAU city models to SDF worlds.',
+    description="Project PLATEAU city models to SDF worlds.",
     license="Apache-2.0",
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=['aerialworld_core[world]', 'mapbox-earcut>=1.0', 'pyproj>=3.7'],
+    install_requires=["aerialworld_core[world]", "mapbox-earcut>=1.0", "pyproj>=3.7"],
     extras_require={},
     entry_points={},
     data_files=[

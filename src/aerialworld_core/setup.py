@@ -1,19 +1,29 @@
 """Packaging of aerialworld_core: an ament_python package that pip installs as well."""
+
 from setuptools import find_packages, setup
+
 NAME = "aerialworld_core"
 setup(
     name=NAME,
     version="0.1.0",
-    description='Shared words of AerialWorld: frames, grid, rig, labels, topics, sessions, worlds.',
+    description="Shared words of AerialWorld: frames, grid, rig, labels, topics, sessions, worlds.",
     license="Apache-2.0",
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=['numpy>=2.0'],
+    install_requires=["numpy>=2.0"],
     extras_require={
-        'world': ['trimesh>=5.2,<6', 'embreex>=4.4,<5', 'lxml>=6.1.1', 'numba>=0.61', 'scipy>=1.13', 'pillow>=13.0.0', 'pymap3d>=3.1'],
+        "world": [
+            "trimesh>=5.2,<6",
+            "embreex>=4.4,<5",
+            "lxml>=6.1.1",
+            "numba>=0.61",
+            "scipy>=1.13",
+            "pillow>=13.0.0",
+            "pymap3d>=3.1",
+        ],
     },
     entry_points={},
     data_files=[

@@ -1,17 +1,19 @@
 """Packaging of aerialworld_missions: an ament_python package that pip installs as well."""
+
 from setuptools import find_packages, setup
+
 NAME = "aerialworld_missions"
 setup(
     name=NAME,
     version="0.1.0",
-    description='Survey, orbit and road missions as collision-free trajectories.',
+    description="Survey, orbit and road missions as collision-free trajectories.",
     license="Apache-2.0",
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=['aerialworld_core[world]'],
+    install_requires=["aerialworld_core[world]"],
     extras_require={},
     entry_points={},
     data_files=[

@@ -1,17 +1,19 @@
 """Packaging of aerialworld_recorder: an ament_python package that pip installs as well."""
+
 from setuptools import find_packages, setup
+
 NAME = "aerialworld_recorder"
 setup(
     name=NAME,
     version="0.1.0",
-    description='Occupancy from depth, and the recorder that writes sessions.',
+    description="Occupancy from depth, and the recorder that writes sessions.",
     license="Apache-2.0",
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=['aerialworld_core', 'numba>=0.61', 'simplejpeg>=1.8'],
+    install_requires=["aerialworld_core", "numba>=0.61", "simplejpeg>=1.8"],
     extras_require={},
     entry_points={},
     data_files=[

@@ -1,0 +1,1 @@
+"""World models; each lives in a folder of its own."""

@@ -1,0 +1,78 @@
+"""The `aerialworld` command: from a city model to a trained world model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from aerialworld import __version__
+from aerialworld.commands import city, mission, session
+from aerialworld.commands.demo import demo
+from aerialworld.commands.doctor import doctor
+from aerialworld.commands.report import report
+from aerialworld.commands.simulate import simulate
+from aerialworld.commands.training import evaluate, train
+from aerialworld.console import DEBUG_VARIABLE
+
+app = typer.Typer(
+    name="aerialworld",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Turn a real city model into SDF worlds, drone and rover recordings, and a trained 4D-occupancy world model.",
+    epilog="Start with: aerialworld demo   |   then: aerialworld doctor, aerialworld COMMAND --help",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"aerialworld {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+app.add_typer(city.app, name="city")
+app.add_typer(mission.app, name="mission")
+app.command(
+    epilog="Examples: aerialworld simulate world plan.json --out sessions   |   "
+    "aerialworld simulate world a.json b.json --out sessions --rig rig_small --voxel-size 0.8,0.8,2.5 --resume"
+)(simulate)
+app.add_typer(session.app, name="session")
+app.command(
+    epilog="Example: aerialworld train --sessions sessions --split split.json --work-dir work --set vae.steps=200"
+)(train)
+app.command(
+    epilog="Example: aerialworld evaluate --sessions sessions --split split.json --work-dir work --out evaluation"
+)(evaluate)
+app.command(epilog="Example: aerialworld report out/demo")(report)
+app.command(
+    epilog="Examples: aerialworld demo   |   aerialworld demo --city 13100_tokyo23-ku/ --seed 3   |   "
+    "aerialworld demo --rig my_rig.sdf --out out/mine"
+)(demo)
+app.command(epilog="Example: aerialworld doctor --json")(doctor)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    arguments = sys.argv[1:]
+    if "--debug" in arguments:
+        arguments = ["--debug", *(a for a in arguments if a != "--debug")]
+    app(arguments, prog_name="aerialworld")
+
+
+if __name__ == "__main__":
+    main()

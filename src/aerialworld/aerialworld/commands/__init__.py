@@ -1,0 +1,1 @@
+"""The subcommands, one module each; every stage is imported only when its command runs."""

@@ -1,0 +1,99 @@
+"""`aerialworld session`: look at recorded sessions and check that they tell the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from aerialworld.commands.city import show
+from aerialworld.console import OUT, command
+from aerialworld.lazy import stage
+from aerialworld.progress import meter
+from aerialworld_core.errors import InputError
+from aerialworld_core.files import write_json
+
+app = typer.Typer(no_args_is_help=True, help="Look at recorded sessions and check their content.")
+
+Folders = Annotated[
+    list[Path], typer.Argument(help="Session folders, or folders that hold sessions.", show_default=False)
+]
+
+
+def sessions_in(folders: list[Path]) -> list[Path]:
+    """Every session named or held by `folders`. Raises InputError for a folder without one."""
+    list_sessions = stage("aerialworld_core.session", "list_sessions")
+    found: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+        if (folder / "session.json").is_file() or (folder / "occupancy").is_dir():
+            found.append(folder)
+            continue
+        inside = list(list_sessions(folder))
+        if not inside:
+            raise InputError(f"{folder}: holds no session (a session folder has occupancy/ and session.json)")
+        found += inside
+    return found
+
+
+@app.command(
+    epilog="Examples: aerialworld session validate out/demo/sessions   |   "
+    "aerialworld session validate data/drone_20240115_120000 --world out/demo/world --truth-frames 5"
+)
+@command
+def validate(
+    folders: Folders,
+    world: Annotated[
+        Path | None, typer.Option("--world", help="World folder: also check against its geometry.")
+    ] = None,
+    truth_frames: Annotated[
+        int, typer.Option("--truth-frames", min=0, help="Frames per session to score recall and precision on.")
+    ] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all reports to this file.")] = None,
+) -> None:
+    """Check content, not only shapes: hashes, motion, LiDAR against occupancy, trivial baselines.
+
+    With --world also: poses outside solids, recall and precision of the occupied voxels. Exit code 1 if a check fails.
+    """
+    if truth_frames and world is None:
+        raise InputError("--truth-frames: needs --world, because recall and precision are measured against its mesh")
+    loaded = stage("aerialworld_core.world", "load_world")(world) if world else None
+    check = stage("aerialworld_core.session", "validate")
+    reports: dict[str, dict[str, Any]] = {}
+    paths = sessions_in(folders)
+    with meter("validate", len(paths), "sessions") as bar:
+        for done, path in enumerate(paths, 1):
+            reports[str(path)] = check(path, world=loaded, truth_frames=truth_frames).to_dict()
+            bar.update(done, path.name)
+    for name, report in reports.items():
+        print_report(name, report)
+    if json_file:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(json_file, reports)
+    if not all(r["ok"] for r in reports.values()):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: aerialworld session info out/demo/sessions")
+@command
+def info(folders: Folders) -> None:
+    """Tell what sessions hold: vehicle, engine, grid, rig, frames, sizes."""
+    session_info = stage("aerialworld_core.session", "session_info")
+    for path in sessions_in(folders):
+        show(str(path), session_info(path))
+
+
+def print_report(name: str, report: dict[str, Any]) -> None:
+    """One session's verdict with its errors, warnings and figures."""
+    verdict = "[bold green]ok[/]" if report["ok"] else "[bold red]not ok[/]"
+    OUT.print(f"{verdict}  {escape(name)}")
+    for line in report["errors"]:
+        OUT.print(f"  [red]error:[/] {escape(line)}")
+    for line in report["warnings"]:
+        OUT.print(f"  [yellow]warning:[/] {escape(line)}")
+    figures = {k: v for k, v in report["figures"].items() if isinstance(v, int | float | str | bool)}
+    text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items())
+    OUT.print(f"  {escape(text)}", style="dim")

@@ -1,0 +1,102 @@
+"""`aerialworld simulate`: fly plans through a world in process and record sessions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aerialworld.console import command, kept, note, say
+from aerialworld.lazy import stage
+from aerialworld.options import (
+    FrameRateOption,
+    GridRangeOption,
+    RigOption,
+    SeedOption,
+    VoxelSizeOption,
+    WorldArgument,
+    grid_from_options,
+    modalities_from_option,
+)
+from aerialworld.progress import meter
+from aerialworld.provenance import provenance
+from aerialworld.recording import (
+    RecordingOptions,
+    frame_bytes,
+    promised,
+    record_plan,
+    require_space,
+    rig_for,
+    session_meta,
+    session_name,
+    start_time,
+)
+from aerialworld_core.errors import InputError
+from aerialworld_core.plan import Plan
+
+
+@command
+def simulate(
+    world: WorldArgument,
+    plans: Annotated[list[Path], typer.Argument(help="Plan files, one session each.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder that receives the sessions.", show_default=False)],
+    rig: RigOption = None,
+    grid_range: GridRangeOption = None,
+    voxel_size: VoxelSizeOption = None,
+    frame_rate: FrameRateOption = 2.0,
+    modalities: Annotated[
+        str, typer.Option("--modalities", help="What to record; depth is needed for occupancy.")
+    ] = "images,depth,lidar,imu",
+    seed: SeedOption = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
+    ] = False,
+) -> None:
+    """Render every sensor along each plan and record sessions: images, LiDAR, IMU, poses, 3-D occupancy.
+
+    Runs in this process, faster or slower than real time; the same seed gives the same bytes.
+    """
+    options = RecordingOptions(
+        grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed
+    )
+    loaded = stage("aerialworld_core.world", "load_world")(world)
+    runs = [(index, plan, rig_for(plan, rig)) for index, plan in enumerate(Plan.read(path) for path in plans)]
+    require_space(
+        out,
+        sum(options.frames(p) * frame_bytes(promised(r, options.modalities), options.grid) for _, p, r in runs),
+        f"recording {len(runs)} session(s)",
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    for index, plan, chosen in runs:
+        started = start_time(index)
+        folder = out / session_name(plan.agent_type, index)
+        unfinished = None
+        if resume and folder.exists():
+            if finished(folder, session_meta(plan, loaded, chosen, options, started), plan):
+                note(f"{folder}: finished before, kept")
+                say(str(folder))
+                continue
+            unfinished = folder
+        with (
+            kept(f"frames recorded so far are kept in {out}; go on with the same command and --resume"),
+            meter(plan.name, options.frames(plan), "frames") as bar,
+        ):
+            path = record_plan(
+                loaded, plan, chosen, out, options,
+                started=started, provenance=provenance(), resume=unfinished, on_frame=bar.update,
+            )  # fmt: skip
+        say(str(path))
+
+
+def finished(folder: Path, expected: Any, plan: Plan) -> bool:
+    """Is the session complete? Raises InputError when it was recorded from another plan or with other options."""
+    session = stage("aerialworld_core.session", "Session").open(folder)
+    have, want = session.meta.to_dict(), expected.to_dict()
+    for key in sorted((set(have) | set(want)) - {"frames", "sha256"}):
+        if have.get(key) != want.get(key):
+            raise InputError(f"{folder}: was recorded with another {key}; use the same options, or another --out")
+    recorded = {k: v for k, v in session.mission.items() if k != "sha256"}
+    if recorded != plan.to_dict():
+        raise InputError(f"{folder}: was recorded from another plan; use the same plan, or another --out")
+    return have.get("frames") is not None

@@ -1,0 +1,110 @@
+"""How commands speak: results on stdout, all else on stderr, errors without a traceback, honest exit codes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from aerialworld_core.errors import AerialWorldError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OUT = Console(soft_wrap=True, highlight=False)
+ERR = Console(stderr=True, soft_wrap=True, highlight=False)
+
+#: Set by --debug, which may stand anywhere on the command line.
+DEBUG_VARIABLE = "AERIALWORLD_DEBUG"
+
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the same orderly end as Ctrl-C, with its own exit code."""
+
+
+def say(text: str, style: str = "") -> None:
+    """A line of results, as it is: names from files are never read as markup."""
+    OUT.print(escape(text), style=style or None)
+
+
+def note(text: str, style: str = "") -> None:
+    """A line about what is going on, on stderr."""
+    ERR.print(escape(text), style=style or None)
+
+
+@contextmanager
+def kept(message: str) -> Iterator[None]:
+    """When the block is interrupted, `message` tells what was kept and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(message)
+        raise
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Within the block SIGTERM ends the work as Ctrl-C does; elsewhere than in the main thread this does nothing."""
+
+    def handle(_number: int, _frame: Any) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, handle)
+    except ValueError:  # not the main thread: signals belong to whoever runs it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(error: BaseException, headline: str) -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error, file=sys.stderr)
+    ERR.print(headline, style="bold red", end=" ", markup=False)
+    ERR.print(escape(str(error) or type(error).__name__))
+    for line in getattr(error, "__notes__", ()):
+        ERR.print(escape(line))
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of every command: expected failures become a message and the error's exit code.
+
+    AerialWorldError → its `exit_code`; OSError → 1 with the path (28 when the disk is full, as the shell's ENOSPC);
+    Ctrl-C → 130; SIGTERM → 143. Anything else is a defect and keeps its traceback.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            with sigterm_as_interrupt():
+                return function(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            _report(interrupt, "stopped:")
+            code = EXIT_TERMINATED if isinstance(interrupt, Terminated) else EXIT_INTERRUPTED
+            raise typer.Exit(code) from interrupt
+        except AerialWorldError as error:
+            _report(error, "error:")
+            raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError:
+            sys.stdout = open(os.devnull, "w")  # the reader of our output has gone; say nothing more to it
+            raise typer.Exit(1) from None
+        except OSError as error:
+            _report(error, "error:")
+            raise typer.Exit(28 if error.errno == 28 else 1) from error
+
+    return wrapper

@@ -1,0 +1,55 @@
+"""The training stage as the commands and the demo call it, with a progress bar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aerialworld.lazy import stage
+from aerialworld.progress import meter
+from aerialworld_core.errors import InputError
+
+
+def require_inputs(sessions: Path, split: Path) -> None:
+    """Raises InputError before anything is imported or written."""
+    if not sessions.is_dir():
+        raise InputError(f"{sessions}: no such folder of sessions")
+    if not split.is_file():
+        raise InputError(f"{split}: no such split file")
+
+
+def train_model(
+    sessions: Path,
+    split: Path,
+    work_dir: Path,
+    *,
+    config: str = "demo",
+    overrides: list[str] | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Train into `work_dir`; returns the trainer's summary."""
+    require_inputs(sessions, split)
+    run = stage("aerialworld_training.train", "train")
+    with meter("train", 1.0) as bar:
+        result: dict[str, Any] = run(
+            sessions=sessions, split=split, work_dir=work_dir, config=config, overrides=overrides or [],
+            seed=seed, resume=resume, progress=lambda what, fraction: bar.update(fraction, what),
+        )  # fmt: skip
+    return result
+
+
+def evaluate_model(
+    sessions: Path, split: Path, work_dir: Path, out: Path, *, split_name: str = "test"
+) -> dict[str, Any]:
+    """Score the model in `work_dir`; writes evaluation.json and prediction_*.npz into `out`."""
+    require_inputs(sessions, split)
+    if not work_dir.is_dir():
+        raise InputError(f"{work_dir}: no such training folder; run `aerialworld train` first")
+    run = stage("aerialworld_training.evaluate", "evaluate")
+    with meter("evaluate", 1.0) as bar:
+        result: dict[str, Any] = run(
+            sessions=sessions, split=split, work_dir=work_dir, out=out, split_name=split_name,
+            progress=lambda what, fraction: bar.update(fraction, what),
+        )  # fmt: skip
+    return result

@@ -1,0 +1,84 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aerialworld_core.errors import InputError
+from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
+
+MODALITIES = ("images", "depth", "lidar", "imu")
+
+
+class OptionError(InputError):
+    """A value on the command line that cannot be used."""
+
+
+def numbers(text: str, count: int, option: str) -> tuple[float, ...]:
+    """`count` finite numbers separated by commas."""
+    parts = text.replace(" ", "").split(",")
+    try:
+        values = tuple(float(p) for p in parts)
+    except ValueError:
+        raise OptionError(f"{option}: {text!r} is not {count} numbers separated by commas") from None
+    if len(values) != count or not all(abs(v) < 1e12 for v in values):
+        raise OptionError(f"{option}: needs {count} finite numbers separated by commas, not {text!r}")
+    return values
+
+
+def grid_from_options(grid_range: str | None, voxel_size: str | None) -> VoxelGrid:
+    """The voxel grid of --grid-range and --voxel-size; what is not given is the default grid's."""
+    bounds = numbers(grid_range, 6, "--grid-range") if grid_range else (-40.0, -40.0, -2.0, 40.0, 40.0, 150.0)
+    size = numbers(voxel_size, 3, "--voxel-size") if voxel_size else DEFAULT_GRID.voxel_size
+    if any(lo >= hi for lo, hi in zip(bounds[:3], bounds[3:], strict=True)):
+        raise OptionError(f"--grid-range: x0,y0,z0 must be below x1,y1,z1, not {','.join(map(str, bounds))}")
+    return VoxelGrid.from_range(bounds, size)
+
+
+def modalities_from_option(text: str) -> tuple[str, ...]:
+    """Which sensors to render; depth is always there, because occupancy comes from it."""
+    chosen = [m.strip() for m in text.split(",") if m.strip()]
+    unknown = [m for m in chosen if m not in MODALITIES]
+    if unknown or not chosen:
+        raise OptionError(f"--modalities: {', '.join(unknown) or 'none given'}; known: {', '.join(MODALITIES)}")
+    if "depth" not in chosen:
+        raise OptionError("--modalities: depth is needed, because occupancy is projected from it")
+    return tuple(m for m in MODALITIES if m in chosen)
+
+
+def overrides_from_options(pairs: list[str]) -> list[str]:
+    """Check the form key=value; the training package checks the keys and values."""
+    for pair in pairs:
+        if "=" not in pair or not pair.split("=", 1)[0].strip():
+            raise OptionError(f"--set: {pair!r} is not key=value (example: --set vae.steps=200)")
+    return pairs
+
+
+RigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rig",
+        metavar="NAME|PATH",
+        help="Sensor rig: a shipped model (rig_drone, rig_rover, rig_small) or your own SDF file. "
+        "Default: rig_drone for drones, rig_rover for rovers.",
+    ),
+]
+GridRangeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--grid-range",
+        metavar="X0,Y0,Z0,X1,Y1,Z1",
+        help="Box of the voxel grid around the vehicle, metres; z above the session's datum. "
+        "Default: -40,-40,-2,40,40,150.",
+    ),
+]
+VoxelSizeOption = Annotated[
+    str | None,
+    typer.Option("--voxel-size", metavar="X,Y,Z", help="Edges of one voxel, metres. Default: 0.4,0.4,1.25."),
+]
+FrameRateOption = Annotated[float, typer.Option("--frame-rate", help="Frames per second of simulated time.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")]
+WorldArgument = Annotated[Path, typer.Argument(help="World folder (holds world.sdf).", show_default=False)]

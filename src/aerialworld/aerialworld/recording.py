@@ -1,0 +1,182 @@
+"""In-process simulation of one plan into one session: the engine renders, the recorder writes; no ROS."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from aerialworld.lazy import stage
+from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.plan import Plan
+from aerialworld_core.rig import Rig
+
+#: The simulated clock's default start; runs of one demo follow each other in steps of RUN_SPACING.
+FIRST_START = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
+RUN_SPACING = timedelta(minutes=10)
+
+#: Rough sizes for the disk estimate: JPEG at quality 95, 16-byte LiDAR points, deflated voxels.
+JPEG_BYTES_PER_PIXEL = 0.45
+BYTES_PER_VOXEL = 0.25
+BYTES_PER_FRAME_FIXED = 20_000
+
+
+class DiskSpaceError(AerialWorldError):
+    """Not enough room for what a command is about to write; nothing was written."""
+
+    exit_code = 28
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """How to record: grid, frames per second of simulated time, which sensors, seed."""
+
+    grid: VoxelGrid
+    frame_rate: float = 2.0
+    modalities: tuple[str, ...] = ("images", "depth", "lidar", "imu")
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.01 <= self.frame_rate <= 100:
+            raise InputError(f"--frame-rate: {self.frame_rate} is not between 0.01 and 100 frames per second")
+
+    @property
+    def period_ns(self) -> int:
+        """Nanoseconds of simulation time between frames."""
+        return round(1e9 / self.frame_rate)
+
+    def frames(self, plan: Plan) -> int:
+        """Frames from the plan's start to its end, both included when they fall on a tick."""
+        return int(plan.duration * 1e9 + 1) // self.period_ns + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "grid": self.grid.to_dict(),
+            "frame_rate": self.frame_rate,
+            "modalities": list(self.modalities),
+            "seed": self.seed,
+        }
+
+
+def start_time(index: int) -> str:
+    """ISO start time of the run with this index (UTC, simulated)."""
+    return (FIRST_START + index * RUN_SPACING).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def session_name(agent_type: str, index: int) -> str:
+    """The folder name that a session of run `index` gets."""
+    return f"{agent_type}_{(FIRST_START + index * RUN_SPACING):%Y%m%d_%H%M%S}"
+
+
+def rig_for(plan: Plan, choice: str | None) -> Rig:
+    """The chosen rig, or the one that suits the vehicle."""
+    load_rig = stage("aerialworld_core.world", "load_rig")
+    rig: Rig = load_rig(choice or f"rig_{plan.agent_type}")
+    if not rig.depth:
+        raise InputError(f"rig {rig.name}: has no depth cameras, and occupancy is projected from depth")
+    return rig
+
+
+def promised(rig: Rig, modalities: Collection[str]) -> Rig:
+    """The rig as the session will hold it: without the sensors that are not rendered."""
+    return Rig(
+        name=rig.name,
+        cameras=rig.cameras if "images" in modalities else (),
+        depth=rig.depth,
+        lidar=rig.lidar if "lidar" in modalities else None,
+        imu=rig.imu if "imu" in modalities else None,
+    )
+
+
+def frame_bytes(rig: Rig, grid: VoxelGrid) -> int:
+    """About how many bytes a recorded frame takes on disk."""
+    pixels = sum(c.width * c.height for c in rig.cameras)
+    lidar = rig.lidar.columns * rig.lidar.beams * 16 if rig.lidar else 0
+    return int(pixels * JPEG_BYTES_PER_PIXEL + lidar + grid.size * BYTES_PER_VOXEL + BYTES_PER_FRAME_FIXED)
+
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Raises DiskSpaceError when `needed` bytes exceed 95 % of what is free where `folder` is (or will be)."""
+    existing = folder.resolve()
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if needed > free * 0.95:
+        raise DiskSpaceError(
+            f"{folder}: {what} needs about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+            "free some space, choose another --out, shorten the runs or use a smaller rig (--rig rig_small)"
+        )
+
+
+def session_meta(plan: Plan, world: Any, rig: Rig, options: RecordingOptions, started: str) -> Any:
+    """What session.json says about this run."""
+    engine = stage("aerialworld_sim", "Engine")
+    x, y = plan.position[0, :2]
+    return stage("aerialworld_core.session", "SessionMeta")(
+        vehicle=plan.vehicle,
+        agent_type=plan.agent_type,
+        engine=dict(engine.ENGINE),
+        world={"name": world.name, "sha256": world.sha256},
+        georeference=world.georeference,
+        grid=options.grid,
+        datum=float(world.datum(float(x), float(y))),
+        rig=promised(rig, options.modalities),
+        frame_period_ns=options.period_ns,
+        seed=options.seed,
+        mission=plan.name,
+        conditions={"weather": "clear", "local_time": "12:00"},
+        start_time=started,
+        attribution=attribution(world),
+    )
+
+
+def attribution(world: Any) -> str:
+    """The data's credit from the world's city.json; empty when the world does not come from a city."""
+    from aerialworld_core.files import read_json
+
+    path = Path(world.path)
+    city = (path if path.is_dir() else path.parent) / "city.json"
+    return str(read_json(city).get("attribution", "")) if city.is_file() else ""
+
+
+def record_plan(
+    world: Any,
+    plan: Plan,
+    rig: Rig,
+    root: Path,
+    options: RecordingOptions,
+    *,
+    started: str,
+    provenance: dict[str, Any],
+    resume: Path | None = None,
+    on_frame: Callable[[int], None] = lambda done: None,
+) -> Path:
+    """Simulate `plan` in `world` and write a session under `root`; `resume` is an unfinished session of the same run.
+
+    A resumed session equals an uninterrupted one: the engine is stepped through the frames that exist, so that every
+    sensor's random numbers stand where they would. Returns the session's folder.
+    """
+    Engine, Vehicle = stage("aerialworld_sim", "Engine"), stage("aerialworld_sim", "Vehicle")
+    Recorder = stage("aerialworld_recorder", "Recorder")
+    engine = Engine(world, {plan.vehicle: Vehicle(rig, plan.trajectory())}, seed=options.seed)
+    first = 0
+    if resume is None:
+        recorder = Recorder(root, session_meta(plan, world, rig, options, started), plan.to_dict(), provenance)
+    else:
+        recorder = Recorder.resume(resume)
+        first = recorder.next_index
+    cheap = tuple(m for m in options.modalities if m in ("imu", "lidar"))
+    with recorder:
+        for index in range(options.frames(plan)):
+            if index:
+                engine.step(options.period_ns)
+            if index < first:
+                engine.render(plan.vehicle, modalities=cheap)
+                continue
+            recorder.record(index, engine.render(plan.vehicle, modalities=options.modalities))
+            on_frame(index + 1)
+    return Path(recorder.path)

@@ -1,0 +1,61 @@
+"""Exact distances from points to the triangles of a world: what proves that a path keeps clear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from aerialworld_core.frames import Array
+from aerialworld_core.labels import GROUND
+from numpy.typing import NDArray
+
+from aerialworld_missions.heightmap import HeightMap
+
+#: Consecutive points that share one search for candidate triangles.
+_CHUNK = 16
+_PAIRS_AT_ONCE = 400_000
+
+
+def point_triangle_distance(points: NDArray[Any], triangles: NDArray[Any]) -> Array:
+    """(N,) distance of points (N, 3) to triangles (N, 3, 3), pair by pair.
+
+    Closest point by Voronoi regions (Ericson, Real-Time Collision Detection, 5.1.5): the plane where the foot of the
+    perpendicular lies inside, else the nearest edge.
+    """
+    p = np.asarray(points, dtype=np.float64)
+    a, b, c = (np.asarray(triangles, dtype=np.float64)[:, k] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    area = np.linalg.norm(normal, axis=1)
+    edges = []
+    inside = area > 1e-12
+    for start, end in ((a, b), (b, c), (c, a)):
+        along, offset = end - start, p - start
+        inside &= np.einsum("ij,ij->i", np.cross(along, offset), normal) >= 0
+        length = np.maximum(np.einsum("ij,ij->i", along, along), 1e-18)
+        u = np.clip(np.einsum("ij,ij->i", offset, along) / length, 0.0, 1.0)
+        edges.append(np.linalg.norm(offset - u[:, None] * along, axis=1))
+    plane = np.abs(np.einsum("ij,ij->i", p - a, normal)) / np.maximum(area, 1e-12)
+    return np.where(inside, plane, np.minimum.reduce(edges))
+
+
+def obstacle_distance(heights: HeightMap, points: NDArray[Any], reach: float) -> Array:
+    """(N,) distance of points (N, 3) along a path to the nearest surface that is not ground; inf beyond `reach` metres."""
+    points = np.asarray(points, dtype=np.float64)
+    scene = heights.world.scene
+    solid = np.flatnonzero(~np.isin(scene.face_class, GROUND))
+    corners = scene.vertices[scene.faces[solid]].astype(np.float64)
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    near = ((low <= points.max(axis=0) + reach) & (high >= points.min(axis=0) - reach)).all(axis=1)
+    corners, low, high = corners[near], low[near], high[near]
+    result = np.full(len(points), np.inf)
+    for begin in range(0, len(points), _CHUNK):
+        part = points[begin : begin + _CHUNK]
+        candidates = np.flatnonzero(
+            ((low <= part.max(axis=0) + reach) & (high >= part.min(axis=0) - reach)).all(axis=1)
+        )
+        for first in range(0, len(candidates), _PAIRS_AT_ONCE // _CHUNK):
+            chosen = corners[candidates[first : first + _PAIRS_AT_ONCE // _CHUNK]]
+            pairs = np.repeat(part, len(chosen), axis=0), np.tile(chosen, (len(part), 1, 1))
+            distance = point_triangle_distance(*pairs).reshape(len(part), -1).min(axis=1)
+            result[begin : begin + len(part)] = np.minimum(result[begin : begin + len(part)], distance)
+    return np.where(result <= reach, result, np.inf)

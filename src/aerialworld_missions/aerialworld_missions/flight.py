@@ -1,0 +1,212 @@
+"""From a line on the map to a flight: speed, height, attitude; proved clear before it is returned.
+
+The line is travelled at limited speed, then smoothed in time with a window of unit area. Such an average never exceeds
+the limits that its samples keep, so speed, acceleration and climb limits hold for the smooth motion as well. Height is
+the lowest that keeps clear of everything within the clearance, climbs no faster than allowed, and is smooth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from aerialworld_core.errors import PlanError
+from aerialworld_core.frames import Array
+from aerialworld_core.plan import Plan
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
+from scipy.spatial.transform import Rotation
+
+from aerialworld_missions.clearance import obstacle_distance
+from aerialworld_missions.heightmap import HeightMap
+from aerialworld_missions.path import Path
+
+GRAVITY = 9.8
+#: Seconds between two knots of a plan, and between two samples while planning and checking.
+KNOT = 0.1
+SAMPLE = 0.05
+#: Height of the default voxel grid's top above the datum, metres: above it a drone could not be seen in its own grid.
+CEILING = 149.0
+#: No plan passes nearer to a building than this, metres.
+LEAST_CLEARANCE = 2.0
+
+
+@dataclass(frozen=True)
+class DroneLimits:
+    """Accelerations in m/s², rates in m/s and rad/s, angles in radians; `*_window` in seconds is the smoothing time.
+
+    The tilt limit is checked; it follows from the others: atan(√(3² + 2²) / (9.8 − 3)) = 27.9°.
+    """
+
+    lateral: float = 3.0
+    longitudinal: float = 2.0
+    climb: float = 3.0
+    climb_angle: float = float(np.radians(25.0))
+    tilt: float = float(np.radians(30.0))
+    yaw_rate: float = float(np.radians(60.0))
+    turn_window: float = 1.2
+    climb_window: float = 4.0
+
+
+DRONE = DroneLimits()
+
+
+def window(seconds: float) -> Array:
+    """Hann window of unit sum with samples `SAMPLE` seconds apart; an odd number of them, zero at both ends."""
+    half = max(1, round(seconds / SAMPLE / 2))
+    weights = 0.5 + 0.5 * np.cos(np.pi * np.arange(-half, half + 1) / half)
+    return np.asarray(weights / weights.sum())
+
+
+def margin(limits: DroneLimits, speed: float) -> float:
+    """Metres of path that smoothing needs before and after the flown part."""
+    return speed * (limits.turn_window / 2 + 2 * SAMPLE) + 0.5
+
+
+def travel(path: Path, speeds: Array, *, begin: float, end: float, seconds: float | None, smooth: float) -> Array:
+    """(N, 2) positions every `SAMPLE` seconds, smoothed over `smooth` seconds.
+
+    The flown part lies between arc lengths `begin` and `end`, is a whole number of knots long and at most `seconds`.
+    """
+    passed = path.times(speeds)
+    first, last = np.interp([begin, end], path.s, passed)
+    if seconds is not None:
+        last = min(last, first + seconds)
+    knots = int(np.floor((last - first) / KNOT + 1e-6))
+    if knots < 3:
+        raise PlanError(f"the path is too short: {last - first:.2f} s of motion; plans need at least {3 * KNOT:.1f} s")
+    weights = window(smooth)
+    half = len(weights) // 2
+    at = first + SAMPLE * np.arange(-half, knots * round(KNOT / SAMPLE) + half + 1)
+    # v² is linear in s between samples: within a step, travel with constant acceleration.
+    k = np.clip(np.searchsorted(passed, at, side="right") - 1, 0, len(passed) - 2)
+    span = passed[k + 1] - passed[k]
+    u = at - passed[k]
+    s = path.s[k] + speeds[k] * u + 0.5 * (speeds[k + 1] - speeds[k]) / span * u**2
+    xy = path.at(s)
+    return np.stack([np.convolve(xy[:, i], weights, mode="valid") for i in range(2)], axis=1)
+
+
+def climb_envelope(required: Array, rate: Array) -> Array:
+    """The lowest height ≥ `required` (N,) that changes by no more than `rate` (N,) m/s."""
+    reach = np.concatenate([[0.0], np.cumsum(0.5 * (rate[1:] + rate[:-1]) * SAMPLE)])
+    forward = np.maximum.accumulate(required + reach) - reach
+    backward = np.maximum.accumulate((required - reach)[::-1])[::-1] + reach
+    return np.maximum(forward, backward)
+
+
+def smooth_height(required: Array, xy: Array, limits: DroneLimits) -> Array:
+    """The smooth height (N,) over `required` along `xy` (N, 2): never below, within climb rate and climb angle."""
+    weights = window(limits.climb_window)
+    half = len(weights) // 2
+    speed = np.linalg.norm(np.gradient(xy, SAMPLE, axis=0), axis=1)
+    speed = minimum_filter1d(speed, 2 * half + 1, mode="nearest")
+    rate = np.minimum(limits.climb, speed * np.tan(limits.climb_angle))
+    lifted = maximum_filter1d(required, 2 * half + 1, mode="nearest")
+    padded = np.pad(climb_envelope(lifted, rate), half, mode="edge")
+    return np.convolve(padded, weights, mode="valid")
+
+
+def attitude(t: Array, position: Array, yaw: Array) -> Array:
+    """(N, 4) orientation of a multicopter: its z axis along the thrust (acceleration of the spline + gravity), its heading
+    `yaw` (N,)."""
+    thrust = CubicSpline(t, position, axis=0)(t, 2) + np.array([0.0, 0.0, GRAVITY])
+    up = thrust / np.linalg.norm(thrust, axis=1, keepdims=True)
+    c, s = np.cos(yaw), np.sin(yaw)
+    forward, left = c * up[:, 0] + s * up[:, 1], c * up[:, 1] - s * up[:, 0]
+    roll, pitch = np.arcsin(-left), np.arctan2(forward, up[:, 2])
+    return np.asarray(Rotation.from_euler("ZYX", np.stack([yaw, pitch, roll], axis=1)).as_quat())
+
+
+def heading_along(xy: Array) -> Array:
+    """(N,) direction of travel, radians, without jumps."""
+    v = np.gradient(xy, axis=0, edge_order=2)
+    return np.unwrap(np.arctan2(v[:, 1], v[:, 0]))
+
+
+def fly(
+    heights: HeightMap,
+    xy: Array,
+    wanted: Callable[[Array, Array], Array],
+    *,
+    clearance: float,
+    ceiling: float,
+    limits: DroneLimits,
+    name: str,
+    look_at: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """Knots (t, position, orientation) of a flight along `xy` (N, 2), samples `SAMPLE` seconds apart.
+
+    `wanted(xy, ground)` gives the height (N,) in map at which to fly where nothing stands in the way. `clearance` is kept
+    in every direction from whatever is not ground; where the raster missed something thin, the path is raised until the
+    exact distance to the triangles proves it.
+    Raises PlanError where the path leaves the world or would have to rise above `ceiling` metres over the datum.
+    """
+    row, column, inside = heights.index(xy)
+    ground = heights.ground[row, column]
+    if not inside.all() or np.isnan(ground).any():
+        x, y = xy[int(np.argmax(~inside | np.isnan(ground)))]
+        (x0, y0), (x1, y1) = heights.low, heights.high
+        raise PlanError(
+            f"{name}: the path leaves the world's ground at ({x:.0f}, {y:.0f}); the world spans x {x0:.0f} … {x1:.0f}, "
+            f"y {y0:.0f} … {y1:.0f}: move the centre or make the pattern smaller"
+        )
+    top = heights.top_within(xy, clearance)
+    required = np.maximum(wanted(xy, ground), top + clearance)
+    datum = float(heights.world.datum(float(xy[0, 0]), float(xy[0, 1])))
+    step = round(KNOT / SAMPLE)
+    for _ in range(8):
+        z = smooth_height(required, xy, limits)
+        if z.max() > datum + ceiling:
+            k = int(np.argmax(required))
+            raise PlanError(
+                f"{name}: the path would have to rise to {z.max() - datum:.0f} m above the datum, over the ceiling of "
+                f"{ceiling:.0f} m: at ({xy[k, 0]:.0f}, {xy[k, 1]:.0f}) the surface is {top[k] - datum:.0f} m high and the "
+                f"clearance {clearance:g} m; move the pattern or lower its altitude"
+            )
+        position = np.column_stack([xy, z])[::step]
+        t = KNOT * np.arange(len(position))
+        flown = CubicSpline(t, position, axis=0)(SAMPLE * np.arange(len(xy)))
+        distance = obstacle_distance(heights, flown, clearance)
+        close = distance < clearance - 0.01
+        if not close.any():
+            break
+        required = np.where(close, np.maximum(required, flown[:, 2] + clearance - distance + 0.5), required)
+    else:
+        x, y, z_close = flown[int(np.argmin(distance))]
+        raise PlanError(f"{name}: no way around what stands near ({x:.0f}, {y:.0f}, {z_close:.0f})")
+    if look_at is None:
+        yaw = heading_along(xy)[::step]
+    else:
+        yaw = np.unwrap(np.arctan2(look_at[1] - position[:, 1], look_at[0] - position[:, 0]))
+    return t, position, attitude(t, position, yaw)
+
+
+def check_flight(plan: Plan, heights: HeightMap, *, clearance: float, limits: DroneLimits) -> None:
+    """Sample the motion as it will be flown, twice per knot, and raise PlanError unless it is outside of solids, above
+    ground, `clearance` from everything else and within the limits (2 % for the spline's ripple)."""
+    motion = plan.trajectory().sample(SAMPLE * np.arange(int(plan.duration / SAMPLE + 1e-6) + 1))
+    p, a = motion.position, motion.linear_acceleration
+    flat_speed = np.linalg.norm(motion.linear_velocity[:, :2], axis=1)
+    climb = np.abs(motion.linear_velocity[:, 2])
+    tilt = np.arccos(np.clip(Rotation.from_quat(motion.orientation).as_matrix()[:, 2, 2], -1.0, 1.0))
+    failures: list[tuple[str, Any]] = [
+        ("is inside a solid", heights.world.inside_solid(p)),
+        ("is below the ground", ~(p[:, 2] - heights.world.terrain_height(p[:, :2]) >= LEAST_CLEARANCE)),
+        ("passes too near a building", obstacle_distance(heights, p, clearance) < clearance - 0.05),
+        ("climbs too fast", climb > limits.climb * 1.02),
+        ("climbs too steeply", climb > flat_speed * np.tan(limits.climb_angle) * 1.02 + 0.02),
+        (
+            "accelerates too hard",
+            np.linalg.norm(a[:, :2], axis=1) > 1.02 * np.hypot(limits.lateral, limits.longitudinal),
+        ),
+        ("tilts too far", tilt > limits.tilt),
+        ("turns too fast", np.abs(motion.yaw_rate) > limits.yaw_rate * 1.02),
+    ]
+    for what, where in failures:
+        if where.any():
+            k = int(np.argmax(where))
+            x, y, z = p[k]
+            raise PlanError(f"{plan.name}: the planned path {what} at {k * SAMPLE:.2f} s, ({x:.1f}, {y:.1f}, {z:.1f})")

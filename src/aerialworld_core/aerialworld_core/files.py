@@ -1,34 +1,80 @@
-"""Writing files so that a crash leaves the old state or the new, and reading JSON with a size limit."""
+"""Writing files so that a crash leaves the old state or the new, and reading JSON with a size limit.
+
+Every write goes to a hidden temporary file beside its place (`.{name}.{pid}.{thread}.tmp`), is flushed to disk and then
+renamed: a reader never sees half a file under a final name. A failed flush is never retried as if it had succeeded
+(after a failed fsync the system may already have dropped the data): the write fails and the caller decides.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from aerialworld_core.errors import AerialWorldError
+
 MAX_JSON_BYTES = 256 * 1024 * 1024
+TEMPORARY_SUFFIX = ".tmp"
+
+
+class StorageError(AerialWorldError):
+    """The system could not store a file: no space, quota, I/O error, read-only or missing folder. Old data stays."""
+
+    exit_code = 28
 
 
 def write_bytes(path: Path, data: bytes | memoryview, *, sync: bool = True) -> None:
     """Write `data` beside `path`, flush it to disk and rename it into place; the temporary file never survives.
 
-    Raises OSError (with the path) as the system gives it; the old content is then untouched.
+    With `sync` the file and its folder entry are durable on return. Raises StorageError (path, reason, free bytes); the
+    old content is then untouched, except where only the folder's flush failed: then it is whole, old or new.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _storage_errors(path):
+        temporary = _stage(path, data, sync=sync)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            _discard(temporary)
+            raise
+        if sync:
+            sync_directory(path.parent)
+
+
+def write_group(steps: Sequence[Sequence[tuple[Path, bytes]]], *, sync: bool = True) -> None:
+    """Write new files that belong together; those of a step are in place, and durable, before the next step's appear.
+
+    All temporary files are written and flushed before the first rename, so a full disk changes nothing. On failure
+    every file of the group is removed again. Raises StorageError, also when a file exists already.
+    """
+    staged: list[list[tuple[Path, Path]]] = []
+    placed: list[Path] = []
     try:
-        with open(temporary, "wb") as handle:
-            handle.write(data)
-            handle.flush()
+        for step in steps:
+            staged.append([])
+            for path, data in step:
+                with _storage_errors(path):
+                    if path.exists():
+                        raise StorageError(f"{path}: exists already; files that belong together are written once")
+                    staged[-1].append((_stage(path, data, sync=sync), path))
+        for pairs in staged:
+            for temporary, path in pairs:
+                with _storage_errors(path):
+                    placed.append(path)
+                    os.replace(temporary, path)
             if sync:
-                os.fsync(handle.fileno())
-        os.replace(temporary, path)
+                for folder in sorted({path.parent for _, path in pairs}):
+                    with _storage_errors(folder):
+                        sync_directory(folder)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        for path in [t for pairs in staged for t, _ in pairs] + placed[::-1]:
+            _discard(path)
         raise
-    if sync:
-        sync_directory(path.parent)
 
 
 def sync_directory(folder: Path) -> None:
@@ -41,6 +87,11 @@ def sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_temporary(path: Path) -> bool:
+    """True for the leftovers of a killed writer; readers ignore them."""
+    return path.name.startswith(".") and path.name.endswith(TEMPORARY_SUFFIX)
 
 
 def dump_json(data: Any) -> bytes:
@@ -63,4 +114,56 @@ def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:
         raw = handle.read(limit + 1)
     if len(raw) > limit:
         raise ValueError(f"{path}: larger than {limit} bytes")
-    return json.loads(raw)
+    return parse_json(raw)
+
+
+def parse_json(raw: bytes) -> Any:
+    """Strict JSON: NaN and infinities are refused, and so is nesting too deep to parse (ValueError)."""
+    try:
+        return json.loads(raw, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"JSON has no {name}")
+
+
+def _stage(path: Path, data: bytes | memoryview, *, sync: bool) -> Path:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{TEMPORARY_SUFFIX}")
+    try:
+        with open(temporary, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            if sync:
+                os.fsync(handle.fileno())
+    except BaseException:
+        _discard(temporary)
+        raise
+    return temporary
+
+
+def _discard(path: Path) -> None:
+    # The caller is already raising what went wrong; failing to clean up must not hide it.
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(f"{path}: not written: {reason} ({free_space(path)})") from error
+
+
+def free_space(path: Path) -> str:
+    """How much room there is where `path` would lie, for messages."""
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return f"{shutil.disk_usage(folder).free:,} bytes free on that disk"
+    except OSError as error:
+        return f"free space unknown: {error.strerror}"

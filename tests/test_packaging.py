@@ -1,4 +1,4 @@
-"""Every package is an ament_python package for colcon and an ordinary one for pip, and a built node starts and answers."""
+"""Every package builds with colcon (ament_python) and with pip, and a built node starts and answers."""
 
 import importlib.util
 import os
@@ -144,10 +144,15 @@ print("answered")
 
 def test_pip_install_puts_models_under_share(tmp_path: Path, source: Path) -> None:
     """A plain pip install has the data files that an editable one leaves in the checkout."""
+    options = [
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        f"--prefix={tmp_path}",
+        "--ignore-installed",
+    ]
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-        + ["--prefix", str(tmp_path), "--ignore-installed", str(source / "models")],
-        check=True,
-        capture_output=True,
+        [sys.executable, "-m", "pip", "install", *options, str(source / "models")], check=True, capture_output=True
     )
     assert (tmp_path / "share/aerialworld_description/rig_drone/model.sdf").is_file()

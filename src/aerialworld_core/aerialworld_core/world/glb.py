@@ -1,0 +1,184 @@
+"""Binary glTF 2.0 as Gazebo shows it: coordinates as they stand (z up is not turned), triangles, base colour.
+
+Follows the Khronos glTF 2.0 specification, sections 3 and 4. Nothing outside the file is read.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_core.errors import UnsafeInputError, WorldError
+from aerialworld_core.frames import Array, rotation_from_quaternion
+from aerialworld_core.world.mesh import MeshPart
+from aerialworld_core.world.scene import Material
+from aerialworld_core.world.sdf import Notes
+from aerialworld_core.world.textures import decode
+
+_TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+_COUNTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+_HARMLESS = {"KHR_materials_unlit", "KHR_materials_specular", "KHR_materials_ior"}
+_MAX_DEPTH = 64
+
+
+def read_glb(data: bytes, context: str, notes: Notes) -> list[MeshPart]:
+    """The parts of a GLB file, one per primitive, in the file's own axes.
+
+    Raises WorldError (not GLB, broken, an extension it requires) or UnsafeInputError (it refers to other files).
+    """
+    try:
+        return list(_Glb(data, context, notes).parts())
+    except (KeyError, IndexError, TypeError, ValueError, struct.error) as error:
+        raise WorldError(f"{context}: broken glTF: {type(error).__name__}: {error}") from error
+
+
+class _Glb:
+    def __init__(self, data: bytes, context: str, notes: Notes) -> None:
+        self.context, self.notes = context, notes
+        if data[:4] != b"glTF":
+            raise WorldError(f"{context}: is not a binary glTF file (.glb)")
+        version, length = struct.unpack_from("<II", data, 4)
+        if version != 2 or length > len(data):
+            raise WorldError(
+                f"{context}: glTF version {version}, {length} of {len(data)} bytes: cut off or not version 2"
+            )
+        chunks, offset = {}, 12
+        while offset + 8 <= length:
+            size, kind = struct.unpack_from("<II", data, offset)
+            if offset + 8 + size > length:
+                raise WorldError(f"{context}: a chunk reaches beyond the file's end")
+            chunks.setdefault(kind, memoryview(data)[offset + 8 : offset + 8 + size])
+            offset += 8 + size + (-size % 4)
+        if 0x4E4F534A not in chunks:
+            raise WorldError(f"{context}: has no JSON chunk")
+        self.json: dict[str, Any] = json.loads(bytes(chunks[0x4E4F534A]))
+        self.binary = chunks.get(0x004E4942, memoryview(b""))
+        for extension in self.json.get("extensionsRequired", []):
+            if extension not in _HARMLESS:
+                raise WorldError(
+                    f"{context}: needs the glTF extension {extension}, which is not read; export without it"
+                )
+        self._materials: dict[int, Material] = {}
+        self._images: dict[int, NDArray[np.uint8]] = {}
+
+    def parts(self) -> Iterator[MeshPart]:
+        scenes = self.json.get("scenes", [])
+        roots = scenes[self.json.get("scene", 0)].get("nodes", []) if scenes else range(len(self.json.get("nodes", [])))
+        for root in roots:
+            yield from self._node(root, np.eye(4), 0)
+
+    def _node(self, index: int, above: Array, depth: int) -> Iterator[MeshPart]:
+        if depth > _MAX_DEPTH:
+            raise WorldError(f"{self.context}: nodes are nested more than {_MAX_DEPTH} deep")
+        node = self.json["nodes"][index]
+        matrix = above @ _node_matrix(node)
+        if "mesh" in node:
+            mesh = self.json["meshes"][node["mesh"]]
+            name = str(node.get("name") or mesh.get("name") or "")
+            for primitive in mesh["primitives"]:
+                yield from self._primitive(primitive, matrix, name)
+        for child in node.get("children", []):
+            yield from self._node(child, matrix, depth + 1)
+
+    def _primitive(self, primitive: dict[str, Any], matrix: Array, name: str) -> Iterator[MeshPart]:
+        if primitive.get("mode", 4) != 4:
+            self.notes.add(f"{self.context}: points, lines, strips and fans are not read, only triangles")
+            return
+        attributes = primitive["attributes"]
+        if "POSITION" not in attributes:
+            return
+        vertices = self._accessor(attributes["POSITION"]).astype(np.float64)
+        if "indices" in primitive:
+            faces = self._accessor(primitive["indices"]).astype(np.int64).reshape(-1, 3)
+        else:
+            faces = np.arange(len(vertices), dtype=np.int64).reshape(-1, 3)
+        if len(faces) and (faces.max() >= len(vertices)):
+            raise WorldError(f"{self.context}: {name}: a face refers to vertex {faces.max()} of {len(vertices)}")
+        if "COLOR_0" in attributes:
+            self.notes.add(f"{self.context}: vertex colours are not shown")
+        material, texcoord = None, 0
+        if "material" in primitive:
+            material, texcoord = self._material(primitive["material"])
+        uv = None
+        if f"TEXCOORD_{texcoord}" in attributes:
+            uv = self._accessor(attributes[f"TEXCOORD_{texcoord}"]).astype(np.float64)
+            uv = np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1)[faces]  # glTF's v runs down
+        linear = matrix[:3, :3]
+        normals = None
+        if "NORMAL" in attributes:
+            normals = self._accessor(attributes["NORMAL"]).astype(np.float64) @ np.linalg.inv(linear)
+            normals = normals[faces]
+        if np.linalg.det(linear) < 0:
+            faces = faces[:, ::-1]
+            uv = None if uv is None else uv[:, ::-1]
+            normals = None if normals is None else normals[:, ::-1]
+        yield MeshPart(vertices @ linear.T + matrix[:3, 3], faces, uv, normals, name, material)
+
+    def _view(self, index: int) -> tuple[memoryview, int]:
+        view = self.json["bufferViews"][index]
+        buffer = self.json["buffers"][view["buffer"]]
+        if view["buffer"] != 0 or "uri" in buffer:
+            raise UnsafeInputError(f"{self.context}: refers to a file outside itself; export as one .glb")
+        start, size = int(view.get("byteOffset", 0)), int(view["byteLength"])
+        if start < 0 or size < 0 or start + size > len(self.binary):
+            raise WorldError(f"{self.context}: buffer view {index} reaches beyond the binary chunk")
+        return self.binary[start : start + size], int(view.get("byteStride", 0))
+
+    def _accessor(self, index: int) -> NDArray[Any]:
+        accessor = self.json["accessors"][index]
+        if "sparse" in accessor or "bufferView" not in accessor:
+            raise WorldError(f"{self.context}: accessor {index} is sparse, which is not read; export without it")
+        dtype = np.dtype(_TYPES[accessor["componentType"]]).newbyteorder("<")
+        width, count = _COUNTS[accessor["type"]], int(accessor["count"])
+        data, stride = self._view(accessor["bufferView"])
+        offset = int(accessor.get("byteOffset", 0))
+        step = stride or dtype.itemsize * width
+        if count < 0 or offset < 0 or (count and offset + (count - 1) * step + dtype.itemsize * width > len(data)):
+            raise WorldError(f"{self.context}: accessor {index} reaches beyond its buffer view")
+        array: NDArray[Any] = np.ndarray((count, width), dtype, data, offset, (step, dtype.itemsize))
+        if accessor.get("normalized") and dtype.kind in "iu":
+            array = np.maximum(array / float(np.iinfo(dtype).max), -1.0)
+        return array if width > 1 else array[:, 0]
+
+    def _material(self, index: int) -> tuple[Material, int]:
+        material = self.json["materials"][index]
+        surface = material.get("pbrMetallicRoughness", {})
+        texture = surface.get("baseColorTexture")
+        texcoord = int(texture.get("texCoord", 0)) if texture else 0
+        if index not in self._materials:
+            if material.get("alphaMode", "OPAQUE") != "OPAQUE":
+                self.notes.add(f"{self.context}: transparency is shown as opaque")
+            if texture and "KHR_texture_transform" in texture.get("extensions", {}):
+                self.notes.add(f"{self.context}: KHR_texture_transform is not applied")
+            factor = np.array(surface.get("baseColorFactor", [1, 1, 1, 1])[:3], dtype=np.float32)
+            if factor.shape != (3,) or not np.isfinite(factor).all() or (factor < 0).any():
+                raise WorldError(f"{self.context}: material {index}: baseColorFactor {factor} is no colour")
+            image = self._image(self.json["textures"][texture["index"]]["source"]) if texture else None
+            name = str(material.get("name", f"material_{index}"))
+            self._materials[index] = Material(name, factor, image)
+        return self._materials[index], texcoord
+
+    def _image(self, index: int) -> NDArray[np.uint8]:
+        if index not in self._images:
+            image = self.json["images"][index]
+            if "bufferView" not in image:
+                raise UnsafeInputError(f"{self.context}: image {index} lies outside the file; embed it")
+            self._images[index] = decode(bytes(self._view(image["bufferView"])[0]), f"{self.context}: image {index}")
+        return self._images[index]
+
+
+def _node_matrix(node: dict[str, Any]) -> Array:
+    if "matrix" in node:
+        matrix = np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T  # column-major in glTF
+    else:
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation_from_quaternion(node.get("rotation", [0, 0, 0, 1])) * node.get("scale", [1, 1, 1])
+        matrix[:3, 3] = node.get("translation", [0, 0, 0])
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
+        raise ValueError(f"node {node.get('name', '')!r} has a transform that is not finite or flattens space")
+    return matrix

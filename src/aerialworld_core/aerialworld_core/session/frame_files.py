@@ -27,7 +27,7 @@ class PoseRecord:
     """The vehicle at one frame, as poses/*.json holds it.
 
     linear_velocity (3,) m/s in map; angular_velocity (3,) rad/s in base_link; stamp_ns simulation time; ground_z
-    terrain height under the vehicle, map z, None in older data that lacks it.
+    terrain height under the vehicle, map z, None where there is no terrain and in older data that lacks it.
     """
 
     pose: Pose
@@ -42,9 +42,9 @@ class PoseRecord:
 
 
 def dump_pose(frame: SensorFrame, agent_type: str) -> bytes:
-    """poses/*.json."""
+    """poses/*.json; a ground height of NaN (no terrain below) becomes null."""
     state = frame.state
-    if not np.isfinite([*state.pose_13d(), frame.ground_z]).all():
+    if not np.isfinite(state.pose_13d()).all() or np.isinf(frame.ground_z):
         raise SessionError(f"a pose at {state.stamp_ns} ns is not finite: {state.pose_13d()}, ground {frame.ground_z}")
 
     def xyz(values: Array, names: str = "xyz") -> dict[str, float]:
@@ -52,7 +52,7 @@ def dump_pose(frame: SensorFrame, agent_type: str) -> bytes:
 
     return dump_json(
         {
-            "ground_z": float(frame.ground_z),
+            "ground_z": None if np.isnan(frame.ground_z) else float(frame.ground_z),
             "position": xyz(state.pose.position),
             "orientation": xyz(state.pose.orientation, "xyzw"),
             "velocity": {"linear": xyz(state.linear_velocity), "angular": xyz(state.angular_velocity)},

@@ -99,8 +99,7 @@ class VoxelChecks:
         if not self._occupied:
             return
         report.errors_of(self._inconsistent, "frames whose voxel arrays contradict each other")
-        figures["occupied_fraction"] = _spread(self._occupied)
-        figures["observed_fraction"] = _spread(self._observed)
+        figures |= _spread("occupied_fraction", self._occupied) | _spread("observed_fraction", self._observed)
         total = int(self._classes.sum())
         figures["class_shares"] = {
             name: float(self._classes[i] / total) for i, name in enumerate(NAMES) if total and self._classes[i]
@@ -132,8 +131,13 @@ class VoxelChecks:
 
     def _judge_constancy(self) -> None:
         scores = self.baselines.result()
-        self.report.figures["baselines"] = scores
         constant = scores["constant"]
+        self.report.figures |= {
+            "baseline_constant": constant["best"],
+            "baseline_copy_1s": scores["copy"].get("1"),
+            "baseline_ego_warp_1s": scores["ego_warp"].get("1"),
+            "baselines": scores,
+        }
         moving = self._moving >= 2
         found = [("one full level of voxels", constant["slab"], True), ("a constant", constant["majority"], moving)]
         for what, score, counts in found:
@@ -186,5 +190,6 @@ def _digest(*arrays: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"mean": float(np.mean(values)), "min": float(np.min(values)), "max": float(np.max(values))}
+def _spread(name: str, values: list[float]) -> dict[str, float]:
+    """Mean under the plain name, and the extremes."""
+    return {name: float(np.mean(values)), f"{name}_min": float(min(values)), f"{name}_max": float(max(values))}

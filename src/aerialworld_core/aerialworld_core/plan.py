@@ -1,12 +1,11 @@
 """A mission as it will be flown: timed poses in map, read and written as JSON, and the smooth motion through them.
 
-The plan holds positions and orientations at knots; velocity and acceleration are derivatives of the spline through them,
-so that velocity = dx/dt holds by construction. Needs scipy (`aerialworld_core[world]`).
+The plan holds positions and orientations at knots; velocity and acceleration are derivatives of the spline through
+them, so that velocity = dx/dt holds by construction. Needs scipy (`aerialworld_core[world]`).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -197,8 +196,8 @@ class Motion:
 class Trajectory:
     """The smooth motion through a plan's knots: cubic spline in position (C²), rotation spline in orientation.
 
-    The position spline's end conditions are not-a-knot: it reproduces a constant acceleration exactly, ends included, so
-    that a run cut out of a longer one begins and ends with the accelerations of that one.
+    The position spline's end conditions are not-a-knot: it reproduces a constant acceleration exactly, ends included,
+    so that a run cut out of a longer one begins and ends with the accelerations of that one.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from aerialworld_core.frames import Array
-from aerialworld_core.labels import GROUND
 from numpy.typing import NDArray
 
+from aerialworld_core.frames import Array
+from aerialworld_core.labels import GROUND
 from aerialworld_missions.heightmap import HeightMap
 
 #: Consecutive points that share one search for candidate triangles.
@@ -39,7 +39,7 @@ def point_triangle_distance(points: NDArray[Any], triangles: NDArray[Any]) -> Ar
 
 
 def obstacle_distance(heights: HeightMap, points: NDArray[Any], reach: float) -> Array:
-    """(N,) distance of points (N, 3) along a path to the nearest surface that is not ground; inf beyond `reach` metres."""
+    """(N,) distance of points (N, 3) along a path to the nearest surface that is not ground, inf beyond `reach` m."""
     points = np.asarray(points, dtype=np.float64)
     scene = heights.world.scene
     solid = np.flatnonzero(~np.isin(scene.face_class, GROUND))

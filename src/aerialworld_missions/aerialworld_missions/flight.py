@@ -1,8 +1,6 @@
 """From a line on the map to a flight: speed, height, attitude; proved clear before it is returned.
 
-The line is travelled at limited speed, then smoothed in time with a window of unit area. Such an average never exceeds
-the limits that its samples keep, so speed, acceleration and climb limits hold for the smooth motion as well. Height is
-the lowest that keeps clear of everything within the clearance, climbs no faster than allowed, and is smooth.
+Height is the lowest that keeps clear of everything within the clearance, climbs no faster than allowed, and is smooth.
 """
 
 from __future__ import annotations
@@ -12,21 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from aerialworld_core.errors import PlanError
-from aerialworld_core.frames import Array
-from aerialworld_core.plan import Plan
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import maximum_filter1d, minimum_filter1d
 from scipy.spatial.transform import Rotation
 
+from aerialworld_core.errors import PlanError
+from aerialworld_core.frames import Array
+from aerialworld_core.plan import Plan
 from aerialworld_missions.clearance import obstacle_distance
 from aerialworld_missions.heightmap import HeightMap
-from aerialworld_missions.path import Path
+from aerialworld_missions.motion import KNOT, PER_KNOT, SAMPLE, heading_along, window
 
 GRAVITY = 9.8
-#: Seconds between two knots of a plan, and between two samples while planning and checking.
-KNOT = 0.1
-SAMPLE = 0.05
 #: Height of the default voxel grid's top above the datum, metres: above it a drone could not be seen in its own grid.
 CEILING = 149.0
 #: No plan passes nearer to a building than this, metres.
@@ -53,42 +48,6 @@ class DroneLimits:
 DRONE = DroneLimits()
 
 
-def window(seconds: float) -> Array:
-    """Hann window of unit sum with samples `SAMPLE` seconds apart; an odd number of them, zero at both ends."""
-    half = max(1, round(seconds / SAMPLE / 2))
-    weights = 0.5 + 0.5 * np.cos(np.pi * np.arange(-half, half + 1) / half)
-    return np.asarray(weights / weights.sum())
-
-
-def margin(limits: DroneLimits, speed: float) -> float:
-    """Metres of path that smoothing needs before and after the flown part."""
-    return speed * (limits.turn_window / 2 + 2 * SAMPLE) + 0.5
-
-
-def travel(path: Path, speeds: Array, *, begin: float, end: float, seconds: float | None, smooth: float) -> Array:
-    """(N, 2) positions every `SAMPLE` seconds, smoothed over `smooth` seconds.
-
-    The flown part lies between arc lengths `begin` and `end`, is a whole number of knots long and at most `seconds`.
-    """
-    passed = path.times(speeds)
-    first, last = np.interp([begin, end], path.s, passed)
-    if seconds is not None:
-        last = min(last, first + seconds)
-    knots = int(np.floor((last - first) / KNOT + 1e-6))
-    if knots < 3:
-        raise PlanError(f"the path is too short: {last - first:.2f} s of motion; plans need at least {3 * KNOT:.1f} s")
-    weights = window(smooth)
-    half = len(weights) // 2
-    at = first + SAMPLE * np.arange(-half, knots * round(KNOT / SAMPLE) + half + 1)
-    # v² is linear in s between samples: within a step, travel with constant acceleration.
-    k = np.clip(np.searchsorted(passed, at, side="right") - 1, 0, len(passed) - 2)
-    span = passed[k + 1] - passed[k]
-    u = at - passed[k]
-    s = path.s[k] + speeds[k] * u + 0.5 * (speeds[k + 1] - speeds[k]) / span * u**2
-    xy = path.at(s)
-    return np.stack([np.convolve(xy[:, i], weights, mode="valid") for i in range(2)], axis=1)
-
-
 def climb_envelope(required: Array, rate: Array) -> Array:
     """The lowest height ≥ `required` (N,) that changes by no more than `rate` (N,) m/s."""
     reach = np.concatenate([[0.0], np.cumsum(0.5 * (rate[1:] + rate[:-1]) * SAMPLE)])
@@ -110,20 +69,14 @@ def smooth_height(required: Array, xy: Array, limits: DroneLimits) -> Array:
 
 
 def attitude(t: Array, position: Array, yaw: Array) -> Array:
-    """(N, 4) orientation of a multicopter: its z axis along the thrust (acceleration of the spline + gravity), its heading
-    `yaw` (N,)."""
+    """(N, 4) orientation of a multicopter: its z axis along the thrust (acceleration of the spline + gravity), its
+    heading `yaw` (N,)."""
     thrust = CubicSpline(t, position, axis=0)(t, 2) + np.array([0.0, 0.0, GRAVITY])
     up = thrust / np.linalg.norm(thrust, axis=1, keepdims=True)
     c, s = np.cos(yaw), np.sin(yaw)
     forward, left = c * up[:, 0] + s * up[:, 1], c * up[:, 1] - s * up[:, 0]
     roll, pitch = np.arcsin(-left), np.arctan2(forward, up[:, 2])
     return np.asarray(Rotation.from_euler("ZYX", np.stack([yaw, pitch, roll], axis=1)).as_quat())
-
-
-def heading_along(xy: Array) -> Array:
-    """(N,) direction of travel, radians, without jumps."""
-    v = np.gradient(xy, axis=0, edge_order=2)
-    return np.unwrap(np.arctan2(v[:, 1], v[:, 0]))
 
 
 def fly(
@@ -139,9 +92,9 @@ def fly(
 ) -> tuple[Array, Array, Array]:
     """Knots (t, position, orientation) of a flight along `xy` (N, 2), samples `SAMPLE` seconds apart.
 
-    `wanted(xy, ground)` gives the height (N,) in map at which to fly where nothing stands in the way. `clearance` is kept
-    in every direction from whatever is not ground; where the raster missed something thin, the path is raised until the
-    exact distance to the triangles proves it.
+    `wanted(xy, ground)` gives the height (N,) in map at which to fly where nothing stands in the way. `clearance` is
+    kept in every direction from whatever is not ground; where the raster missed something thin, the path is raised
+    until the exact distance to the triangles proves it.
     Raises PlanError where the path leaves the world or would have to rise above `ceiling` metres over the datum.
     """
     row, column, inside = heights.index(xy)
@@ -156,18 +109,17 @@ def fly(
     top = heights.top_within(xy, clearance)
     required = np.maximum(wanted(xy, ground), top + clearance)
     datum = float(heights.world.datum(float(xy[0, 0]), float(xy[0, 1])))
-    step = round(KNOT / SAMPLE)
     for _ in range(8):
         z = smooth_height(required, xy, limits)
         if z.max() > datum + ceiling:
             k = int(np.argmax(required))
             raise PlanError(
                 f"{name}: the path would have to rise to {z.max() - datum:.0f} m above the datum, over the ceiling of "
-                f"{ceiling:.0f} m: at ({xy[k, 0]:.0f}, {xy[k, 1]:.0f}) the surface is {top[k] - datum:.0f} m high and the "
-                f"clearance {clearance:g} m; move the pattern or lower its altitude"
+                f"{ceiling:.0f} m: at ({xy[k, 0]:.0f}, {xy[k, 1]:.0f}) the surface is {top[k] - datum:.0f} m high and "
+                f"the clearance {clearance:g} m; move the pattern or lower its altitude"
             )
-        position = np.column_stack([xy, z])[::step]
-        t = KNOT * np.arange(len(position))
+        position = np.column_stack([xy, z])[::PER_KNOT]
+        t = KNOT * np.arange(len(position), dtype=np.float64)
         flown = CubicSpline(t, position, axis=0)(SAMPLE * np.arange(len(xy)))
         distance = obstacle_distance(heights, flown, clearance)
         close = distance < clearance - 0.01
@@ -178,7 +130,7 @@ def fly(
         x, y, z_close = flown[int(np.argmin(distance))]
         raise PlanError(f"{name}: no way around what stands near ({x:.0f}, {y:.0f}, {z_close:.0f})")
     if look_at is None:
-        yaw = heading_along(xy)[::step]
+        yaw = heading_along(xy)[::PER_KNOT]
     else:
         yaw = np.unwrap(np.arctan2(look_at[1] - position[:, 1], look_at[0] - position[:, 0]))
     return t, position, attitude(t, position, yaw)

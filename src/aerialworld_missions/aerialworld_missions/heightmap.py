@@ -12,11 +12,12 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
+
 from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
 from aerialworld_core.world.scene import Scene
-from numpy.typing import NDArray
 
 #: Edge of a raster cell, metres; larger only in worlds of more than `MAX_CELLS` square metres.
 CELL = 1.0
@@ -43,7 +44,7 @@ class Geometry(Protocol):
 class HeightMap:
     """Rasters indexed [row, column]: row 0 is the southernmost, column 0 the westernmost; samples at cell centres.
 
-    low          (2,) south-west corner of the raster, map x, y
+    low, high    (2,) south-west and north-east corner of the box that it covers, map x, y
     cell         edge of a cell, metres
     surface      (R, C) height of the topmost surface, −inf where there is nothing
     ground       (R, C) height of the ground, NaN where there is none
@@ -52,6 +53,7 @@ class HeightMap:
 
     world: Geometry
     low: Array
+    high: Array
     cell: float
     surface: Array
     ground: Array
@@ -65,21 +67,23 @@ class HeightMap:
         """
         known = _MAPS.get(world)
         if known is None:
-            known = _MAPS[world] = cls._cast(world)
+            low, high = np.asarray(world.bounds, dtype=np.float64)[:, :2]
+            extent = high - low
+            if len(world.scene.faces) == 0 or not (np.isfinite(extent).all() and (extent > 0).all()):
+                raise PlanError("this world has no surfaces: there is nothing to fly over")
+            cell = max(CELL, math.sqrt(float(extent[0] * extent[1]) / MAX_CELLS))
+            known = _MAPS[world] = cls.cast(world, low, high, cell)
         return known
 
     @classmethod
-    def _cast(cls, world: Geometry) -> HeightMap:
-        low, high = np.asarray(world.bounds, dtype=np.float64)
-        extent = high[:2] - low[:2]
-        if len(world.scene.faces) == 0 or not (np.isfinite(extent).all() and (extent > 0).all()):
-            raise PlanError("this world has no surfaces: there is nothing to fly over")
-        cell = max(CELL, math.sqrt(float(extent[0] * extent[1]) / MAX_CELLS))
+    def cast(cls, world: Geometry, low: Array, high: Array, cell: float = CELL) -> HeightMap:
+        """The raster of the box from `low` to `high` (2,)."""
+        extent = high - low
         columns, rows = (max(1, math.ceil(e / cell)) for e in extent)
         x = low[0] + (np.arange(columns) + 0.5) * cell
         y = low[1] + (np.arange(rows) + 0.5) * cell
         xy = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        top = float(high[2]) + 10.0
+        top = float(world.bounds[1][2]) + 10.0
         surface = np.full(len(xy), -np.inf)
         classes = np.zeros(len(xy), np.uint8)
         ground = np.full(len(xy), np.nan)
@@ -97,12 +101,9 @@ class HeightMap:
             if covered.any():
                 ground[part][covered] = world.terrain_height(xy[part][covered])
         shape = (rows, columns)
-        return cls(world, low[:2].copy(), cell, surface.reshape(shape), ground.reshape(shape), classes.reshape(shape))
-
-    @property
-    def high(self) -> Array:
-        """(2,) north-east corner of the world, map x, y."""
-        return np.asarray(self.world.bounds[1][:2], dtype=np.float64)
+        return cls(
+            world, low.copy(), high.copy(), cell, surface.reshape(shape), ground.reshape(shape), classes.reshape(shape)
+        )
 
     @cached_property
     def building(self) -> NDArray[np.bool_]:
@@ -112,9 +113,9 @@ class HeightMap:
         return tall & np.isfinite(self.surface) & ~np.isin(self.face_class, GROUND)
 
     def index(self, xy: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Row and column of points (N, 2), clipped into the raster, and which lie inside the world's bounds."""
+        """Row and column of points (N, 2), clipped into the raster, and which lie inside its box."""
         xy = np.asarray(xy, dtype=np.float64)
-        inside = ((xy >= self.low) & (xy <= self.high)).all(axis=1)
+        inside = np.all((xy >= self.low) & (xy <= self.high), axis=1)
         ij = np.floor((xy - self.low) / self.cell).astype(np.int64)
         rows, columns = self.surface.shape
         return np.clip(ij[:, 1], 0, rows - 1), np.clip(ij[:, 0], 0, columns - 1), inside

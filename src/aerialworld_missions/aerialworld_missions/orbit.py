@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+
 from aerialworld_core.errors import PlanError
 from aerialworld_core.plan import Plan
-
-from aerialworld_missions import flight
+from aerialworld_missions import flight, motion
 from aerialworld_missions.heightmap import Geometry, HeightMap
 from aerialworld_missions.path import Arc, Path
 from aerialworld_missions.requests import FASTEST_DRONE, Variation, generator, number, point
@@ -59,7 +59,7 @@ def orbit(
     number(name, "clearance", clearance, least=flight.LEAST_CLEARANCE)
     number(name, "ceiling", ceiling, least=0.0, above=True)
     if duration is not None:
-        number(name, "duration", duration, least=3 * flight.KNOT, most=36_000)
+        number(name, "duration", duration, least=3 * motion.KNOT, most=36_000)
     if look not in ("path", "centre"):
         raise PlanError(f"{name}: look is path or centre, not {look!r}")
     heights = HeightMap.of(world)
@@ -73,14 +73,14 @@ def orbit(
     flown_speed, flown_altitude = speed * v.speed, altitude * v.altitude
     flown_speed = min(flown_speed, math.sqrt(limits.lateral * radius), 0.9 * limits.yaw_rate * radius)
     angle = start + 2 * math.pi * v.start
-    over = flight.margin(limits, flown_speed)
+    over = motion.margin(limits.turn_window, flown_speed)
     length = 2 * math.pi * radius * turns if duration is None else flown_speed * duration + 1.0
     first = angle - over / radius
     side = -1.0 if v.reverse else 1.0
     origin = (radius * math.cos(first), radius * math.sin(first))
     path = Path.trace(origin, first + math.pi / 2, [Arc(radius, (length + 2 * over) / radius)])
     speeds = np.full(len(path.s), flown_speed)
-    xy = flight.travel(path, speeds, begin=over, end=path.length - over, seconds=duration, smooth=limits.turn_window)
+    xy = motion.travel(path, speeds, begin=over, end=path.length - over, seconds=duration, smooth=limits.turn_window)
     xy = np.array([cx, cy]) + xy * np.array([1.0, side])
     row, column, inside = heights.index(np.array([[cx, cy]]))
     level = float(heights.ground[row[0], column[0]])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from aerialworld_core.frames import Array
 
 #: Sampling distance of a path, metres.

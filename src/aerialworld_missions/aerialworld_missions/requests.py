@@ -1,4 +1,4 @@
-"""What every pattern is asked: the checks of its numbers, and the seeded variation that makes a thousand missions differ."""
+"""What patterns are asked: checks of their numbers, and the seeded variation that makes a thousand missions differ."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+
 from aerialworld_core.errors import PlanError
 
 #: With `jitter`, altitude and speed differ from what was asked by at most this share, the heading by this angle.

@@ -1,4 +1,4 @@
-"""The survey: parallel lanes over a box, joined by half circles, at a height above the ground that clears everything."""
+"""The survey: parallel lanes over a box, joined by half circles, at a height over the ground that clears everything."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+
 from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
-
-from aerialworld_missions import flight
+from aerialworld_missions import flight, motion
 from aerialworld_missions.heightmap import Geometry, HeightMap
 from aerialworld_missions.path import Arc, Line, Path
 from aerialworld_missions.requests import FASTEST_DRONE, Variation, generator, number, point
@@ -20,11 +20,11 @@ MAX_LANES = 1000
 
 
 def lanes(size: tuple[float, float], spacing: float, over: float, length: float) -> tuple[Array, Path]:
-    """Lane offsets and the path over a box of `size` centred on the origin, lanes along x, at least `length` metres long.
+    """Lane offsets and the path over a box of `size` around the origin, lanes along x, at least `length` metres long.
 
-    Neighbouring lanes are at most `spacing` apart, the outer ones lie on the box's edges. Lanes run `over` metres beyond
-    the box before they turn. When the box is done and `length` is not reached, the flight goes on half-way between the
-    lanes it has flown, back to where it began, and so on.
+    Neighbouring lanes are at most `spacing` apart, the outer ones lie on the box's edges. Lanes run `over` metres
+    beyond the box before they turn. When the box is done and `length` is not reached, the flight goes on half-way
+    between the lanes it has flown, back to where it began, and so on.
     """
     count = max(2, math.ceil(size[1] / spacing - 1e-9) + 1)
     gap = size[1] / (count - 1)
@@ -77,7 +77,7 @@ def survey(
     heading     direction of the first lane, radians, 0 = east
     speed       m/s on straight lanes; slower in turns (≤ 3 m/s² sideways, ≤ 60 °/s)
     clearance   metres kept from everything that is not ground, at least 2
-    duration    seconds (rounded down to 0.1 s): cut there, or going on between the lanes until then; None = once over the box
+    duration    seconds (rounded down to 0.1 s): cut there, or going on between the lanes; None = one pass
     ceiling     metres above the datum that the flight may not rise over; the default is the voxel grid's top
     jitter      seeded variation: start along the pattern, first corner, altitude ± 10 %, speed ± 15 %, heading ± 5°
 
@@ -96,19 +96,20 @@ def survey(
     number(name, "ceiling", ceiling, least=0.0, above=True)
     number(name, "heading", heading, least=-1e3, most=1e3)
     if duration is not None:
-        number(name, "duration", duration, least=3 * flight.KNOT, most=36_000)
+        number(name, "duration", duration, least=3 * motion.KNOT, most=36_000)
     heights = HeightMap.of(world)
     extent = heights.high - heights.low
     if max(box) > float(np.hypot(*extent)) or min(box) > float(extent.max()):
         raise PlanError(
-            f"{name}: a survey of {box[0]:g} × {box[1]:g} m does not fit the world of {extent[0]:.0f} × {extent[1]:.0f} m"
+            f"{name}: a survey of {box[0]:g} × {box[1]:g} m does not fit the world of "
+            f"{extent[0]:.0f} × {extent[1]:.0f} m"
         )
     if box[1] / spacing > MAX_LANES:
         raise PlanError(f"{name}: {box[1] / spacing:.0f} lanes are more than {MAX_LANES}; use a wider spacing")
 
     v = Variation.draw(generator(name, seed, "survey", place), jitter)
     flown_speed, flown_altitude, flown_heading = speed * v.speed, altitude * v.altitude, heading + v.heading
-    over = flight.margin(limits, flown_speed)
+    over = motion.margin(limits.turn_window, flown_speed)
     room = 0.0 if duration is None else flown_speed * duration
     offsets, path = lanes(box, spacing, over, 2 * over + room)
     speeds = path.speeds(
@@ -119,7 +120,7 @@ def survey(
         passed = path.times(speeds)
         slack = float(np.interp(end, path.s, passed) - np.interp(begin, path.s, passed)) - duration
         begin = float(np.interp(np.interp(begin, path.s, passed) + v.start * max(slack, 0.0), passed, path.s))
-    xy = flight.travel(path, speeds, begin=begin, end=end, seconds=duration, smooth=limits.turn_window)
+    xy = motion.travel(path, speeds, begin=begin, end=end, seconds=duration, smooth=limits.turn_window)
     xy = xy * np.array([-1.0 if v.reverse else 1.0, -1.0 if v.mirror else 1.0])
     c, s = math.cos(flown_heading), math.sin(flown_heading)
     xy = np.array([cx, cy]) + xy @ np.array([[c, s], [-s, c]])

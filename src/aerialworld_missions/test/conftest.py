@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
+
 from aerialworld_core.world.scene import Material, Scene
 
 DRIVEABLE, TERRAIN, MANMADE = 11, 14, 15
 
 
 class BoxWorld:
-    """Ground z = ground(x, y) over [0, w] × [0, h], boxes (x0, y0, x1, y1, top) standing in it, roads (x0, y0, x1, y1)."""
+    """Ground z = ground(x, y) over [0, w] × [0, h], boxes (x0, y0, x1, y1, top), roads (x0, y0, x1, y1)."""
 
     def __init__(
         self,
@@ -109,3 +111,9 @@ class BoxWorld:
             gap = np.maximum(np.maximum(low - points, points - high), 0.0)
             best = np.minimum(best, np.linalg.norm(gap, axis=1))
         return best
+
+
+@pytest.fixture(scope="session")
+def box_world() -> type[BoxWorld]:
+    """The class, for tests to build their worlds with."""
+    return BoxWorld

@@ -179,7 +179,9 @@ def _refuse_declared(handle: CountedFile, chunk: bytes) -> None:
 
 
 def _doctype_error(handle: CountedFile) -> UnsafeInputError:
-    return UnsafeInputError(f"{handle.path}: declares a DOCTYPE (entities can harm); remove it to read this {handle.what}")
+    return UnsafeInputError(
+        f"{handle.path}: declares a DOCTYPE (entities can harm); remove it to read this {handle.what}"
+    )
 
 
 def _syntax_error(handle: CountedFile, error: etree.XMLSyntaxError) -> InputError:

@@ -40,7 +40,11 @@ def load_world(path: Path) -> World:
     valid but not honoured is in `World.notes`.
     """
     path = Path(path)
-    file = path / "world.sdf" if path.is_dir() else path
+    file = path
+    if path.is_dir():
+        file = path / "world.sdf"
+        if not file.is_file() and (path / "model.sdf").is_file():
+            file = path / "model.sdf"
     document = read_document(file)
     worlds = document.element.findall("world")
     root = worlds[0] if worlds else document.element.find("model")

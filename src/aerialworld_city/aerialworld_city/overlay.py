@@ -1,0 +1,174 @@
+"""Finding and cutting overlaps of triangle sets in the plane: terrain heights, draping, the lowest ground under a house."""
+
+from __future__ import annotations
+
+import numpy as np
+from aerialworld_core.frames import Array
+from numpy.typing import NDArray
+
+Index = NDArray[np.int64]
+
+
+class TriangleIndex:
+    """Terrain triangles (T, 3, 3), hashed by cells of the x-y plane; vertical triangles are ignored."""
+
+    def __init__(self, triangles: Array) -> None:
+        self.triangles = np.asarray(triangles, np.float64)
+        xy = self.triangles[:, :, :2]
+        self.low, self.high = xy.min(axis=1), xy.max(axis=1)
+        self.origin = self.low.min(axis=0)
+        extent = self.high.max(axis=0) - self.origin
+        self.cell = max(float(np.sqrt(extent.prod() / max(len(xy), 1))) * 1.5, 1.0, float(extent.max()) / 2000)
+        self.shape = np.floor(extent / self.cell).astype(np.int64) + 1
+        triangle, cell = self._cells(self.low, self.high)
+        order = np.argsort(cell, kind="stable")
+        self.members = triangle[order]
+        self.start = np.searchsorted(cell[order], np.arange(int(self.shape.prod()) + 1))
+        # z = a·x + b·y + c of each triangle's plane, about its first corner.
+        p = self.triangles
+        normal = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
+        self.doubled = normal[:, 2]
+        safe = np.where(np.abs(self.doubled) > 1e-12, self.doubled, 1.0)
+        self.slope = -normal[:, :2] / safe[:, None]
+
+    def _cells(self, low: Array, high: Array) -> tuple[Index, Index]:
+        """(box, cell) pairs of all cells that boxes (N, 2) touch."""
+        first = np.clip(np.floor((low - self.origin) / self.cell), 0, self.shape - 1).astype(np.int64)
+        last = np.clip(np.floor((high - self.origin) / self.cell), 0, self.shape - 1).astype(np.int64)
+        span = last - first + 1
+        count = span.prod(axis=1)
+        box = np.repeat(np.arange(len(low)), count)
+        within = np.arange(len(box)) - np.repeat(np.cumsum(count) - count, count)
+        i = first[box, 0] + within % span[box, 0]
+        j = first[box, 1] + within // span[box, 0]
+        return box, j * self.shape[0] + i
+
+    def pairs(self, low: Array, high: Array) -> tuple[Index, Index]:
+        """(box, triangle) pairs, each once, whose bounds in the plane overlap; boxes (N, 2) low and high."""
+        box, cell = self._cells(low, high)
+        count = self.start[cell + 1] - self.start[cell]
+        query = np.repeat(box, count)
+        slot = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(self.start[cell], count)
+        triangle = self.members[slot]
+        overlap = (
+            (self.low[triangle] <= high[query]).all(axis=1)
+            & (self.high[triangle] >= low[query]).all(axis=1)
+            & (np.abs(self.doubled[triangle]) > 1e-9)
+        )
+        key = np.unique(query[overlap] * len(self.triangles) + triangle[overlap])
+        return key // len(self.triangles), key % len(self.triangles)
+
+    def plane_height(self, triangle: Index, xy: Array) -> Array:
+        """Height of the planes of triangles (M,) at points (M, …, 2)."""
+        extra = (1,) * (xy.ndim - 2)
+        corner = self.triangles[triangle, 0].reshape(len(triangle), *extra, 3)
+        slope = self.slope[triangle].reshape(len(triangle), *extra, 2)
+        height: Array = corner[..., 2] + ((xy - corner[..., :2]) * slope).sum(axis=-1)
+        return height
+
+    def height(self, xy: Array) -> Array:
+        """The highest surface at points (N, 2); NaN where there is none."""
+        xy = np.asarray(xy, np.float64).reshape(-1, 2)
+        result = np.full(len(xy), -np.inf)
+        for begin in range(0, len(xy), 65536):
+            part = xy[begin : begin + 65536]
+            query, triangle = self.pairs(part, part)
+            p = self.triangles[triangle, :, :2] - part[query][:, None]
+            nxt = np.roll(p, -1, axis=1)
+            side = (p[..., 0] * nxt[..., 1] - p[..., 1] * nxt[..., 0]) * np.sign(self.doubled[triangle])[:, None]
+            inside = (side >= -1e-9).all(axis=1)
+            values = self.plane_height(triangle[inside], part[query[inside]])
+            np.maximum.at(result, begin + query[inside], values)
+        result[~np.isfinite(result)] = np.nan
+        return result
+
+    def overlay(self, xy: Array) -> tuple[Array, Index, Index, Index]:
+        """Cut triangles (N, 3, 2) along the terrain's triangles.
+
+        Returns polygons (M, 9, 3) that lie on the terrain, their number of corners (M,), the triangle cut (M,) and the
+        terrain triangle (M,); corners beyond the number repeat none and mean nothing.
+        """
+        query, triangle = self.pairs(xy.min(axis=1), xy.max(axis=1))
+        polygon, count = counter_clockwise(xy)[query], np.full(len(query), 3, np.int64)
+        window = counter_clockwise(self.triangles[:, :, :2])[triangle]
+        for k in range(3):
+            polygon, count = _clip(polygon, count, window[:, k], window[:, (k + 1) % 3])
+            keep = count >= 3
+            polygon, count, window = polygon[keep], count[keep], window[keep]
+            query, triangle = query[keep], triangle[keep]
+        height = self.plane_height(triangle, polygon)
+        return np.concatenate([polygon, height[..., None]], axis=-1), count, query, triangle
+
+
+def counter_clockwise(xy: Array) -> Array:
+    """Triangles (N, 3, 2) with all areas positive."""
+    a, b = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
+    negative = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] < 0
+    result = xy.copy()
+    result[negative] = result[negative][:, ::-1]
+    return result
+
+
+def _clip(polygon: Array, count: Index, a: Array, b: Array) -> tuple[Array, Index]:
+    """Sutherland–Hodgman against the left side of lines a → b, for all polygons (M, K, 2) at once."""
+    if len(polygon) == 0:
+        return polygon, count
+    size = polygon.shape[1]
+    slots = np.arange(size)
+    valid = slots < count[:, None]
+    following = np.where(slots + 1 < count[:, None], slots + 1, 0)
+    rows = np.arange(len(polygon))[:, None]
+    nxt = polygon[rows, following]
+    direction = (b - a)[:, None]
+
+    def side(points: Array) -> Array:
+        offset = points - a[:, None]
+        value: Array = direction[..., 0] * offset[..., 1] - direction[..., 1] * offset[..., 0]
+        return value
+
+    here, there = side(polygon), side(nxt)
+    crosses = valid & ((here < 0) != (there < 0))
+    share = here / np.where(crosses, here - there, 1.0)
+    cut = polygon + share[..., None] * (nxt - polygon)
+    candidates = np.stack([polygon, cut], axis=2).reshape(len(polygon), 2 * size, 2)
+    taken = np.stack([valid & (here >= 0), crosses], axis=2).reshape(len(polygon), 2 * size)
+    number = taken.sum(axis=1)
+    order = np.argsort(~taken, axis=1, kind="stable")[:, : max(int(number.max(initial=0)), 3)]
+    return candidates[rows, order], number
+
+
+def fans(polygon: Array, count: Index) -> tuple[Array, Index]:
+    """Convex polygons (M, K, 3) as triangles (T, 3, 3), and which polygon each comes from; slivers are left out."""
+    parts, origin = [], []
+    for k in range(1, polygon.shape[1] - 1):
+        has = np.flatnonzero(count > k + 1)
+        parts.append(np.stack([polygon[has, 0], polygon[has, k], polygon[has, k + 1]], axis=1))
+        origin.append(has)
+    if not parts:
+        return np.zeros((0, 3, 3)), np.zeros(0, np.int64)
+    triangles, index = np.concatenate(parts), np.concatenate(origin)
+    a, b = triangles[:, 1, :2] - triangles[:, 0, :2], triangles[:, 2, :2] - triangles[:, 0, :2]
+    keep = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > 2e-6
+    return triangles[keep], index[keep]
+
+
+def subdivide(triangles: Array, longest: float) -> tuple[Array, Index]:
+    """Halve longest edges until none exceeds `longest`; triangles (N, 3, D) → (M, 3, D) and the origin of each."""
+    origin = np.arange(len(triangles))
+    done, done_origin = [], []
+    current = np.asarray(triangles, np.float64)
+    while len(current):
+        edge = np.linalg.norm(np.roll(current, -1, axis=1)[..., :2] - current[..., :2], axis=2)
+        worst = edge.argmax(axis=1)
+        short = edge.max(axis=1) <= longest
+        done.append(current[short])
+        done_origin.append(origin[short])
+        current, origin, worst = current[~short], origin[~short], worst[~short]
+        rows = np.arange(len(current))
+        a, b, c = current[rows, worst], current[rows, (worst + 1) % 3], current[rows, (worst + 2) % 3]
+        middle = (a + b) / 2
+        current = np.concatenate([np.stack([a, middle, c], 1), np.stack([middle, b, c], 1)])
+        origin = np.concatenate([origin, origin])
+    if not done:
+        return current, origin
+    return np.concatenate(done), np.concatenate(done_origin)

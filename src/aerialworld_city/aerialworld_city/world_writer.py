@@ -1,0 +1,197 @@
+"""The world folder: SDF 1.10 files, meshes and the JSON that says what the world is. Written aside, renamed when whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+from aerialworld_core import labels
+from aerialworld_core.errors import InputError
+from aerialworld_core.files import sync_directory, write_bytes
+from aerialworld_core.frames import Georeference
+
+#: The sun of the late morning: from the south-east, 50° high. The way light travels, map.
+SUN_DIRECTION = (-0.45, 0.45, -0.77)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A class of models: its id in Gazebo and in occupancy, what the LiDAR sees of it, and whether wheels touch it."""
+
+    label: int
+    laser_retro: float
+    collides: bool
+
+
+KINDS = {
+    "building": Kind(labels.MANMADE, 100.0, True),
+    "terrain": Kind(labels.TERRAIN, 40.0, True),
+    "road": Kind(labels.DRIVEABLE_SURFACE, 20.0, False),
+    "sidewalk": Kind(labels.SIDEWALK, 60.0, False),
+    "flat": Kind(labels.OTHER_FLAT, 50.0, False),
+    "planting": Kind(labels.VEGETATION, 30.0, False),
+}
+#: The kind of model for each road class.
+KIND_OF_LABEL = {
+    labels.DRIVEABLE_SURFACE: "road",
+    labels.SIDEWALK: "sidewalk",
+    labels.OTHER_FLAT: "flat",
+    labels.VEGETATION: "planting",
+}
+
+_PLUGINS = (
+    ("physics", "Physics"),
+    ("sensors", "Sensors"),
+    ("scene-broadcaster", "SceneBroadcaster"),
+    ("user-commands", "UserCommands"),
+    ("imu", "Imu"),
+    ("navsat", "NavSat"),
+)
+
+
+def safe_name(text: str, fallback: str = "city") -> str:
+    """A name that SDF, files and model:// URIs take: ASCII letters, digits, `_`, `-` and `.`, not led by a sign."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")[:80]
+    return name or fallback
+
+
+def model_sdf(name: str, kind: Kind, mesh: str) -> bytes:
+    """One static model with one visual (and one collision of the same mesh where wheels may touch it)."""
+    geometry = f"<geometry><mesh><uri>{escape(mesh)}</uri></mesh></geometry>"
+    collision = f"\n      <collision name=\"collision\">{geometry}</collision>" if kind.collides else ""
+    return f"""<?xml version="1.0"?>
+<sdf version="1.10">
+  <model name={quoteattr(name)}>
+    <static>true</static>
+    <link name="link">
+      <visual name="visual">
+        {geometry}
+        <laser_retro>{kind.laser_retro:g}</laser_retro>
+        <plugin filename="gz-sim-label-system" name="gz::sim::systems::Label">
+          <label>{kind.label}</label>
+        </plugin>
+      </visual>{collision}
+    </link>
+  </model>
+</sdf>
+""".encode()
+
+
+def model_config(name: str) -> bytes:
+    """Gazebo finds a model folder by this file."""
+    return f"""<?xml version="1.0"?>
+<model>
+  <name>{escape(name)}</name>
+  <version>1.0</version>
+  <sdf version="1.10">model.sdf</sdf>
+</model>
+""".encode()
+
+
+def world_sdf(name: str, georeference: Georeference, models: list[str]) -> bytes:
+    """The world: systems, sun and sky, the georeference, one include per model."""
+    plugins = "\n".join(
+        f'    <plugin filename="gz-sim-{file}-system" name="gz::sim::systems::{system}">'
+        + ("<render_engine>ogre2</render_engine>" if system == "Sensors" else "")
+        + "</plugin>"
+        for file, system in _PLUGINS
+    )
+    includes = "\n".join(
+        f"    <include><name>{escape(m)}</name><uri>model://{escape(m)}</uri></include>" for m in models
+    )
+    direction = " ".join(f"{v:g}" for v in SUN_DIRECTION)
+    return f"""<?xml version="1.0"?>
+<!-- Models are found below models/: set GZ_SIM_RESOURCE_PATH to that folder for Gazebo. -->
+<sdf version="1.10">
+  <world name={quoteattr(name)}>
+    <physics name="step" type="ignored">
+      <max_step_size>0.001</max_step_size>
+      <real_time_factor>1.0</real_time_factor>
+    </physics>
+{plugins}
+    <gravity>0 0 -9.8</gravity>
+    <spherical_coordinates>
+      <surface_model>EARTH_WGS84</surface_model>
+      <world_frame_orientation>ENU</world_frame_orientation>
+      <latitude_deg>{georeference.latitude!r}</latitude_deg>
+      <longitude_deg>{georeference.longitude!r}</longitude_deg>
+      <elevation>{georeference.height!r}</elevation>
+      <heading_deg>0</heading_deg>
+    </spherical_coordinates>
+    <scene>
+      <ambient>0.8 0.85 0.95 1</ambient>
+      <background>0.45 0.62 0.85 1</background>
+      <shadows>true</shadows>
+    </scene>
+    <light name="sun" type="directional">
+      <pose>0 0 500 0 0 0</pose>
+      <cast_shadows>true</cast_shadows>
+      <diffuse>0.9 0.87 0.8 1</diffuse>
+      <specular>0.1 0.1 0.1 1</specular>
+      <direction>{direction}</direction>
+    </light>
+{includes}
+  </world>
+</sdf>
+""".encode()
+
+
+def write_model(folder: Path, name: str, kind: str, glb: bytes) -> None:
+    """`models/<name>/` with its mesh, model.sdf and model.config."""
+    model = folder / "models" / name
+    (model / "meshes").mkdir(parents=True)
+    mesh = f"meshes/{kind}.glb"
+    write_bytes(model / mesh, glb, sync=False)
+    write_bytes(model / "model.sdf", model_sdf(name, KINDS[kind], mesh), sync=False)
+    write_bytes(model / "model.config", model_config(name), sync=False)
+
+
+@contextmanager
+def folder_when_whole(out: Path, marker: str) -> Iterator[Path]:
+    """A temporary sibling of `out` to write into; it takes the place of `out` when the block ends well, and vanishes
+    otherwise (Ctrl-C too). An older folder at `out` is replaced only when it is empty or holds `marker`; else InputError.
+    """
+    out = Path(out)
+    if out.exists() and not (out.is_dir() and ((out / marker).is_file() or not any(out.iterdir()))):
+        raise InputError(f"{out}: exists and is no world that was written here before; choose another folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = out.parent / f".{out.name}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+    except OSError as error:
+        raise InputError(f"{out}: cannot write there: {error.strerror}") from error
+    old = out.parent / f".{out.name}.{os.getpid()}.old"
+    try:
+        yield temporary
+        _sync_tree(temporary)
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(out.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder` to disk."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            sync_directory(path)
+        else:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    sync_directory(folder)

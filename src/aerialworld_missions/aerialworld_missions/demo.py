@@ -28,6 +28,8 @@ LARGEST, SMALLEST, SHRINK = 60.0, 40.0, 10.0
 SPACING, ALTITUDE, ORBIT_ALTITUDE, DRONE_SPEED, ROVER_SPEED, CLEARANCE = 15.0, 30.0, 35.0, 5.0, 3.5, 5.0
 #: Share of a place's cells that buildings must cover, and that a rover must be able to stand on.
 LEAST_BUILT, LEAST_OPEN = 0.04, 0.08
+#: The five runs, in the order in which they are returned.
+ORDER = (("A", "survey"), ("B", "survey"), ("A", "orbit"), ("A", "rover"), ("B", "rover"))
 _MOST_CANDIDATES = 2500
 _MOST_ATTEMPTS = 24
 
@@ -115,18 +117,54 @@ def runs(
     """The runs that can be planned in a place, by name."""
     at = (float(np.round(centre[0], 3)), float(np.round(centre[1], 3)))
     quarter = 0.5 * math.pi * float(generator("demo", seed, "heading", place).integers(2))
-    shared = {"place": place, "centre": at, "seed": seed, "duration": duration, "jitter": True}
-    return {
-        "survey": lambda: survey(
-            world, name=f"survey_{place}", size=size, spacing=SPACING, altitude=ALTITUDE, heading=quarter,
-            speed=DRONE_SPEED, clearance=CLEARANCE, **shared,
-        ),
-        "orbit": lambda: orbit(
-            world, name=f"orbit_{place}", radius=size / 2, altitude=ORBIT_ALTITUDE, speed=DRONE_SPEED,
-            clearance=CLEARANCE, look="centre", **shared,
-        ),
-        "rover": lambda: road_run(world, name=f"rover_{place}", size=size, speed=ROVER_SPEED, **shared),
-    }  # fmt: skip
+
+    def fly_survey() -> Plan:
+        return survey(
+            world,
+            name=f"survey_{place}",
+            place=place,
+            centre=at,
+            size=size,
+            spacing=SPACING,
+            altitude=ALTITUDE,
+            heading=quarter,
+            speed=DRONE_SPEED,
+            seed=seed,
+            clearance=CLEARANCE,
+            duration=duration,
+            jitter=True,
+        )
+
+    def fly_orbit() -> Plan:
+        return orbit(
+            world,
+            name=f"orbit_{place}",
+            place=place,
+            centre=at,
+            radius=size / 2,
+            altitude=ORBIT_ALTITUDE,
+            speed=DRONE_SPEED,
+            look="centre",
+            seed=seed,
+            clearance=CLEARANCE,
+            duration=duration,
+            jitter=True,
+        )
+
+    def drive() -> Plan:
+        return road_run(
+            world,
+            name=f"rover_{place}",
+            place=place,
+            centre=at,
+            size=size,
+            speed=ROVER_SPEED,
+            seed=seed,
+            duration=duration,
+            jitter=True,
+        )
+
+    return {"survey": fly_survey, "orbit": fly_orbit, "rover": drive}
 
 
 def separation(plans: list[Plan]) -> float:
@@ -144,9 +182,9 @@ def plan_demo(world: Geometry, *, seed: int = 0, duration: float = 25.0, size: f
     """Five runs of `duration` seconds in two places of any world: surveys of A and B, an orbit of A, rovers in A and B.
 
     The places are square blocks of `size` metres (less where the world is small, down to 40 m) with buildings and open
-    ground, chosen by the seed among the best; all runs of A stay at least 115 m from all runs of B, so that no voxel
-    grid (80 × 80 m, turned anyhow) of one shows anything of the other. Plans are named `survey_A`, `survey_B`, `orbit_A`,
-    `rover_A`, `rover_B`; `Plan.place` is "A" or "B".
+    ground, chosen by the seed among the best; all runs of A stay at least 115 m from all runs of B, so that no
+    voxel grid (80 × 80 m, turned anyhow) of one shows anything of the other. Plans are named `survey_A`, `survey_B`,
+    `orbit_A`, `rover_A`, `rover_B`; `Plan.place` is "A" or "B".
 
     Raises PlanError, with the reason, for a world without two such places.
     """
@@ -166,18 +204,17 @@ def plan_demo(world: Geometry, *, seed: int = 0, duration: float = 25.0, size: f
             if attempts == _MOST_ATTEMPTS:
                 break
             attempts += 1
-            if random.random() < 0.5:
-                a, b = b, a
-            centre = a
+            places = {"A": a, "B": b} if random.random() < 0.5 else {"A": b, "B": a}
+            at = {place: runs(world, place, centre, edge, seed, duration) for place, centre in places.items()}
             try:
-                in_a = {k: make() for k, make in runs(world, "A", a, edge, seed, duration).items()}
-                centre = b
-                in_b = {k: make() for k, make in runs(world, "B", b, edge, seed, duration).items() if k != "orbit"}
+                flown = {}
+                for place, kind in reversed(ORDER):  # rovers first: they fail soonest
+                    flown[place, kind] = at[place][kind]()
             except PlanError as error:
-                failed.append(centre)
+                failed.append(places[place])
                 reasons.append(f"{edge:g} m: {error}")
                 continue
-            plans = [in_a["survey"], in_b["survey"], in_a["orbit"], in_a["rover"], in_b["rover"]]
+            plans = [flown[run] for run in ORDER]
             if separation(plans) < SEPARATION:
                 reasons.append(f"{edge:g} m: the paths come nearer than {SEPARATION:g} m")
                 continue

@@ -24,6 +24,8 @@ DIRECTIONS = np.array([(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -
 #: What a metre costs: roads are preferred, open ground is allowed.
 COST = {DRIVEABLE_SURFACE: 1.0, OTHER_FLAT: 1.5, SIDEWALK: 2.0}
 COST_ELSEWHERE = 3.0
+#: What a turn of 45° costs besides its length, metres: straight runs are preferred to weaving.
+TURN_COST = 1.5
 #: Steps of the surface higher than this are obstacles, metres.
 STEP_HEIGHT = 0.3
 #: Metres kept from ground too steep or missing: half the vehicle's width and some.
@@ -127,7 +129,7 @@ class Lattice:
                 ok = open_ahead if turn == 0 else open_ahead & reaches(DIRECTIONS[after]) & reaches(offset)
                 i, j = r[ok], c[ok]
                 k, m = i + offset[1], j + offset[0]
-                length = float(np.hypot(*offset)) * self.space.cell + (0.0 if turn == 0 else 0.5)
+                length = float(np.hypot(*offset)) * self.space.cell + (0.0 if turn == 0 else TURN_COST)
                 source.append(heading * free.size + numbers[i, j])
                 target.append(after * free.size + numbers[k, m])
                 weight.append(length * 0.5 * (cost[i, j] + cost[k, m]))
@@ -174,7 +176,7 @@ class Lattice:
             if travelled >= length:
                 return xy
             cost, previous = dijkstra(self.graph, indices=int(route[-1]), return_predecessors=True)
-            novelty = np.minimum(distance_transform_edt(visited) * self.space.cell, 20.0)
+            novelty = np.minimum(distance_transform_edt(visited) * self.space.cell, 40.0)
             score = novelty[row, column] + 10.0 * random.random(len(candidates)) + 30.0 * cheap
             score[~np.isfinite(cost[candidates]) | (candidates == route[-1])] = -np.inf
             goal = int(candidates[int(np.argmax(score))])

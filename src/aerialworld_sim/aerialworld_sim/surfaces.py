@@ -1,0 +1,97 @@
+"""What shading needs to know of every triangle, in one cache line each, computed once per world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_core.world.scene import Light, Scene
+from aerialworld_sim.textures import TextureBlock, pack_textures
+
+#: Share of sun light that a diffuse surface sends back, beside Lambert's cosine. Gazebo's renderer (ogre2) divides its
+#: physically based diffuse lobe by π and multiplies its lights by π; what is left is the lobe's energy factor, measured
+#: on the reference pictures.
+SUN_GAIN = 0.77
+#: Light from everywhere: linear = albedo · ambient / π (measured exactly on shaded faces).
+AMBIENT_GAIN = 1.0 / np.pi
+
+# Float fields of a record; the last ones hold integers.
+UV, DUV1, DUV2, SUN, DENSITY, NORMAL, MATERIAL, LABELS = 0, 2, 4, 6, 9, 10, 13, 14
+RECORD = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """records   (F, 16) float32, 64-byte aligned: uv of corner 0, its changes to corners 1 and 2, cosine to the sun at
+                 corner 0 and its changes, texels² per m², unit normal, material (int32), class + 256·instance (int32)
+    colour       (M, 3) float32 linear
+    """
+
+    records: NDArray[np.float32]
+    colour: NDArray[np.float32]
+    textures: TextureBlock
+    sun: NDArray[np.float32]
+    ambient: NDArray[np.float32]
+    background: NDArray[np.float32]
+    to_sun: NDArray[np.float32]
+    shadows: bool
+
+
+def _aligned_zeros(rows: int) -> NDArray[np.float32]:
+    raw = np.zeros(rows * RECORD + RECORD, np.float32)
+    skip = (-raw.ctypes.data % 64) // 4
+    return raw[skip : skip + rows * RECORD].reshape(rows, RECORD)
+
+
+def build_surfaces(scene: Scene, light: Light, *, chunk: int = 262_144) -> Surfaces:
+    """Records for `scene` under `light`; in chunks, so that millions of triangles need no large temporaries."""
+    textures = pack_textures(scene.materials)
+    records = _aligned_zeros(len(scene.faces))
+    integers = records.view(np.int32)
+    has_sun = bool(np.any(light.sun > 0))
+    length = float(np.linalg.norm(light.direction))
+    to_sun = -np.asarray(light.direction, np.float64) / length if length > 0 else np.array([0.0, 0.0, 1.0])
+    texels = np.array(
+        [
+            int(textures.level_width[f]) * int(textures.level_height[f]) if n else 0
+            for f, n in zip(textures.first_level, textures.levels, strict=True)
+        ],
+        np.float64,
+    )
+    for a in range(0, len(scene.faces), chunk):
+        part = slice(a, a + chunk)
+        corners = scene.vertices[scene.faces[part]].astype(np.float64)
+        uv = scene.uv[part].astype(np.float64)
+        uv = uv - np.floor(uv[:, :1])  # whole turns of a repeating texture cost float32 precision
+        d1, d2 = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
+        cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        twice_area = np.linalg.norm(cross, axis=1)
+        uv_area = np.abs(d1[:, 0] * d2[:, 1] - d1[:, 1] * d2[:, 0])
+        material = scene.face_material[part]
+        out = records[part]
+        out[:, UV : UV + 2], out[:, DUV1 : DUV1 + 2], out[:, DUV2 : DUV2 + 2] = uv[:, 0], d1, d2
+        if has_sun:
+            cosine = scene.normals[part].astype(np.float64) @ to_sun
+            out[:, SUN] = cosine[:, 0]
+            out[:, SUN + 1] = cosine[:, 1] - cosine[:, 0]
+            out[:, SUN + 2] = cosine[:, 2] - cosine[:, 0]
+        safe = np.maximum(twice_area, 1e-12)
+        out[:, DENSITY] = np.where(twice_area > 1e-12, uv_area / safe * texels[material], 0.0)
+        out[:, NORMAL : NORMAL + 3] = cross / safe[:, None]
+        integers[part, MATERIAL] = material
+        integers[part, LABELS] = scene.face_class[part].astype(np.int32) + 256 * scene.face_instance[part].astype(
+            np.int32
+        )
+    colour = np.array([m.colour for m in scene.materials], np.float32).reshape(-1, 3)
+    return Surfaces(
+        records,
+        colour if len(colour) else np.ones((1, 3), np.float32),
+        textures,
+        np.asarray(light.sun, np.float32) * np.float32(SUN_GAIN),
+        np.asarray(light.ambient, np.float32) * np.float32(AMBIENT_GAIN),
+        np.asarray(light.background, np.float32),
+        to_sun.astype(np.float32),
+        bool(light.shadows) and has_sun,
+    )

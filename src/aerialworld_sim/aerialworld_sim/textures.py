@@ -1,0 +1,107 @@
+"""Textures as one block of texels with mip levels, and the sRGB tables that shading reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_core.errors import WorldError
+from aerialworld_core.world.scene import Material
+
+#: Steps of the linear → sRGB table: at the curve's steepest end one step is a fifth of a grey level.
+ENCODE_STEPS = 16383
+
+
+def srgb_from_linear(linear: NDArray[np.floating]) -> NDArray[np.float64]:
+    """IEC 61966-2-1 encoding, 0–1 to 0–1 (clipped)."""
+    c = np.clip(np.asarray(linear, dtype=np.float64), 0.0, 1.0)
+    return np.where(c <= 0.0031308, 12.92 * c, 1.055 * c ** (1 / 2.4) - 0.055)
+
+
+def linear_from_srgb(encoded: NDArray[np.floating]) -> NDArray[np.float64]:
+    """IEC 61966-2-1 decoding, 0–1 to 0–1."""
+    c = np.asarray(encoded, dtype=np.float64)
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+#: uint8 sRGB → linear.
+DECODE = linear_from_srgb(np.arange(256) / 255.0).astype(np.float32)
+#: linear·ENCODE_STEPS → uint8 sRGB.
+ENCODE = np.round(255.0 * srgb_from_linear(np.arange(ENCODE_STEPS + 1) / ENCODE_STEPS)).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class TextureBlock:
+    """All textures, every mip level, one after the other.
+
+    texels       (N,) uint32, 0x00BBGGRR sRGB
+    level_offset (L,) int64, level_width and level_height (L,) int32
+    first_level, levels  (M,) int32 per material; levels is 0 without a texture
+    """
+
+    texels: NDArray[np.uint32]
+    level_offset: NDArray[np.int64]
+    level_width: NDArray[np.int32]
+    level_height: NDArray[np.int32]
+    first_level: NDArray[np.int32]
+    levels: NDArray[np.int32]
+
+
+def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Half the size by averaging 2×2 in linear light; an odd last row or column is left out."""
+    h, w = image.shape[:2]
+    if h > 1:
+        image = (image[0 : h // 2 * 2 : 2] + image[1 : h // 2 * 2 : 2]) * np.float32(0.5)
+    if w > 1:
+        image = (image[:, 0 : w // 2 * 2 : 2] + image[:, 1 : w // 2 * 2 : 2]) * np.float32(0.5)
+    return image
+
+
+def _packed(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    i = image.astype(np.uint32)
+    return (i[..., 0] | i[..., 1] << 8 | i[..., 2] << 16).ravel()
+
+
+def pack_textures(materials: Sequence[Material]) -> TextureBlock:
+    """Build the mip pyramids. Raises WorldError, naming the material, for a texture that is not (H, W, 3) uint8."""
+    blocks: list[NDArray[np.uint32]] = []
+    offsets: list[int] = []
+    sizes: list[tuple[int, int]] = []
+    first = np.zeros(len(materials), np.int32)
+    levels = np.zeros(len(materials), np.int32)
+    total = 0
+    known: dict[int, tuple[int, int]] = {}  # the same image in several materials is stored once
+    for m, material in enumerate(materials):
+        texture = material.texture
+        if texture is None:
+            continue
+        if texture.dtype != np.uint8 or texture.ndim != 3 or texture.shape[2] != 3 or min(texture.shape) < 1:
+            raise WorldError(
+                f"material {material.name}: a texture is (H, W, 3) uint8, not {texture.shape} {texture.dtype}"
+            )
+        if id(texture) in known:
+            first[m], levels[m] = known[id(texture)]
+            continue
+        start, image = len(sizes), texture
+        linear = DECODE[texture] if max(texture.shape[:2]) > 1 else None
+        while True:
+            blocks.append(_packed(image))
+            offsets.append(total)
+            sizes.append((image.shape[1], image.shape[0]))
+            total += image.shape[0] * image.shape[1]
+            if linear is None or max(image.shape[:2]) == 1:
+                break
+            linear = _halved(linear)
+            image = ENCODE[np.round(linear * ENCODE_STEPS).astype(np.int64)]
+        first[m], levels[m] = known[id(texture)] = start, len(sizes) - start
+    return TextureBlock(
+        np.concatenate(blocks) if blocks else np.zeros(1, np.uint32),
+        np.array(offsets or [0], np.int64),
+        np.array([w for w, _ in sizes] or [1], np.int32),
+        np.array([h for _, h in sizes] or [1], np.int32),
+        first,
+        levels,
+    )

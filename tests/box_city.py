@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numba
 import numpy as np
+
 from aerialworld_core.frames import Pose, grid_from_map
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import MANMADE, TERRAIN

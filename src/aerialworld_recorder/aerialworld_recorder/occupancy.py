@@ -27,6 +27,11 @@ from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.rig import CameraSpec, Rig
 from aerialworld_recorder import carving, surface
 
+# Typed loosely: numba's stubs declare compiled functions without arguments.
+carve_face: Any = carving.carve_face
+place_samples: Any = surface.place_samples
+join_samples: Any = surface.join_samples
+
 #: Metres along the ray from a measured hit to the point whose voxel is marked.
 NUDGE = 1e-3
 #: Two neighbouring hits continue one plane if depth differs from the prediction by less than this: metres, and per metre.
@@ -201,11 +206,7 @@ class OccupancyProjector:
             spacing = CARVE_SPACING * min(self.grid.voxel_size) * spec.focal
             starts[:-1] = spacing / 2.0 ** np.arange(1, carving.LEVELS)
         centre = (spec.width / 2, spec.height / 2)
-        return int(
-            carving.carve_face(
-                depth, 1.0 / spec.focal, centre, self.euclidean, spec.far, *view, 1, starts, observed
-            )
-        )
+        return int(carve_face(depth, 1.0 / spec.focal, centre, self.euclidean, spec.far, *view, 1, starts, observed))
 
     def _mark(
         self,
@@ -226,7 +227,7 @@ class OccupancyProjector:
                 size = (spec.height, spec.width)
                 inverse, voxel = self._scratch.setdefault(name, (np.empty(size), np.empty(size, np.int32)))
                 sums = np.zeros(6)
-                surface.place_samples(
+                place_samples(
                     depth[name], labels[name], *optics, self.euclidean, NUDGE, *views[name], shape, inverse, voxel, sums
                 )
                 if sums[surface.BAD_CLASS]:
@@ -238,7 +239,7 @@ class OccupancyProjector:
                 table = (self._slots, self._touched)
                 self._votes, count = surface.vote_samples(voxel, labels[name], *table, self._votes, count)
                 tolerance = (PLANE_TOLERANCE[0] + 4 * spec.noise_stddev, PLANE_TOLERANCE[1])
-                self._votes, count = surface.join_samples(
+                self._votes, count = join_samples(
                     inverse, voxel, labels[name], *optics, NUDGE, tolerance, REACH, *views[name], shape,
                     *table, self._votes, count,
                 )  # fmt: skip

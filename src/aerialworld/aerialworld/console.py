@@ -52,6 +52,10 @@ def kept(message: str) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(message)
         raise
+    except AerialWorldError as error:
+        if error.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+            error.add_note(message)
+        raise
 
 
 @contextmanager
@@ -76,7 +80,7 @@ def _report(error: BaseException, headline: str) -> None:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error, file=sys.stderr)
     ERR.print(headline, style="bold red", end=" ", markup=False)
-    ERR.print(escape(str(error) or type(error).__name__))
+    ERR.print(escape(str(error) or "by a signal"))
     for line in getattr(error, "__notes__", ()):
         ERR.print(escape(line))
 
@@ -98,7 +102,8 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             code = EXIT_TERMINATED if isinstance(interrupt, Terminated) else EXIT_INTERRUPTED
             raise typer.Exit(code) from interrupt
         except AerialWorldError as error:
-            _report(error, "error:")
+            stopped = error.exit_code in (EXIT_INTERRUPTED, EXIT_TERMINATED)
+            _report(error, "stopped:" if stopped else "error:")
             raise typer.Exit(error.exit_code) from error
         except BrokenPipeError:
             sys.stdout = open(os.devnull, "w")  # the reader of our output has gone; say nothing more to it

@@ -31,6 +31,10 @@ class DiskSpaceError(AerialWorldError):
     exit_code = 28
 
 
+class FramesMissing(AerialWorldError):
+    """A sensor of the rig gave nothing for a frame: the session has gaps."""
+
+
 @dataclass(frozen=True)
 class RecordingOptions:
     """How to record: grid, frames per second of simulated time, which sensors, seed."""
@@ -115,6 +119,8 @@ def require_space(folder: Path, needed: int, what: str) -> None:
 def session_meta(plan: Plan, world: Any, rig: Rig, options: RecordingOptions, started: str) -> Any:
     """What session.json says about this run."""
     engine = stage("aerialworld_sim", "Engine")
+    if world.georeference is None:
+        raise InputError(f"{world.path}: a session needs the world's place on earth; add <spherical_coordinates>")
     x, y = plan.position[0, :2]
     return stage("aerialworld_core.session", "SessionMeta")(
         vehicle=plan.vehicle,
@@ -157,8 +163,8 @@ def record_plan(
 ) -> Path:
     """Simulate `plan` in `world` and write a session under `root`; `resume` is an unfinished session of the same run.
 
-    A resumed session equals an uninterrupted one: the engine is stepped through the frames that exist, so that every
-    sensor's random numbers stand where they would. Returns the session's folder.
+    A resumed session equals an uninterrupted one: the engine's noise is a function of seed, sensor and stamp alone.
+    Returns the session's folder. Raises FramesMissing when the recorder wrote fewer frames than were asked.
     """
     Engine, Vehicle = stage("aerialworld_sim", "Engine"), stage("aerialworld_sim", "Vehicle")
     Recorder = stage("aerialworld_recorder", "Recorder")
@@ -169,14 +175,18 @@ def record_plan(
     else:
         recorder = Recorder.resume(resume)
         first = recorder.next_index
-    cheap = tuple(m for m in options.modalities if m in ("imu", "lidar"))
+    inertial = rig.imu is not None and "imu" in options.modalities
     with recorder:
         for index in range(options.frames(plan)):
             if index:
                 engine.step(options.period_ns)
             if index < first:
-                engine.render(plan.vehicle, modalities=cheap)
+                if inertial:
+                    engine.imu_samples(plan.vehicle)  # recorded before; the next frame begins after these
                 continue
             recorder.record(index, engine.render(plan.vehicle, modalities=options.modalities))
             on_frame(index + 1)
+    dropped = recorder.summary()["dropped"]
+    if dropped:
+        raise FramesMissing(f"{recorder.path}: {len(dropped)} frames were not written: {dropped}")
     return Path(recorder.path)

@@ -10,7 +10,9 @@ from typing import Any
 from aerialworld_core.files import canonical_json
 
 #: Files that tell of a run (time, host, speed) and not of its result: only their presence counts.
-TELLTALES = frozenset({"provenance.json"})
+TELLTALES = frozenset({"provenance.json", "timings.json"})
+#: Folders that are not results: TensorBoard's events bear wall times, caches can be made again.
+ASIDE = frozenset({"logs", "cache"})
 
 
 def of_data(data: Any) -> str:
@@ -25,12 +27,14 @@ def of_file(path: Path) -> str:
 
 
 def files_below(path: Path) -> list[Path]:
-    """The file itself, or every file below a folder, in a fixed order; hidden ones are not looked at."""
+    """The file itself, or every file below a folder, in a fixed order; hidden ones and ASIDE are not looked at."""
     if path.is_file():
         return [path]
-    return sorted(
-        p for p in path.rglob("*") if p.is_file() and not any(q.startswith(".") for q in p.relative_to(path).parts)
-    )
+
+    def counts(parts: tuple[str, ...]) -> bool:
+        return not any(p.startswith(".") for p in parts) and not ASIDE.intersection(parts[:-1])
+
+    return sorted(p for p in path.rglob("*") if p.is_file() and counts(p.relative_to(path).parts))
 
 
 def of_tree(path: Path) -> str:

@@ -54,6 +54,7 @@ class DemoOptions:
             raise InputError(f"{self.city}: no such file or folder")
         if not 5.0 <= self.duration <= 3600.0:
             raise InputError(f"--duration: {self.duration} s is not between 5 and 3600 s")
+        _ = self.recording  # refuses a bad frame rate before anything is written
 
     @property
     def recording(self) -> RecordingOptions:
@@ -71,7 +72,7 @@ class Demo:
 
     def run(self) -> Path:
         options = self.options
-        recording = options.recording  # checks the frame rate before anything is written
+        recording = options.recording
         write_json(self.root / "run.json", self.description())
         source = {"path": "generated", "seed": options.seed}
         if options.city is not None:

@@ -16,13 +16,14 @@ class RayCaster:
     """Embree's acceleration structure over triangles (F, 3, 3) float32.
 
     Rays are float32 inside Embree and must not start more than some kilometres from the origin for 1 mm (float32's step is
-    0.06 mm at 1 km); distances of hits are float64 against the plane of the triangle.
+    0.06 mm at 1 km); distances of hits are float64 against the plane of the triangle. `normals` (F, 3) float64 point out
+    of the front and are not of unit length.
     """
 
     def __init__(self, triangles: NDArray[np.float32]) -> None:
         self._corner = np.ascontiguousarray(triangles[:, 0], dtype=np.float64)
         a, b = (np.asarray(triangles[:, i], np.float64) - self._corner for i in (1, 2))
-        self._normal = np.cross(a, b)
+        self.normals = np.cross(a, b)
         self._reach = float(np.abs(triangles).max()) if len(triangles) else 0.0
         self._scene = None
         if len(triangles):
@@ -53,19 +54,23 @@ class RayCaster:
             if not (np.isfinite(o[part]).all() and np.isfinite(length).all() and (length > 0).all()):
                 raise InputError("a ray has an origin or direction that is not finite, or a direction without length")
             unit = d[part] / length[:, None]
-            distance[part], face[part] = self._first(o[part], unit, cull_backfaces, max_distance)
+            distance[part], face[part] = self.first_hits(
+                o[part], unit, cull_backfaces=cull_backfaces, max_distance=max_distance
+            )
         return distance, face
 
     def backfacing(self, face: NDArray[np.int32], directions: Array) -> NDArray[np.bool_]:
         """Which rays (N, 3) meet their triangle (N,) from behind; False where it is −1."""
         if self._scene is None:
             return np.zeros(len(face), dtype=bool)
-        along = np.einsum("ij,ij->i", self._normal[face], directions)
+        along = np.einsum("ij,ij->i", self.normals[face], directions)
         return (face >= 0) & (along > 0)
 
-    def _first(
-        self, o: Array, d: Array, cull: bool, max_distance: float
+    def first_hits(
+        self, o: Array, d: Array, *, cull_backfaces: bool, max_distance: float
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        """As `cast`, for unit directions that are known to be finite; in one piece."""
+        cull = cull_backfaces
         distance = np.full(len(o), np.inf)
         face = np.full(len(o), -1, dtype=np.int32)
         if self._scene is None:
@@ -78,7 +83,7 @@ class RayCaster:
             at = o[left] + d[left] * travelled[left, None]
             hit = self._scene.run(at.astype(np.float32), d[left].astype(np.float32), output=True)
             found = hit["primID"].astype(np.int32)
-            t, facing = _refine(o[left], d[left], travelled[left], found, hit["tfar"], self._corner, self._normal)
+            t, facing = _refine(o[left], d[left], travelled[left], found, hit["tfar"], self._corner, self.normals)
             keep = facing > 0 if cull else facing >= 0
             distance[left[keep]], face[left[keep]] = t[keep], found[keep]
             again = (facing == 0) & (t < max_distance) if cull else np.zeros(len(left), bool)

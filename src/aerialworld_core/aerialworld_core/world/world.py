@@ -49,7 +49,8 @@ class World:
         return self.scene.bounds
 
     @cached_property
-    def _rays(self) -> RayCaster:
+    def rays(self) -> RayCaster:
+        """The ray caster over all faces; built on first use."""
         return RayCaster(self.scene.triangles)
 
     @cached_property
@@ -74,7 +75,7 @@ class World:
         int32, −1 where none. With `cull_backfaces` rays pass surfaces that they meet from behind, as Gazebo's sensors do; a
         front face less than 0.1 mm behind such a surface is passed as well. Raises InputError for rays that are none.
         """
-        return self._rays.cast(origins, directions, cull_backfaces=cull_backfaces, max_distance=max_distance)
+        return self.rays.cast(origins, directions, cull_backfaces=cull_backfaces, max_distance=max_distance)
 
     def terrain_height(self, xy: Array) -> NDArray[np.float64]:
         """Map z (N,) of the topmost ground (classes labels.GROUND) at (N, 2) map positions; NaN where there is none."""
@@ -82,7 +83,7 @@ class World:
 
     def surface_height(self, xy: Array) -> NDArray[np.float64]:
         """Map z (N,) of the topmost surface of any class at (N, 2) map positions; NaN where there is none."""
-        return self._height(self._rays, xy)
+        return self._height(self.rays, xy)
 
     def inside_solid(self, points: Array) -> NDArray[np.bool_]:
         """Which points (N, 3) lie inside a solid or more than 1 cm under the terrain.

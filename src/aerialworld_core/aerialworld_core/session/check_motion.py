@@ -15,15 +15,17 @@ from aerialworld_core.session.report import ValidationReport
 
 #: Stamps may deviate from the frame period by this share of it.
 STAMP_TOLERANCE = 0.01
-#: Displacement against the mean of both ends' velocities: metres, share of the distance. Half of the change of velocity
-#: over the interval is added: no motion between can stray further without changing speed inside the interval as well.
-POSITION_TOLERANCE_M, POSITION_TOLERANCE_SHARE = 0.10, 0.02
-#: Likewise for orientation: radians, share of the angle.
-ANGLE_TOLERANCE, ANGLE_TOLERANCE_SHARE = 0.05, 0.05
+#: Displacement against the mean of both ends' velocities: metres, share of the distance, and share of (change of velocity
+#: × interval): 0 would be right for constant acceleration, 0.5 for a sudden change at one end.
+POSITION_TOLERANCE = (0.10, 0.02, 0.3)
+#: Likewise for orientation: radians, share of the angle, share of (change of rate × interval).
+ANGLE_TOLERANCE = (0.05, 0.05, 0.5)
 #: Σ displacement·velocity / Σ velocity²: a systematic lie of 3 % shows over a run of at least `SCALE_DISTANCE_M`.
 SCALE_TOLERANCE, SCALE_DISTANCE_M = 0.03, 5.0
 #: Mean of the IMU's specific force, turned into map, minus gravity and true acceleration: m/s²; mean gyro: rad/s.
 ACCELERATION_TOLERANCE, GYRO_TOLERANCE = 0.5, 0.05
+#: The same over one interval, m/s²: orientation between two frames is only interpolated.
+INTERVAL_ACCELERATION_TOLERANCE = 3.0
 GRAVITY = 9.80665
 
 
@@ -45,13 +47,13 @@ def check_motion(session: Session, poses: dict[int, PoseRecord], report: Validat
         moved, mean, change = (
             q.pose.position - p.pose.position,
             (p.linear_velocity + q.linear_velocity) / 2 * dt,
-            float(np.linalg.norm(q.linear_velocity - p.linear_velocity)) * dt / 2,
+            float(np.linalg.norm(q.linear_velocity - p.linear_velocity)) * dt,
         )
         length, error = float(np.linalg.norm(moved)), float(np.linalg.norm(moved - mean))
         errors.append(error)
         distance += length
         dot, square = dot + float(moved @ mean), square + float(mean @ mean)
-        if error > POSITION_TOLERANCE_M + POSITION_TOLERANCE_SHARE * length + change:
+        if error > np.dot(POSITION_TOLERANCE, [1.0, length, change]):
             jumps.append(
                 f"frames {a} and {b}: moved {length:.2f} m in {dt:.3g} s, "
                 f"but the stated velocities say {np.linalg.norm(mean):.2f} m (off by {error:.2f} m)"
@@ -77,9 +79,9 @@ def _check_turn(a: int, b: int, p: PoseRecord, q: PoseRecord, dt: float) -> list
         return []  # more than half a turn between frames: the difference of orientations is ambiguous
     turned = _rotation_vector(p.pose.rotation.T @ q.pose.rotation)
     mean = (p.angular_velocity + q.angular_velocity) / 2 * dt
-    change = float(np.linalg.norm(q.angular_velocity - p.angular_velocity)) * dt / 2
+    change = float(np.linalg.norm(q.angular_velocity - p.angular_velocity)) * dt
     angle, error = float(np.linalg.norm(turned)), float(np.linalg.norm(turned - mean))
-    if error <= ANGLE_TOLERANCE + ANGLE_TOLERANCE_SHARE * angle + change:
+    if error <= np.dot(ANGLE_TOLERANCE, [1.0, angle, change]):
         return []
     return [
         f"frames {a} and {b}: turned {np.degrees(angle):.1f}° in {dt:.3g} s, but the stated rates say "
@@ -111,7 +113,8 @@ def check_imu(session: Session, poses: dict[int, PoseRecord], report: Validation
     spec = session.meta.rig.imu
     if spec is None:
         return
-    missing, counts, times = 0, [], []
+    missing, counts, times, forces = 0, [], [], []
+    worst = 0.0
     force, rate, seconds = np.zeros(3), np.zeros(3), 0.0
     norms: list[NDArray[np.float64]] = []
     for index in sorted(poses):
@@ -136,7 +139,14 @@ def check_imu(session: Session, poses: dict[int, PoseRecord], report: Validation
         share = (t - p.stamp_ns * 1e-9) / dt
         measured = np.stack([r @ f for r, f in zip(_rotations_between(p, q, share), body[:, 1], strict=True)])
         accelerated = (q.linear_velocity - p.linear_velocity) / dt + np.array([0, 0, GRAVITY])
-        force += (measured.mean(axis=0) - accelerated) * dt
+        off = measured.mean(axis=0) - accelerated
+        worst = max(worst, float(np.linalg.norm(off)))
+        if np.linalg.norm(off) > INTERVAL_ACCELERATION_TOLERANCE:
+            forces.append(
+                f"frames {index - 1} and {index}: the IMU's mean force is {np.linalg.norm(off):.1f} m/s² off from "
+                "gravity and the change of the stated velocity"
+            )
+        force += off * dt
         rate += (body[:, 0].mean(axis=0) - (p.angular_velocity + q.angular_velocity) / 2) * dt
         norms.append(np.linalg.norm(samples[:, 4:7], axis=1))
         seconds += dt
@@ -144,12 +154,14 @@ def check_imu(session: Session, poses: dict[int, PoseRecord], report: Validation
         report.error(f"{missing} frames lack the IMU that the rig has")
     report.errors_of(counts, "intervals with a wrong number of IMU samples")
     report.errors_of(times, "intervals with wrong IMU times")
+    report.errors_of(forces, "intervals in which IMU and velocity disagree")
     if seconds <= 0:
         return
     force_off, rate_off = float(np.linalg.norm(force / seconds)), float(np.linalg.norm(rate / seconds))
     report.figures |= {
         "imu_specific_force_mean": float(np.concatenate(norms).mean()),
         "imu_force_residual": force_off,
+        "imu_force_residual_max": worst,
         "imu_rate_residual": rate_off,
     }
     if force_off > ACCELERATION_TOLERANCE:

@@ -12,6 +12,7 @@ from aerialworld_core.errors import SessionError
 from aerialworld_core.frames import grid_from_map
 from aerialworld_core.labels import NAMES, OTHERS
 from aerialworld_core.occupancy import Occupancy
+from aerialworld_core.rig import CUBE_FACES
 from aerialworld_core.session.baselines import BaselineScores
 from aerialworld_core.session.frame_files import PoseRecord, check_occupancy
 from aerialworld_core.session.reader import Session
@@ -21,6 +22,9 @@ from aerialworld_core.session.report import ValidationReport
 CONSTANT_ERROR, CONSTANT_WARNING = 0.98, 0.90
 #: Share of LiDAR points, of those in observed voxels, that lie in or next to an occupied one: error, warning below.
 LIDAR_ERROR, LIDAR_WARNING = 0.85, 0.95
+#: Share of LiDAR points that lie in voxels never observed and not next to an occupied one: beyond it the two cannot
+#: share a frame. A whole cube sees nearly all that a LiDAR beside it sees; for fewer faces it is only a warning.
+UNOBSERVED_LIMIT = 0.25
 LIDAR_SAMPLE, LIDAR_LEAST = 4096, 200
 #: Share of moving pairs of frames that may be equal: beyond, the data stands still while the vehicle moves.
 EQUAL_ERROR = 0.2
@@ -72,8 +76,10 @@ class VoxelChecks:
         ijk, inside = meta.grid.indices(in_map @ m[:3, :3].T + m[:3, 3])
         ijk, in_map = ijk[inside], in_map[inside]
         seen = occupancy.observed[tuple(ijk.T)]
-        self._unobserved += int(np.count_nonzero(~seen))
-        hit = _near_occupied(occupancy.occupancy, ijk[seen])
+        near = _near_occupied(occupancy.occupancy, ijk)
+        # A return a hair behind a surface falls into the unknown voxel inside it: that one is not held against it.
+        self._unobserved += int(np.count_nonzero(~seen & ~near))
+        hit = near[seen]
         self._points["all"] += np.array([np.count_nonzero(hit), len(hit)])
         if record.ground_z is not None:
             above = in_map[seen, 2] > record.ground_z + 2 * meta.grid.voxel_size[2]
@@ -162,6 +168,11 @@ class VoxelChecks:
             "lidar_points_compared": seen,
             "lidar_unobserved_share": self._unobserved / (self._unobserved + seen) if self._unobserved + seen else None,
         }
+        total = self._unobserved + seen
+        if total >= LIDAR_LEAST and self._unobserved > UNOBSERVED_LIMIT * total:
+            whole = set(CUBE_FACES) <= {face.name for face in self.session.meta.rig.depth}
+            text = f"{self._unobserved / total:.1%} of the LiDAR points lie in voxels that the depth rig never observed"
+            (report.error if whole else report.warn)(text)
         for key, (hits, count) in self._points.items():
             if count < LIDAR_LEAST:
                 continue

@@ -63,8 +63,8 @@ class SessionMeta:
             raise SessionError(f"frame_period_ns {self.frame_period_ns} must be positive and datum {self.datum} finite")
         parse_time(self.start_time)
 
-    def closed(self, frames: int) -> SessionMeta:
-        """The same, finished with so many frames."""
+    def closed(self, frames: int | None) -> SessionMeta:
+        """The same, finished with so many frames (None: open again)."""
         return replace(self, frames=frames)
 
     def to_dict(self) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class SessionWriter:
 
     path: Path
     meta: SessionMeta
+    #: Numbers of damaged last frames that `resume` deleted.
+    discarded: list[int]
     _lease: Lease | None
     _sync: bool
     _frames: int
@@ -64,7 +66,7 @@ class SessionWriter:
         }
         self.meta = meta
         self._sync = sync
-        self._last = None
+        self._last, self.discarded = None, []
         self._frames = 0
         self.path, self._lease = _create(Path(root), meta, files, sync)
         self._init_cameras()
@@ -74,27 +76,28 @@ class SessionWriter:
 
     @classmethod
     def resume(cls, path: Path, *, provenance: Mapping[str, Any] | None = None, sync: bool = True) -> SessionWriter:
-        """Continue an unclosed session after its last complete frame.
+        """Continue a session after its last complete frame; a closed one is open again until the next `close`.
 
         Leftovers of an incomplete frame are deleted, and so are last frames whose files do not match their hashes
-        (after a power cut). `provenance` of this part is appended under `resumed`. Raises SessionError when the session
-        is closed, damaged, or being written by another process.
+        (after a power cut): `discarded` names these. `provenance` of this part is appended under `resumed`. Raises
+        SessionError when session.json is damaged or another process is writing the session.
         """
         path = Path(path)
         if not (path / layout.SESSION_FILE).is_file():
             raise SessionError(f"{path}: holds no {layout.SESSION_FILE}; only sessions of this format can be resumed")
         writer = cls.__new__(cls)
-        writer.path, writer._sync = path, sync
+        writer.path, writer._sync, writer.discarded = path, sync, []
         lease = writer._lease = Lease(path)
         try:
             session = Session.open(path)
-            if session.meta.frames is not None:
-                raise SessionError(f"{path}: is finished with {session.meta.frames} frames; nothing to resume")
-            writer.meta = session.meta
+            writer.meta = session.meta.closed(None)
             writer._init_cameras()
+            if session.meta.frames is not None:  # no longer closed from here on
+                writer._write_meta()
             kept = session.frame_indices
             while kept and session.damage(kept[-1]):
                 _unlink(path / layout.occupancy_file(kept[-1]))  # uncommitted first
+                writer.discarded = [kept[-1], *writer.discarded]
                 kept = kept[:-1]
             _delete_leftovers(path, set(kept))
             writer._frames = len(kept)
@@ -179,8 +182,11 @@ class SessionWriter:
         if self._lease is None:
             return
         self.meta = self.meta.closed(self._frames)
-        write_json(self.path / layout.SESSION_FILE, seal(self.meta.to_dict(), layout.SESSION_FILE), sync=self._sync)
+        self._write_meta()
         self.release()
+
+    def _write_meta(self) -> None:
+        write_json(self.path / layout.SESSION_FILE, seal(self.meta.to_dict(), layout.SESSION_FILE), sync=self._sync)
 
     def release(self) -> None:
         """Let the session go without closing it: `resume` continues it."""

@@ -1,0 +1,55 @@
+"""Forecasts that learn nothing, or nothing but frequencies: what a world model has to beat.
+
+Moving a frame needs no third dimension: the grid is gravity-aligned and its height is counted from the session's datum,
+so columns move rigidly in the plane and keep their levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_core.labels import FREE, NUM_CLASSES
+from aerialworld_core.warp import column_sources, warp_columns
+from aerialworld_training.dataset.frames import PooledSession
+
+
+def move_frame(session: PooledSession, frame: int, target: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Semantics and observed mask of `frame` as they lie in the grid of frame `target`, by the true motion between them;
+    what comes from outside the frame's grid is free and unobserved."""
+    source, inside = column_sources(session.grid, session.pose(frame), session.pose(target), session.datum)
+    return (
+        warp_columns(session.semantics(frame), source, inside, FREE),
+        warp_columns(session.observed_mask(frame), source, inside, False),
+    )
+
+
+def fuse_history(
+    session: PooledSession, frames: Iterable[int], target: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Semantics and seen mask at frame `target` of what `frames` (oldest first) saw, the latest observation winning."""
+    semantics = np.full(session.grid.shape, FREE, np.uint8)
+    seen = np.zeros(session.grid.shape, np.bool_)
+    for n in frames:
+        moved, observed = move_frame(session, n, target)
+        np.copyto(semantics, moved, where=observed)
+        seen |= observed
+    return semantics, seen
+
+
+def constant_prediction(sessions: Iterable[PooledSession]) -> NDArray[np.uint8]:
+    """Per voxel of the ego grid the majority over all frames that observed it: free or occupied first, then the class
+    (the lower id on a tie). Voxels that no frame observed are free. Returns (X, Y, Z) class ids."""
+    sessions = list(sessions)
+    grid = sessions[0].grid
+    observed = np.zeros(grid.size, np.int64)
+    classes = np.zeros((NUM_CLASSES - 1, grid.size), np.int32)
+    for session in sessions:
+        for n in range(len(session)):
+            observed += session.observed_mask(n).reshape(-1)
+            part = slice(session.offsets[n], session.offsets[n + 1])
+            classes[session.classes[part], session.cells[part]] += 1
+    occupied = 2 * classes.sum(0, dtype=np.int64) > observed
+    return np.where(occupied, classes.argmax(0), FREE).astype(np.uint8).reshape(grid.shape)

@@ -1,0 +1,244 @@
+"""A session's frames, pooled and packed: what training keeps in memory and in its cache.
+
+A frame of 100×100×60 voxels takes 75 kB of `observed` bits and 5 bytes for every occupied voxel, instead of 4.8 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.files import canonical_json, write_bytes
+from aerialworld_core.frames import Pose
+from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.labels import FREE
+from aerialworld_core.occupancy import Occupancy
+from aerialworld_training.dataset.pooling import pool_occupancy
+
+CACHE_VERSION = 1
+
+
+class SessionSource(Protocol):
+    """What training asks of a session (`aerialworld_core.session.Session` has it)."""
+
+    @property
+    def meta(self) -> Any: ...
+
+    @property
+    def frame_indices(self) -> Sequence[int]: ...
+
+    def occupancy(self, index: int) -> Occupancy: ...
+
+    def pose(self, index: int) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class PooledSession:
+    """One session, pooled.
+
+    numbers (N,) int64 frame numbers, stamps (N,) int64 ns, position (N, 3) and orientation (N, 4) of base_link in map;
+    cells and classes: flat indices and class ids of the occupied voxels of all frames, frame n's lie in
+    offsets[n]:offsets[n + 1]; observed (N, bytes) packed bits in C order.
+    """
+
+    name: str
+    agent_type: str
+    grid: VoxelGrid
+    datum: float
+    frame_period_ns: int
+    numbers: NDArray[np.int64]
+    stamps: NDArray[np.int64]
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    cells: NDArray[np.uint32]
+    classes: NDArray[np.uint8]
+    observed: NDArray[np.uint8]
+    key: str = ""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def pose(self, n: int) -> Pose:
+        return Pose(self.position[n], self.orientation[n])
+
+    @property
+    def yaw(self) -> NDArray[np.float64]:
+        return np.array([self.pose(n).yaw for n in range(len(self))])
+
+    def semantics(self, n: int) -> NDArray[np.uint8]:
+        """(X, Y, Z) class ids of frame n, FREE where free or unknown."""
+        voxels = np.full(self.grid.size, FREE, np.uint8)
+        part = slice(self.offsets[n], self.offsets[n + 1])
+        voxels[self.cells[part]] = self.classes[part]
+        return voxels.reshape(self.grid.shape)
+
+    def observed_mask(self, n: int) -> NDArray[np.bool_]:
+        """(X, Y, Z) what was seen in frame n."""
+        bits = np.unpackbits(self.observed[n], count=self.grid.size)
+        return bits.view(np.bool_).reshape(self.grid.shape)
+
+    @property
+    def occupied_fraction(self) -> float:
+        """Occupied share of the observed voxels, over all frames."""
+        seen = int(np.bitwise_count(self.observed).sum(dtype=np.int64))
+        return len(self.cells) / max(seen, 1)
+
+    @classmethod
+    def from_source(
+        cls,
+        name: str,
+        source: SessionSource,
+        factors: Sequence[int],
+        *,
+        key: str = "",
+        threads: int = 1,
+        on_frame: Callable[[], None] | None = None,
+    ) -> PooledSession:
+        """Read and pool every frame. Raises InputError that names session and frame; `on_frame` is called after each."""
+        grid, numbers = source.meta.grid.pooled(factors), list(source.frame_indices)
+        if not numbers:
+            raise InputError(f"{name}: the session has no finished frame; take it out of the split")
+
+        def load(index: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint8]]:
+            try:
+                frame = pool_occupancy(source.occupancy(index), factors)
+            except AerialWorldError as error:
+                raise InputError(f"{name}: frame {index:06d}: {error}") from error
+            cells = np.flatnonzero(frame.occupancy)
+            bits = np.packbits(frame.observed.reshape(-1))
+            return cells.astype(np.uint32), frame.semantics.reshape(-1)[cells], bits
+
+        parts = []
+        with ThreadPoolExecutor(threads) as pool:  # inflating releases the interpreter
+            try:
+                for part in pool.map(load, numbers):
+                    parts.append(part)
+                    if on_frame:
+                        on_frame()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        poses = [source.pose(i) for i in numbers]
+        stamps = np.array([p.stamp_ns for p in poses], np.int64)
+        if (np.diff(stamps) <= 0).any():
+            raise InputError(f"{name}: the frames' stamps do not increase")
+        return cls(
+            name=name,
+            agent_type=str(source.meta.agent_type),
+            grid=grid,
+            datum=float(source.meta.datum),
+            frame_period_ns=int(source.meta.frame_period_ns),
+            numbers=np.array(numbers, np.int64),
+            stamps=stamps,
+            position=np.array([p.pose.position for p in poses]),
+            orientation=np.array([p.pose.orientation for p in poses]),
+            offsets=np.cumsum([0, *(len(p[0]) for p in parts)]),
+            cells=np.concatenate([p[0] for p in parts]),
+            classes=np.concatenate([p[1] for p in parts]),
+            observed=np.stack([p[2] for p in parts]),
+            key=key,
+        )
+
+    _ARRAYS = ("numbers", "stamps", "position", "orientation", "offsets", "cells", "classes", "observed")
+
+    def save(self, path: Path) -> None:
+        """Write the cache file, atomically."""
+        head = {
+            "name": self.name,
+            "agent_type": self.agent_type,
+            "grid": self.grid.to_dict(),
+            "datum": self.datum,
+            "frame_period_ns": self.frame_period_ns,
+            "key": self.key,
+        }
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in self._ARRAYS}
+        np.savez(buffer, head=np.frombuffer(canonical_json(head), np.uint8), **arrays)
+        write_bytes(path, buffer.getbuffer(), sync=False)
+
+    @classmethod
+    def load(cls, path: Path) -> PooledSession:
+        """Read a cache file. Raises OSError, ValueError, KeyError or BadZipFile when it is damaged."""
+        import json
+
+        with np.load(path, allow_pickle=False) as archive:
+            head = json.loads(archive["head"].tobytes())
+            arrays = {name: archive[name] for name in cls._ARRAYS}
+        return cls(grid=VoxelGrid.from_dict(head.pop("grid")), **head, **arrays)
+
+
+def content_key(folder: Path, factors: Sequence[int]) -> str:
+    """A hash that changes with the session's description, its frames and the pooling.
+
+    Frames enter by the hash files that commit them; older data without those by name, size and time of change.
+    """
+    digest = hashlib.sha256(canonical_json([CACHE_VERSION, list(factors)]))
+    try:
+        digest.update((folder / "session.json").read_bytes())
+    except FileNotFoundError:
+        digest.update(b"-")
+    hashes = sorted((folder / "hashes").glob("*.json"))
+    for path in hashes:
+        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted((folder / "occupancy").glob("*.npz")):
+        digest.update(path.name.encode())
+        if not hashes:
+            state = path.stat()
+            digest.update(f"{state.st_size} {state.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def load_sessions(
+    root: Path,
+    names: Sequence[str],
+    factors: Sequence[int],
+    *,
+    cache: Path | None = None,
+    threads: int = 2,
+    on_frame: Callable[[], None] | None = None,
+) -> dict[str, PooledSession]:
+    """Read the named sessions under `root`, from `cache` where it holds the same content. All must share one grid.
+
+    Raises InputError for a missing session and for grids or time steps that differ.
+    """
+    from aerialworld_core.session import Session
+
+    loaded: dict[str, PooledSession] = {}
+    for name in names:
+        folder = Path(root) / name
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such session; the split file names it")
+        key = content_key(folder, factors)
+        path = cache / f"{name}-{key[:16]}.npz" if cache else None
+        session = None
+        if path and path.exists():
+            try:
+                session = PooledSession.load(path)
+            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AerialWorldError):
+                path.unlink(missing_ok=True)  # a damaged cache is made again
+        if session is None or session.key != key or session.name != name:
+            session = PooledSession.from_source(
+                name, Session.open(folder), factors, key=key, threads=threads, on_frame=on_frame
+            )
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                session.save(path)
+        loaded[name] = session
+    first = next(iter(loaded.values()))
+    for session in loaded.values():
+        if session.grid != first.grid:
+            raise InputError(
+                f"{session.name} has the grid {session.grid.to_dict()}, {first.name} {first.grid.to_dict()}"
+            )
+    return loaded

@@ -1,0 +1,93 @@
+"""Counting: one 18×18 confusion table per stratum and horizon, in 64-bit integers, from which every score follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_core.labels import FREE, GROUND, NAMES, NUM_CLASSES
+
+Counts = NDArray[np.int64]
+
+
+def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Counts:
+    """(18, 18) voxel counts [truth, predicted] where `mask` holds; all three of one shape."""
+    pairs = truth[mask].astype(np.int64) * NUM_CLASSES + predicted[mask]
+    return np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
+
+
+def _ratio(above: int, below: int) -> float | None:
+    return above / below if below else None
+
+
+def occupied_iou(table: Counts) -> float | None:
+    """IoU of occupied against free, classes aside; None when neither truth nor prediction occupies anything."""
+    both = int(table[:FREE, :FREE].sum())
+    either = int(table.sum() - table[FREE, FREE])
+    return _ratio(both, either)
+
+
+def above_ground_iou(table: Counts) -> float | None:
+    """IoU of the surface without the ground: a voxel counts as occupied where its class is occupied and no ground class
+    (road, other flat, sidewalk, terrain), in truth and prediction alike."""
+    solid = np.ones(NUM_CLASSES, bool)
+    solid[[FREE, *GROUND]] = False
+    both = int(table[np.ix_(solid, solid)].sum())
+    either = int(table[solid].sum() + table[:, solid].sum()) - both
+    return _ratio(both, either)
+
+
+def class_ious(table: Counts) -> list[float | None]:
+    """IoU of each of the 17 occupied classes; None for a class neither in truth nor predicted."""
+    hit = np.diagonal(table)
+    union = table.sum(0) + table.sum(1) - hit
+    return [_ratio(int(hit[c]), int(union[c])) for c in range(FREE)]
+
+
+def scores(table: Counts) -> dict[str, Any]:
+    """Every score of one table.
+
+    iou             occupied against free
+    miou_occworld   mean over the 17 classes, a class that never occurs in the truth or prediction counting 1 (OccWorld's)
+    miou            mean over the classes that occur in truth or prediction
+    above_ground    IoU without ground classes
+    per_class       IoU by class name, only classes that occur
+    precision, recall   of occupied; counts in voxels
+    """
+    ious = class_ious(table)
+    present = [v for v in ious if v is not None]
+    both = int(table[:FREE, :FREE].sum())
+    truth, predicted = int(table[:FREE].sum()), int(table[:, :FREE].sum())
+    return {
+        "iou": occupied_iou(table),
+        "miou_occworld": float(np.mean([1.0 if v is None else v for v in ious])),
+        "miou": float(np.mean(present)) if present else None,
+        "above_ground": above_ground_iou(table),
+        "precision": _ratio(both, predicted),
+        "recall": _ratio(both, truth),
+        "per_class": {NAMES[c]: v for c, v in enumerate(ious) if v is not None},
+        "counts": {
+            "voxels": int(table.sum()),
+            "truth_occupied": truth,
+            "predicted_occupied": predicted,
+            "both_occupied": both,
+        },
+    }
+
+
+class StratifiedCounts:
+    """Confusion tables of one row: (horizons, strata, 18, 18) int64.
+
+    The strata that are counted are disjoint: {persistent, unseen} × height bands; all others are sums of them.
+    """
+
+    def __init__(self, horizons: int, cells: int) -> None:
+        self.tables = np.zeros((horizons, cells, NUM_CLASSES, NUM_CLASSES), np.int64)
+
+    def add(self, horizon: int, base: NDArray[np.int32], predicted: NDArray[np.uint8]) -> None:
+        """base: (cell·18 + truth)·18 of each counted voxel; predicted: its class."""
+        cells = self.tables.shape[1]
+        counts = np.bincount(base + predicted, minlength=cells * NUM_CLASSES**2)
+        self.tables[horizon] += counts.reshape(cells, NUM_CLASSES, NUM_CLASSES)

@@ -1,0 +1,67 @@
+"""How a run behaves: determinism while it lasts, and stopping on a signal at a step's end."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+
+from aerialworld_core.errors import AerialWorldError
+
+
+class TrainingError(AerialWorldError):
+    """Training cannot go on: the loss is not finite."""
+
+
+class Interrupted(AerialWorldError):
+    """A signal stopped the run; `exit_code` is 128 + its number."""
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum
+
+
+@contextmanager
+def deterministic(threads: int) -> Iterator[None]:
+    """Deterministic algorithms and a fixed number of threads; the former settings come back afterwards."""
+    before_threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    rng = torch.get_rng_state()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before_threads)
+        torch.use_deterministic_algorithms(before)
+        torch.set_rng_state(rng)
+
+
+class StopRequest:
+    """Remembers SIGINT or SIGTERM instead of dying of it; a second SIGINT interrupts at once.
+
+    Only the main thread can listen; elsewhere nothing is installed.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[StopRequest]:
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signum = signum

@@ -1,0 +1,267 @@
+"""The two stages of training: the VAE on single frames, then the transformer on the frozen VAE's codes.
+
+A stage gives the loss of a step. What a step sees depends on the seed and the step's number alone, so that a run resumed
+at step k goes on exactly as the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aerialworld_core.labels import FREE
+from aerialworld_training.config import TransformerConfig, VaeConfig
+from aerialworld_training.dataset.frames import PooledSession
+from aerialworld_training.dataset.windows import SessionWindows
+from aerialworld_training.losses import lovasz_softmax, masked_cross_entropy, motion_loss
+from aerialworld_training.models.occworld import OccWorld
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The loss that is minimised, its parts (finite floats) and the samples that made it."""
+
+    loss: Tensor
+    parts: dict[str, float]
+    samples: list[str]
+
+
+def shuffled(count: int, batch: int, step: int, seed: int) -> list[int]:
+    """The `batch` sample indices of a step: passes over all samples, each in a new order drawn from `seed`."""
+    chosen = []
+    for k in range(step * batch, (step + 1) * batch):
+        epoch, at = divmod(k, count)
+        chosen.append(int(np.random.default_rng([seed, epoch]).permutation(count)[at]))
+    return chosen
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """At most `wanted` indices below `count`, evenly spread, first and last included."""
+    if count <= wanted:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)})
+
+
+def near_occupied(occupied: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Voxels that share a face with an occupied one, or are occupied themselves."""
+    near = occupied.copy()
+    for axis in range(3):
+        a = [slice(None)] * 3
+        b = [slice(None)] * 3
+        a[axis], b[axis] = slice(1, None), slice(None, -1)
+        near[tuple(a)] |= occupied[tuple(b)]
+        near[tuple(b)] |= occupied[tuple(a)]
+    return near
+
+
+class VaeStage:
+    """Stage 1 on single frames of the training sessions."""
+
+    name = "vae"
+
+    def __init__(
+        self,
+        model: OccWorld,
+        config: VaeConfig,
+        train: Sequence[PooledSession],
+        val: Sequence[PooledSession],
+        seed: int,
+    ) -> None:
+        self.model, self.config, self.seed = model, config, seed
+        self.train = [(s, n) for s in train for n in range(len(s))]
+        validation = [(s, n) for s in val for n in range(len(s))]
+        self.validation = [validation[i] for i in evenly(len(validation), config.validation_samples)]
+        self.module: nn.Module = model.vae
+        self.usage = torch.zeros(model.config.n_e, dtype=torch.int64)
+        self.used_codes = 0
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold beyond weights and optimiser."""
+        return {"usage": self.usage.clone(), "used_codes": self.used_codes}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.usage.copy_(state["usage"])
+        self.used_codes = int(state["used_codes"])
+
+    def step(self, step: int) -> StepResult:
+        """Loss of one step: see `VaeConfig`."""
+        config, vae = self.config, self.model.vae
+        chosen = [self.train[i] for i in shuffled(len(self.train), config.batch, step, self.seed)]
+        rng = np.random.default_rng([self.seed, 1, step])
+        volumes = [s.semantics(n) for s, n in chosen]
+        semantics = torch.from_numpy(np.stack(volumes))
+        if step == config.codebook_start:
+            self.start_codebook(rng)
+        if step < config.codebook_start:
+            zq = vae.vqvae.quant_conv(vae.encode(semantics))
+            embed = zq.new_zeros(())
+        else:
+            z = vae.encode(semantics)
+            zq, embed, indices = vae.vqvae(z)
+            self.count_codes(indices, z, step, rng)
+        features = vae.decode_features(vae.vqvae.post_quant_conv(zq))
+        rows, weights = self.sample_voxels(volumes, [s.observed_mask(n) for s, n in chosen], rng)
+        logits = vae.classify(features.reshape(-1, features.shape[-1]).index_select(0, rows))
+        target = semantics.reshape(-1)[rows].long()
+        ce = masked_cross_entropy(logits, target, weights)
+        loss = config.ce * ce + config.embed * embed
+        parts = {"ce": ce.item(), "embed": embed.item(), "codes_used": float(self.used_codes)}
+        if config.lovasz:
+            lovasz = lovasz_softmax(logits.softmax(-1), target)
+            loss = loss + config.lovasz * lovasz
+            parts["lovasz"] = lovasz.item()
+        return StepResult(loss, parts, [f"{s.name} frame {s.numbers[n]:06d}" for s, n in chosen])
+
+    def sample_voxels(
+        self, semantics: Sequence[NDArray[np.uint8]], observed: Sequence[NDArray[np.bool_]], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Rows (M,) into the batch's flattened voxels and their weights (M,): no unknown voxel among them, every occupied
+        one and its neighbours, and a random part of the other free ones with the inverse of their probability."""
+        rows, weights, size = [], [], semantics[0].size
+        for k, (volume, seen) in enumerate(zip(semantics, observed, strict=True)):
+            occupied = volume != FREE
+            near = near_occupied(occupied)
+            kept = np.flatnonzero(near & seen)
+            rest = np.flatnonzero(seen & ~near)
+            drawn = min(self.config.free_samples, len(rest))
+            some = np.sort(rng.choice(rest, drawn, replace=False)) if drawn < len(rest) else rest
+            rows += [kept + k * size, some + k * size]
+            weights.append(np.where(occupied.reshape(-1)[kept], self.config.occupied_weight, 1.0))
+            weights.append(np.full(drawn, len(rest) / max(drawn, 1)))
+        return (
+            torch.from_numpy(np.concatenate(rows)),
+            torch.from_numpy(np.concatenate(weights)).to(torch.float32),
+        )
+
+    @torch.no_grad()
+    def start_codebook(self, rng: np.random.Generator) -> None:
+        """Set the codes to k-means centres of encoder outputs (k-means++ would cost more than it gains here)."""
+        chosen = [self.train[i] for i in np.sort(rng.permutation(len(self.train))[:12])]
+        vae = self.model.vae
+        z = torch.cat([vae.vqvae.quant_conv(vae.encode(torch.from_numpy(s.semantics(n))[None])) for s, n in chosen])
+        points = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
+        codes = vae.vqvae.embedding.weight
+        codes.copy_(farthest_points(points, len(codes), rng))
+        for _ in range(8):
+            nearest = vae.vqvae.distances(points).argmin(1)
+            sums = torch.zeros_like(codes).index_add_(0, nearest, points)
+            counts = torch.bincount(nearest, minlength=len(codes))
+            filled = counts > 0
+            codes[filled] = sums[filled] / counts[filled, None]
+
+    @torch.no_grad()
+    def count_codes(self, indices: Tensor, z: Tensor, step: int, rng: np.random.Generator) -> None:
+        """Count used codes; now and then move those that nothing used to outputs of the encoder."""
+        self.usage += torch.bincount(indices.reshape(-1), minlength=len(self.usage))
+        every = self.config.restart_every or self.config.log_every
+        if (step - self.config.codebook_start) % every != every - 1:
+            return
+        self.used_codes = int((self.usage > 0).sum())
+        if self.config.restart_every and step < self.config.steps * 2 // 3:
+            vq = self.model.vae.vqvae
+            points = vq.quant_conv(z).permute(0, 2, 3, 1).reshape(-1, vq.e_dim)
+            dead = torch.nonzero(self.usage == 0)[:, 0]
+            # Outputs that lie far from every code say what the codebook lacks.
+            far = vq.distances(points).amin(1).argsort(descending=True, stable=True)
+            pool = far[: max(4 * len(dead), 1)].numpy()
+            if len(dead):
+                picked = rng.permutation(pool)[: len(dead)]
+                vq.embedding.weight[dead[: len(picked)]] = points[torch.from_numpy(picked)]
+        self.usage.zero_()
+
+    @torch.no_grad()
+    def validate(self, step: int) -> dict[str, float]:
+        """Reconstruction IoU of occupied voxels on validation frames, among observed ones."""
+        both = either = 0
+        for session, n in self.validation:
+            truth = torch.from_numpy(session.semantics(n))
+            z = self.model.vae.vqvae.quant_conv(self.model.vae.encode(truth[None]))
+            if step >= self.config.codebook_start:
+                z = self.model.vae.vqvae.quantize(z)[0]
+            predicted = self.model.vae.decode(z)[0].argmax(-1) != FREE
+            seen, occupied = torch.from_numpy(session.observed_mask(n)), truth != FREE
+            both += int((predicted & occupied & seen).sum())
+            either += int(((predicted | occupied) & seen).sum())
+        return {"val_reconstruction_iou": both / max(either, 1)}
+
+
+def farthest_points(points: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    """`count` rows of points (M, d) (with repeats if M < count), half the draws far apart: D²-sampling as in k-means++,
+    done in a few rounds."""
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    chosen = points[torch.randperm(len(points), generator=generator)[: max(count // 8, 1)]]
+    while len(chosen) < count:
+        distance = torch.cdist(points, chosen).amin(1).square() + 1e-12
+        more = torch.multinomial(distance, min(len(chosen), count - len(chosen), len(points)), generator=generator)
+        chosen = torch.cat([chosen, points[more]])
+    return chosen
+
+
+class TransformerStage:
+    """Stage 2: the next frame's codes, teacher-forced, over windows of cached codes."""
+
+    name = "transformer"
+
+    def __init__(
+        self, model: OccWorld, config: TransformerConfig, train: SessionWindows, val: SessionWindows, seed: int
+    ) -> None:
+        self.model, self.config, self.seed = model, config, seed
+        self.train, self.val = train, val
+        self.module: nn.Module = nn.ModuleList([model.transformer, model.pose_encoder, model.pose_decoder])
+        for parameter in model.vae.parameters():
+            parameter.requires_grad_(False)
+        sessions = {**train.sessions, **val.sessions}
+        self.codes = {name: encode_codes(model, session) for name, session in sessions.items()}
+        self.validation = evenly(len(val), config.validation_samples)
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        pass
+
+    def losses(self, windows: SessionWindows, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Cross-entropy, displacement loss and code accuracy of windows."""
+        picked = [windows.windows[i] for i in chosen]
+        indices = torch.stack([self.codes[w.session][list(w.frames)] for w in picked]).long()
+        motion = [windows.motion(w) for w in picked]
+        rel_poses, modes = torch.stack([m[0] for m in motion]), torch.stack([m[1] for m in motion])
+        b, f = indices.shape[:2]
+        with torch.no_grad():
+            zq = self.model.vae.vqvae.lookup(indices[:, :-1].flatten(0, 1))
+        logits, displacements = self.model(zq.reshape(b, f - 1, *zq.shape[1:]), rel_poses[:, :-1], modes[:, :-1])
+        flat, target = logits.flatten(0, 1), indices[:, 1:].flatten(0, 1)
+        ce = F.cross_entropy(flat, target)
+        # The last frame's own displacement leads out of the window and may not exist.
+        motion_term = motion_loss(displacements[:, :-1], rel_poses[:, 1:-1], modes[:, 1:-1])
+        return ce, motion_term, (flat.argmax(1) == target).to(torch.float32).mean()
+
+    def step(self, step: int) -> StepResult:
+        chosen = shuffled(len(self.train), self.config.batch, step, self.seed)
+        ce, motion, accuracy = self.losses(self.train, chosen)
+        parts = {"ce": ce.item(), "motion": motion.item(), "code_accuracy": accuracy.item()}
+        return StepResult(ce + self.config.motion * motion, parts, [self.train.describe(i) for i in chosen])
+
+    @torch.no_grad()
+    def validate(self, step: int) -> dict[str, float]:
+        """Teacher-forced loss and code accuracy on validation windows."""
+        values = [self.losses(self.val, [i]) for i in self.validation]
+        ce, motion, accuracy = (float(np.mean([v[k].item() for v in values])) for k in range(3))
+        return {"val_ce": ce, "val_motion": motion, "val_code_accuracy": accuracy}
+
+
+@torch.no_grad()
+def encode_codes(model: OccWorld, session: PooledSession, batch: int = 4) -> Tensor:
+    """Code indices (N, h, w) int32 of all frames of a session."""
+    codes = []
+    for start in range(0, len(session), batch):
+        volumes = np.stack([session.semantics(n) for n in range(start, min(start + batch, len(session)))])
+        codes.append(model.vae.vqvae.encode_indices(model.vae.encode(torch.from_numpy(volumes))))
+    return torch.cat(codes).to(torch.int32)

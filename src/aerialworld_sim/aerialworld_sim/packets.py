@@ -5,6 +5,9 @@ mask, id, flags; then the hit's normal xyz, u, v, triangle, geometry, two instan
 are skipped.
 """
 
+# numba infers machine types here that annotations cannot say.
+# mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var"
+
 from __future__ import annotations
 
 from typing import Any

@@ -62,7 +62,8 @@ def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _packed(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
     i = image.astype(np.uint32)
-    return (i[..., 0] | i[..., 1] << 8 | i[..., 2] << 16).ravel()
+    packed: NDArray[np.uint32] = i[..., 0] | i[..., 1] << np.uint32(8) | i[..., 2] << np.uint32(16)
+    return packed.ravel()
 
 
 def pack_textures(materials: Sequence[Material]) -> TextureBlock:

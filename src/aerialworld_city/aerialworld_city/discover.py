@@ -12,8 +12,26 @@ from aerialworld_core.errors import InputError
 
 #: The modules that are converted; the order is the order of reading.
 MODULES = ("bldg", "tran", "dem")
-_KNOWN = re.compile(r"_(bldg|tran|dem|brid|frn|veg|wtr|luse|urf|lsld|fld|htd|tnm|ifld|rfld|squr|rwy|trk|unf|cons|area|gen|ubld)_")
-_FOLDERS = {"bldg", "tran", "dem", "brid", "frn", "veg", "wtr", "luse", "urf", "lsld", "fld", "htd", "tnm", "unf", "gen"}
+_KNOWN = re.compile(
+    r"_(bldg|tran|dem|brid|frn|veg|wtr|luse|urf|lsld|fld|htd|tnm|ifld|rfld|squr|rwy|trk|unf|cons|area|gen|ubld)_"
+)
+_FOLDERS = {
+    "bldg",
+    "tran",
+    "dem",
+    "brid",
+    "frn",
+    "veg",
+    "wtr",
+    "luse",
+    "urf",
+    "lsld",
+    "fld",
+    "htd",
+    "tnm",
+    "unf",
+    "gen",
+}
 _MAX_FILES = 20_000
 
 
@@ -45,7 +63,9 @@ def find_sources(source: Path) -> tuple[list[SourceFile], list[str]]:
             return [SourceFile(source, source.name, _module(source) or "")], []
         if suffix == ".obj":
             return [SourceFile(source, source.name, _obj_module(source))], []
-        raise InputError(f"{source}: not a city model that can be read; give a .gml or .obj file, or a data set's folder")
+        raise InputError(
+            f"{source}: not a city model that can be read; give a .gml or .obj file, or a data set's folder"
+        )
     if not source.is_dir():
         raise InputError(f"{source}: no such file or folder; give a .gml or .obj file, or a data set's folder")
     files = sorted(p for p in source.rglob("*") if p.suffix.lower() in (".gml", ".obj") and p.is_file())

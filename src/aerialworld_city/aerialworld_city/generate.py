@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from aerialworld_core.errors import InputError
-from aerialworld_core.files import write_bytes
-from aerialworld_core.frames import Array
 
 from aerialworld_city import gml_writer as gml
 from aerialworld_city.geodesy import Projection
@@ -29,6 +26,9 @@ from aerialworld_city.shapes import (
     rectangle,
     round_tower,
 )
+from aerialworld_core.errors import InputError
+from aerialworld_core.files import write_bytes
+from aerialworld_core.frames import Array
 
 #: South-west corner of the local metres: inside one third-level mesh of plane zone IX.
 LATITUDE, LONGITUDE, ZONE = 35.6515, 139.6280, 6677
@@ -225,9 +225,7 @@ def _build(
     if kind == "garden":
         return []
     if kind == "houses":
-        return [
-            _house(rng, (centre[0] + side * (x1 - x0) / 4, centre[1]), terrain) for side in (-1.0, 1.0)
-        ]
+        return [_house(rng, (centre[0] + side * (x1 - x0) / 4, centre[1]), terrain) for side in (-1.0, 1.0)]
     if kind == "courtyard":
         ring = rectangle(w, d, centre)
         return [_block(terrain, "412", ring, rng.uniform(14, 22), holes=[inset(ring, min(w, d) * 0.3)])]

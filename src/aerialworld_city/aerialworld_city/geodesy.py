@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyproj
+
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array, Georeference
 

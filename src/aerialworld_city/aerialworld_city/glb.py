@@ -111,7 +111,9 @@ def flat_part(look: Look, triangles: NDArray[Any], normals: NDArray[Any], uv: ND
     )
     rows += np.float32(0.0)  # −0 and +0 are one value
     _, first, inverse = np.unique(
-        rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1), return_index=True, return_inverse=True
+        rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1),
+        return_index=True,
+        return_inverse=True,
     )
     order = np.argsort(first, kind="stable")
     rank = np.empty(len(order), np.int64)

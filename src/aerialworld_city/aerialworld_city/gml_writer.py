@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from aerialworld_core.frames import Array
-
 from aerialworld_city.citygml import GENERATED_MARK
 from aerialworld_city.features import Surface
 from aerialworld_city.shapes import Face
+from aerialworld_core.frames import Array
 
 #: Local metres (N, 3) → latitude, longitude, height (N, 3).
 ToGeographic = Callable[[Array], Array]
@@ -73,7 +72,9 @@ def surface(rings_list: Sequence[Sequence[Array]], to: ToGeographic) -> str:
 
 def _solid(members: Sequence[str]) -> str:
     inner = "\n".join(members)
-    return f"<gml:Solid><gml:exterior><gml:CompositeSurface>\n{inner}\n</gml:CompositeSurface></gml:exterior></gml:Solid>"
+    return (
+        f"<gml:Solid><gml:exterior><gml:CompositeSurface>\n{inner}\n</gml:CompositeSurface></gml:exterior></gml:Solid>"
+    )
 
 
 def lod1(faces: Sequence[Face], to: ToGeographic) -> str:
@@ -122,7 +123,9 @@ def building(
 </bldg:Building>"""
 
 
-def road(identifier: str, lod1_rings: Sequence[Sequence[Array]], areas: Sequence[tuple[str, Array]], to: ToGeographic) -> str:
+def road(
+    identifier: str, lod1_rings: Sequence[Sequence[Array]], areas: Sequence[tuple[str, Array]], to: ToGeographic
+) -> str:
     """tran:Road with a lod1MultiSurface and, where there are `areas` (TrafficArea_function code, ring), LOD2 parts."""
     parts = "\n".join(
         f'<tran:trafficArea><tran:TrafficArea gml:id="traf_{identifier}_{n}">'

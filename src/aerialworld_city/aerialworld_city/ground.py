@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from aerialworld_core.frames import Array
 from numpy.typing import NDArray
 
 from aerialworld_city.features import RoadArea, Skipped
@@ -11,6 +10,7 @@ from aerialworld_city.overlay import fans, subdivide
 from aerialworld_city.solids import Mesh, normals
 from aerialworld_city.terrain import Terrain
 from aerialworld_city.triangulate import PolygonError, triangulate
+from aerialworld_core.frames import Array
 
 #: Roads lie this far above the terrain, so that they win over it in every sensor, metres.
 ROAD_OFFSET = 0.05
@@ -21,7 +21,7 @@ _BASE = 0.01
 #: A road at its own heights belongs on the ground when its middle is this near to it, metres; else it is a bridge.
 _NEAR_GROUND = 1.5
 #: Triangles are cut to this size before the overlay, which keeps the candidate pairs few, metres.
-_PIECE = 16.0
+_PIECE = 40.0
 
 
 def lowest_ground(mesh: Mesh, bases: Array, terrain: Terrain, buildings: int) -> Array:
@@ -76,7 +76,7 @@ def lay_roads(roads: list[RoadArea], terrain: Terrain) -> tuple[dict[int, Array]
         parts = []
         for number, polygon in enumerate(road.polygons, 1):
             try:
-                parts.append(triangulate(polygon.rings))
+                parts.append(triangulate(polygon.rings).triangles)
             except PolygonError as error:
                 skipped.append(Skipped(road.source, f"{road.id} polygon {number}", str(error)))
         if not parts:

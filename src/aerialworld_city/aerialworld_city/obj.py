@@ -11,15 +11,15 @@ import re
 from pathlib import Path
 
 import numpy as np
-from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Array
-from aerialworld_core.safexml import CountedFile
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from aerialworld_city.features import CityContent, Skipped
 from aerialworld_city.geodesy import plane_of
+from aerialworld_core.errors import InputError
+from aerialworld_core.frames import Array
+from aerialworld_core.safexml import CountedFile
 
 MAX_OBJ_BYTES = 1024 * 1024 * 1024
 _MAX_CORNERS = 64
@@ -50,7 +50,9 @@ def read_obj(path: Path, name: str, *, crs: int | None = None) -> tuple[CityCont
     piece = _pieces(corner, int(merged.max()) + 1)
     broken = np.unique(piece[~usable[faces].all(axis=1)])
     for number in broken:
-        content.skipped.append(Skipped(name, f"piece {number + 1}", "a vertex that is not a place (not finite or > 1e6)"))
+        content.skipped.append(
+            Skipped(name, f"piece {number + 1}", "a vertex that is not a place (not finite or > 1e6)")
+        )
     keep = ~np.isin(piece, broken)
     if not keep.any():
         raise InputError(f"{path}: holds no usable face")
@@ -95,8 +97,9 @@ def _parse(lines: list[bytes], path: Path) -> tuple[Array, NDArray[np.int64]]:
     if (flat < 0).any():
         flat = _absolute(lines, flat, counts)
     if flat.min() < 1 or flat.max() > len(vertices):
-        raise InputError(f"{path}: a face names vertex {flat.min() if flat.min() < 1 else flat.max()}, "
-                         f"but there are {len(vertices)}")
+        raise InputError(
+            f"{path}: a face names vertex {flat.min() if flat.min() < 1 else flat.max()}, but there are {len(vertices)}"
+        )
     flat -= 1
     starts = np.cumsum(counts) - counts
     if (counts == 3).all():

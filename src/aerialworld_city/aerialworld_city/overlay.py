@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from aerialworld_core.frames import Array
 from numpy.typing import NDArray
+
+from aerialworld_core.frames import Array
 
 Index = NDArray[np.int64]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from aerialworld_core.frames import Array
 
 from aerialworld_city.features import Surface
+from aerialworld_core.frames import Array
 
 Face = tuple[Surface, list[Array]]
 

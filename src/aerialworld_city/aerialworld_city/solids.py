@@ -1,6 +1,6 @@
 """Are the buildings closed, and do their faces look outward? All buildings at once.
 
-Triangles that share corners form a shell. A shell in which every edge is used equally often in both directions is closed
+Polygons that share corners form a shell. A shell in which every polygon edge is used equally often in both directions is closed
 and consistently wound; its signed volume says whether it faces outward. Such shells stay one-sided (turned round where
 they face inward); all other triangles are written from both sides, because renderers cull back faces for every sensor.
 """
@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from aerialworld_core.frames import Array
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from aerialworld_city.features import Surface
+from aerialworld_core.frames import Array
 
 #: Corners nearer than this are one corner, metres.
 _MERGE = 1e-3
@@ -61,27 +61,32 @@ def signed_volumes(triangles: Array, origin: Array) -> Array:
     return np.asarray((p[:, 0] * np.cross(p[:, 1], p[:, 2])).sum(axis=1) / 6.0)
 
 
-def orient(mesh: Mesh, buildings: int) -> tuple[Mesh, Shells]:
-    """Turn closed shells outward, mark the rest as double-sided, and classify surfaces of unknown kind by slope."""
+def orient(mesh: Mesh, edges: Array, owner: NDArray[np.int64], buildings: int) -> tuple[Mesh, Shells]:
+    """Turn closed shells outward, mark the rest as double-sided, and classify surfaces of unknown kind by slope.
+
+    `edges` (E, 2, 3) are the directed edges of the buildings' polygons and `owner` (E,) their buildings: polygons, not
+    triangles, because ear clipping leaves out corners on straight lines.
+    """
     triangles = mesh.triangles.copy()
     count = len(triangles)
     if count == 0:
         return mesh, Shells(np.zeros(buildings), np.zeros(buildings, bool), 0, 0)
     first = np.zeros((buildings, 3))
     first[mesh.building[::-1]] = triangles[::-1, 0]
-    corner = _corner_ids(triangles, mesh.building)
-    vertices = int(corner.max()) + 1
-    links = np.concatenate([corner[:, :2], corner[:, 1:]])
+    points = np.concatenate([triangles.reshape(-1, 3), edges.reshape(-1, 3)])
+    ids = _corner_ids(points, np.concatenate([np.repeat(mesh.building, 3), np.repeat(owner, 2)]))
+    corner, edge = ids[: 3 * count].reshape(-1, 3), ids[3 * count :].reshape(-1, 2)
+    vertices = int(ids.max()) + 1
+    links = np.concatenate([corner[:, :2], corner[:, 1:], edge])
     graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(vertices, vertices))
     shells, label = connected_components(graph, directed=False)
-    shell = label[corner[:, 0]].astype(np.int64)
-    edges = np.concatenate([corner[:, [0, 1]], corner[:, [1, 2]], corner[:, [2, 0]]])
-    low, high = edges.min(axis=1), edges.max(axis=1)
+    label = label.astype(np.int64)
+    shell = label[corner[:, 0]]
+    low, high = edge.min(axis=1), edge.max(axis=1)
     _, inverse = np.unique(low * vertices + high, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    balance = np.bincount(inverse, np.where(edges[:, 0] == low, 1.0, -1.0))
+    balance = np.bincount(inverse.reshape(-1), np.sign(edge[:, 1] - edge[:, 0]))
     open_shell = np.zeros(shells, bool)
-    open_shell[np.tile(shell, 3)[balance[inverse] != 0]] = True
+    open_shell[label[low[balance[inverse.reshape(-1)] != 0]]] = True
     volume = np.bincount(shell, signed_volumes(triangles, first[mesh.building]), minlength=shells)
     inward = ~open_shell & (volume < 0)
     turn = inward[shell]
@@ -101,19 +106,18 @@ def _sizes(shell: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.bincount(shell)[shell]
 
 
-def _corner_ids(triangles: Array, building: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(T, 3) ids of corners; equal within a millimetre and one building means the same corner."""
-    steps = np.round(triangles.reshape(-1, 3) / _MERGE).astype(np.int64)
+def _corner_ids(points: Array, owner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) ids of points; equal within a millimetre and of one building means the same corner."""
+    steps = np.round(points / _MERGE).astype(np.int64)
     low, high = steps.min(axis=0), steps.max(axis=0)
     span = high - low + 1
     steps -= low
-    owner = np.repeat(building, 3)
-    if _too_wide(span, building):
+    if _too_wide(span, owner):
         _, inverse = np.unique(np.column_stack([owner, steps]), axis=0, return_inverse=True)
     else:
         key = ((owner * span[2] + steps[:, 2]) * span[1] + steps[:, 1]) * span[0] + steps[:, 0]
         _, inverse = np.unique(key, return_inverse=True)
-    return inverse.reshape(-1, 3).astype(np.int64)
+    return inverse.reshape(-1).astype(np.int64)
 
 
 def _too_wide(span: NDArray[np.int64], building: NDArray[np.int64]) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from aerialworld_core.frames import Array
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from aerialworld_city.overlay import TriangleIndex
+from aerialworld_core.frames import Array
 
 #: How far the ground reaches beyond the city, metres.
 EXTENSION = 75.0

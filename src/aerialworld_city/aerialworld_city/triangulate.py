@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import mapbox_earcut
 import numpy as np
+
 from aerialworld_core.frames import Array
 
 #: A ring with more points than this is refused: real rings have a few hundred, and ear clipping may take n².
@@ -49,11 +51,20 @@ def area_vector(ring: Array) -> Array:
     return vector
 
 
-def triangulate(rings: Sequence[Array]) -> Array:
-    """Triangles (T, 3, 3) of an outer ring and its holes, counter-clockwise about the outer ring's normal.
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A polygon as triangles: `triangles` (T, 3, 3), and `edges` (E, 2, 3) of its rings, the face to their left. The
+    triangles may leave out corners that lie on a straight line; the edges have them all."""
 
-    Raises PolygonError (see `clean_ring`; no area). Holes that are broken themselves count as an error too. Rings that
-    cross give triangles inside the outer ring only.
+    triangles: Array
+    edges: Array
+
+
+def triangulate(rings: Sequence[Array]) -> Face:
+    """Triangles of an outer ring and its holes, counter-clockwise about the outer ring's normal.
+
+    Raises PolygonError (see `clean_ring`; no area). Holes that are broken themselves count as an error too; holes that
+    wind as the outer ring does are turned. Rings that cross give triangles inside the outer ring only.
     """
     outer = clean_ring(rings[0])
     vector = area_vector(outer)
@@ -61,13 +72,14 @@ def triangulate(rings: Sequence[Array]) -> Array:
     if area < _NO_AREA:
         raise PolygonError("no area")
     if len(rings) == 1 and len(outer) == 3:
-        return outer[None]
+        return Face(outer[None], _edges([outer]))
     normal = vector / area
     if len(rings) == 1 and len(outer) == 4:
         quad = _split_quad(outer, normal)
         if quad is not None:
-            return quad
+            return Face(quad, _edges([outer]))
     holes = [clean_ring(r) for r in rings[1:]]
+    holes = [h[::-1] if area_vector(h) @ normal > 0 else h for h in holes]
     points = np.concatenate([outer, *holes])
     if len(points) > MAX_RING_POINTS:
         raise PolygonError(f"{len(points)} points (at most {MAX_RING_POINTS})")
@@ -84,7 +96,11 @@ def triangulate(rings: Sequence[Array]) -> Array:
         keep &= points_in_ring(corners.mean(axis=1), plane[: len(outer)])
     if not keep.any():
         raise PolygonError("no area")
-    return points[index[keep]]
+    return Face(points[index[keep]], _edges([outer, *holes]))
+
+
+def _edges(rings: Sequence[Array]) -> Array:
+    return np.concatenate([np.stack([r, np.roll(r, -1, axis=0)], axis=1) for r in rings])
 
 
 def _split_quad(quad: Array, normal: Array) -> Array | None:

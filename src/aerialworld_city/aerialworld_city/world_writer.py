@@ -64,7 +64,7 @@ def safe_name(text: str, fallback: str = "city") -> str:
 def model_sdf(name: str, kind: Kind, mesh: str) -> bytes:
     """One static model with one visual (and one collision of the same mesh where wheels may touch it)."""
     geometry = f"<geometry><mesh><uri>{escape(mesh)}</uri></mesh></geometry>"
-    collision = f"\n      <collision name=\"collision\">{geometry}</collision>" if kind.collides else ""
+    collision = f'\n      <collision name="collision">{geometry}</collision>' if kind.collides else ""
     return f"""<?xml version="1.0"?>
 <sdf version="1.10">
   <model name={quoteattr(name)}>

@@ -1,7 +1,7 @@
 """Reading XML that others wrote: the only door to lxml in this project.
 
-No entity is resolved, no network or DTD is touched, no path is handed to libxml2 (it would un-gzip silently), every byte
-is counted, and a document that declares a DOCTYPE is refused before its first element is used. Needs lxml
+No entity is resolved, no network or DTD is touched, no path is handed to libxml2 (it would un-gzip silently), every
+byte is counted, and a document that declares a DOCTYPE is refused before its first element is used. Needs lxml
 (`aerialworld_core[world]`).
 """
 
@@ -111,7 +111,8 @@ def parse(path: Path | str, *, max_bytes: int = 64 * MIB, what: str = "XML file"
     with CountedFile(path, max_bytes=max_bytes, what=what) as handle:
         try:
             _refuse_doctype(handle)
-            return etree.parse(handle, etree.XMLParser(huge_tree=False, **_OPTIONS)).getroot()
+            source: Any = handle  # anything with read() will do
+            return etree.parse(source, etree.XMLParser(huge_tree=False, **_OPTIONS)).getroot()
         except etree.XMLSyntaxError as error:
             raise _syntax_error(handle, error) from error
 
@@ -160,7 +161,7 @@ def _refuse_doctype(handle: CountedFile, *, huge: bool = False) -> None:
             # The error is reported by the real parse, unless a DOCTYPE is the cause (entity bombs end here).
             _refuse_declared(handle, chunk)
             break
-        first = next(iter(parser.read_events()), None)
+        first: Any = next(iter(parser.read_events()), None)
         if first is not None:
             info = first[1].getroottree().docinfo
             if info.internalDTD is not None or info.doctype:

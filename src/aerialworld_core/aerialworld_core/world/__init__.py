@@ -1,4 +1,4 @@
-"""Worlds and rigs read from SDF: geometry, rays, terrain heights, voxels and truth (extra `aerialworld_core[world]`)."""
+"""Worlds and rigs from SDF: geometry, rays, terrain heights, voxels and truth (extra `aerialworld_core[world]`)."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ class _Glb:
             raise WorldError(
                 f"{context}: glTF version {version}, {length} of {len(data)} bytes: cut off or not version 2"
             )
-        chunks, offset = {}, 12
+        chunks: dict[int, memoryview] = {}
+        offset = 12
         while offset + 8 <= length:
             size, kind = struct.unpack_from("<II", data, offset)
             if offset + 8 + size > length:
@@ -142,7 +143,7 @@ class _Glb:
             raise WorldError(f"{self.context}: accessor {index} reaches beyond its buffer view")
         array: NDArray[Any] = np.ndarray((count, width), dtype, data, offset, (step, dtype.itemsize))
         if accessor.get("normalized") and dtype.kind in "iu":
-            array = np.maximum(array / float(np.iinfo(dtype).max), -1.0)
+            array = np.maximum(array / float(2 ** (8 * dtype.itemsize - (dtype.kind == "i")) - 1), -1.0)
         return array if width > 1 else array[:, 0]
 
     def _material(self, index: int) -> tuple[Material, int]:

@@ -20,8 +20,8 @@ MAX_BYTES = 1024 * MIB
 def load_mesh(path: Path, context: str, notes: Notes, *, max_bytes: int = MAX_BYTES) -> list[MeshPart]:
     """The parts of a GLB, OBJ or STL file, in the file's own axes and units.
 
-    Raises WorldError (another kind, broken, coordinates that are not finite) or UnsafeInputError (too large, compressed,
-    COLLADA, which takes an XML-driven converter), naming the file.
+    Raises WorldError (another kind, broken, coordinates that are not finite) or UnsafeInputError (too large,
+    compressed, COLLADA, which takes an XML-driven converter), naming the file.
     """
     suffix = path.suffix.lower()
     context = f"{context}: {path.name}"

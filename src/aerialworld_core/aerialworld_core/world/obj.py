@@ -1,4 +1,4 @@
-"""Wavefront OBJ: vertices, texture coordinates, normals, polygons (as fans), objects and groups. No other file is read."""
+"""Wavefront OBJ: vertices, texture coordinates, normals, polygons (as fans), objects, groups. No other file is read."""
 
 from __future__ import annotations
 

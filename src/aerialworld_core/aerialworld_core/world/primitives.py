@@ -1,4 +1,4 @@
-"""SDF's primitive shapes as triangles, wound counter-clockwise seen from outside, with smooth normals on round sides."""
+"""SDF's primitive shapes as triangles, counter-clockwise seen from outside, with smooth normals on round sides."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ _CHUNK = 1 << 20
 class RayCaster:
     """Embree's acceleration structure over triangles (F, 3, 3) float32.
 
-    Rays are float32 inside Embree and must not start more than some kilometres from the origin for 1 mm (float32's step is
-    0.06 mm at 1 km); distances of hits are float64 against the plane of the triangle. `normals` (F, 3) float64 point out
-    of the front and are not of unit length.
+    Rays are float32 inside Embree and should not start more than some kilometres from the origin (float32's step is
+    0.06 mm at 1 km, 1 mm at 10 km); distances of hits are float64 against the plane of the triangle. `normals` (F, 3)
+    float64 point out of the front and are not of unit length.
     """
 
     def __init__(self, triangles: NDArray[np.float32]) -> None:

@@ -36,8 +36,8 @@ _NOT_READ = ("actor", "road", "population")
 def load_world(path: Path) -> World:
     """Load a folder that holds `world.sdf`, or an SDF file with a world (or a single model).
 
-    Raises WorldError or another InputError, naming file, line and way out, for what is missing, broken or unsafe. What is
-    valid but not honoured is in `World.notes`.
+    Raises WorldError or another InputError, naming file, line and way out, for what is missing, broken or unsafe. What
+    is valid but not honoured is in `World.notes`.
     """
     path = Path(path)
     file = path

@@ -26,8 +26,8 @@ _SAME = 1e-6
 def load_rig(source: str | Path) -> Rig:
     """The rig of a shipped model (by name), or of a model's SDF file or folder; includes are followed.
 
-    Poses are in `base_link`, or in the model's frame where it has no such link. Raises WorldError, naming file and sensor,
-    for what cannot be used: no sensor at all, two LiDARs, a class image without its depth image, wrong values.
+    Poses are in `base_link`, or in the model's frame where it has no such link. Raises WorldError, naming file and
+    sensor, for what cannot be used: no sensor at all, two LiDARs, a class image without its depth image, wrong values.
     """
     text = str(source)
     path = Path(source)
@@ -68,7 +68,9 @@ class _Collector:
             if twin is None:
                 raise WorldError(f"{self.file}: sensor semantic_{face} has no depth_{face}; class is read with depth")
             if not _same_geometry(twin, spec):
-                raise WorldError(f"{self.file}: semantic_{face} must have the pose, size and field of view of depth_{face}")
+                raise WorldError(
+                    f"{self.file}: semantic_{face} must have the pose, size and field of view of depth_{face}"
+                )
         if not (self.cameras or self.depth or self.lidar or self.imu):
             raise WorldError(f"{self.file}: no link of model {self.name} carries a camera, depth camera, LiDAR or IMU")
         order = list(CUBE_FACES)
@@ -90,7 +92,9 @@ class _Collector:
                 raise WorldError(f"{context}: a {kind} is named {prefix}{{face}}, for example {prefix}front")
             face = name.removeprefix(prefix)
             if kind != "depth_camera":
-                style = text_of(sensor, "camera/segmentation_type") or text_of(sensor, "segmentation_type") or "semantic"
+                style = (
+                    text_of(sensor, "camera/segmentation_type") or text_of(sensor, "segmentation_type") or "semantic"
+                )
                 if style != "semantic":
                     raise WorldError(f"{context}: segmentation_type must be semantic, not {style!r}")
             target = self.depth if kind == "depth_camera" else self.semantic

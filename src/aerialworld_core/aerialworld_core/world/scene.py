@@ -21,9 +21,18 @@ class Material:
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """SDF's lights: one sun. `direction` (3,) unit, the way light travels, map; colours linear RGB. `sun` is zero when the
-    world has none. Lambert's rule as Gazebo shows it: linear = albedo · (sun · max(0, −n·d) / π · π-scaled diffuse +
-    ambient / π); the engine documents the exact constants."""
+    """A world's light: one sun and its surroundings; colours (3,) are linear RGB.
+
+    direction   (3,) unit, the way the sun's light travels, map
+    sun         `<diffuse>` · `<intensity>` of the brightest directional light; zeros when the world has none
+    ambient     `<scene><ambient>`
+    background  `<scene><background>`, what a ray sees that hits nothing
+    shadows     whether the sun casts shadows (`<scene><shadows>` and the light's `<cast_shadows>`)
+
+    Gazebo (ogre2) shows a matt surface as linear = albedo · (sun · max(0, −n·direction) + ambient / π), then encodes
+    it as sRGB: lights are scaled by π, ambient light is not. Ambient alone is exact (albedo 0.8, ambient 0.4 → 90);
+    lit surfaces depend a little on the view as well.
+    """
 
     direction: NDArray[np.float64]
     sun: NDArray[np.float64]

@@ -1,7 +1,7 @@
 """SDF elements, numbers and poses: what the world reader and the rig reader share.
 
-Follows the SDFormat specification 1.6–1.11 (sdformat.org/spec) and its pose frame semantics: a pose is given in the frame
-that contains it, or in the one that `relative_to` names.
+Follows the SDFormat specification 1.6–1.12 (sdformat.org/spec) and its pose frame semantics: a pose is given in the
+frame that contains it, or in the one that `relative_to` names.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _VERSIONS = {f"1.{minor}" for minor in range(6, 13)}
 class Document:
     """One SDF file: its root element and the folders that its references may reach.
 
-    `folder` is where relative uris start, `root` the folder that they must not leave, `name` how messages and the content
-    hash call the file.
+    `folder` is where relative uris start, `root` the folder that they must not leave, `name` how messages and the
+    content hash call the file.
     """
 
     path: Path

@@ -28,7 +28,7 @@ def decode(data: bytes, context: str) -> NDArray[np.uint8]:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     raise UnsafeInputError(
-                        f"{context}: an image of {width}×{height} is more than {MAX_PIXELS // 2**20} Mpx; make it smaller"
+                        f"{context}: an image of {width}×{height} is above {MAX_PIXELS // 2**20} Mpx; make it smaller"
                     )
                 return np.array(image.convert("RGB"), dtype=np.uint8)
     except Image.DecompressionBombError as error:

@@ -1,7 +1,7 @@
 """The models of an SDF document, includes followed, and where each of their links stands.
 
-Pose semantics as in SDFormat ≥ 1.7: `relative_to` names a link, frame, joint or nested model of the same scope; without it
-a pose is in the frame that contains the element. `<include merge="true">` puts the links of a model into its parent.
+Pose semantics as in SDFormat ≥ 1.7: `relative_to` names a link, frame, joint or nested model of the same scope; without
+it a pose is in the frame that contains the element. `<include merge="true">` puts the links of a model into its parent.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Model:
             return np.eye(4)
         if name not in self.frames:
             raise WorldError(
-                f"{context}: relative_to {name!r}: {where(self.document, self.element)} has no such link, frame or model"
+                f"{context}: relative_to {name!r}: no such link, frame or model in {where(self.document, self.element)}"
             )
         if name in seen:
             raise WorldError(f"{context}: relative_to: {' → '.join((*seen, name))} is a circle")

@@ -1,7 +1,7 @@
 """What a rig's depth cube could have seen: the surface truth that recorded occupancy is scored against.
 
-As the session layout defines it: a voxel belongs to the surface truth S when the area of mesh in it that is visible from
-the cube, found by a ray oracle much denser than the depth images, exceeds 0.02 m². Recall = |occupied ∩ S| / |S|;
+As the session layout defines it: a voxel belongs to the surface truth S when the area of mesh in it that is visible
+from the cube, found by a ray oracle much denser than the depth images, exceeds 0.02 m². Recall = |occupied ∩ S| / |S|;
 precision = the share of occupied voxels that meet a triangle of the world grown by 1 cm.
 """
 
@@ -30,8 +30,8 @@ def visible_area(
 ) -> NDArray[np.float64]:
     """Square metres of mesh in each voxel (`grid.shape`) that the depth faces see from `pose` (base_link in map).
 
-    Each pixel is split into oversample² rays through the centres of its parts; a hit counts its ray's solid angle · r² /
-    |cos incidence|. What is nearer than a face's near plane blocks and does not count, nor does what lies beyond far.
+    Each pixel is split into oversample² rays through the centres of its parts; a hit counts its ray's solid angle · r²
+    / |cos incidence|. What is nearer than a face's near plane blocks and does not count, nor does what lies beyond far.
     Raises InputError for a rig without depth faces.
     """
     if not rig.depth:

@@ -1,4 +1,4 @@
-"""Which file an SDF uri means, and which files it may not mean; every file that is used is kept for the content hash."""
+"""Which file an SDF uri means, and which it may not mean; every file that is used is kept for the content hash."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Files:
     def resolve(self, document: Document, uri: str, context: str) -> Resolved:
         """The file or folder that `uri` means in `document`.
 
-        Relative uris start at the document's folder and may not leave `document.root`; `model://name/…` is looked for in
-        the world's folder, in its `models/`, then where `resources.model_path` looks, and may not leave that model.
+        Relative uris start at the document's folder and may not leave `document.root`; `model://name/…` is looked for
+        in the world's folder, in its `models/`, then where `resources.model_path` looks, and may not leave that model.
         Raises WorldError, beginning with `context`, for everything else.
         """
         uri = uri.strip()

@@ -1,8 +1,8 @@
 """Which voxels a surface touches, exactly: every triangle is clipped to every column of voxels that it may cross.
 
-The part of a triangle inside a column is one convex polygon, so the heights it spans are one interval and say exactly which
-voxels of the column it meets. The outcome equals the separating-axis test of triangle and box (Akenine-Möller, "Fast 3D
-triangle-box overlap testing", 2001), at the cost of columns instead of voxels.
+The part of a triangle inside a column is one convex polygon, so the heights it spans are one interval and say exactly
+which voxels of the column it meets. The outcome equals the separating-axis test of triangle and box (Akenine-Möller,
+"Fast 3D triangle-box overlap testing", 2001), at the cost of columns instead of voxels.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _NONE = 255
 def surface_voxels(triangles: NDArray[np.float64], grid: VoxelGrid, grow: float = 0.0) -> NDArray[np.bool_]:
     """Voxels that a triangle meets: triangles (F, 3, 3) in the grid's frame, metres → bool `grid.shape`.
 
-    Boxes are grown by `grow` metres on each side and closed: touching counts. Raises InputError for shapes or numbers that
-    are none.
+    Boxes are grown by `grow` metres on each side and closed: touching counts. Raises InputError for shapes that do not
+    fit and numbers that are not finite.
     """
     return voxel_classes(triangles, np.zeros(len(triangles), np.uint8), grid, grow) != FREE
 
@@ -66,7 +66,9 @@ def _near(
     m = np.asarray(grid_from_map, dtype=np.float64)
     vertices = world.scene.vertices.astype(np.float64) @ m[:3, :3].T + m[:3, 3]
     # Per axis and side: a triangle is out when all its corners are beyond the same side.
-    beyond = np.concatenate([vertices < np.array(grid.minimum) - grow, vertices > np.array(grid.maximum) + grow], axis=1)
+    beyond = np.concatenate(
+        [vertices < np.array(grid.minimum) - grow, vertices > np.array(grid.maximum) + grow], axis=1
+    )
     faces = world.scene.faces
     out = (beyond[faces[:, 0]] & beyond[faces[:, 1]] & beyond[faces[:, 2]]).any(axis=1)
     near = np.flatnonzero(~out)

@@ -71,9 +71,10 @@ class World:
     ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """First hits of rays in map: origins (N, 3), directions (N, 3) of any length.
 
-        Returns Euclidean distance (N,) float64 metres, inf where nothing is hit within `max_distance`, and the face (N,)
-        int32, −1 where none. With `cull_backfaces` rays pass surfaces that they meet from behind, as Gazebo's sensors do; a
-        front face less than 0.1 mm behind such a surface is passed as well. Raises InputError for rays that are none.
+        Returns Euclidean distance (N,) float64 metres, inf where nothing is hit within `max_distance`, and the face
+        (N,) int32, −1 where none. With `cull_backfaces` rays pass surfaces that they meet from behind, as Gazebo's
+        sensors do; a front face less than 0.1 mm behind such a surface is passed as well. Raises InputError for rays
+        that are none.
         """
         return self.rays.cast(origins, directions, cull_backfaces=cull_backfaces, max_distance=max_distance)
 
@@ -88,7 +89,8 @@ class World:
     def inside_solid(self, points: Array) -> NDArray[np.bool_]:
         """Which points (N, 3) lie inside a solid or more than 1 cm under the terrain.
 
-        Of three rays from a point, two or more must first meet a surface from behind: so single open meshes do not deceive.
+        Of three rays from a point, two or more must first meet a surface from behind: so single open meshes do not
+        deceive. Ground is not solid here, only what is no class of labels.GROUND.
         """
         p = np.asarray(points, dtype=np.float64).reshape(-1, 3)
         below = np.nan_to_num(self.terrain_height(p[:, :2]), nan=-np.inf) - GROUND_TOLERANCE > p[:, 2]

@@ -68,8 +68,7 @@ def validate(
         for done, path in enumerate(paths, 1):
             reports[str(path)] = check(path, world=loaded, truth_frames=truth_frames).to_dict()
             bar.update(done, path.name)
-    for name, report in reports.items():
-        print_report(name, report)
+    print_reports(reports)
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         write_json(json_file, reports)
@@ -86,14 +85,20 @@ def info(folders: Folders) -> None:
         show(str(path), session_info(path))
 
 
-def print_report(name: str, report: dict[str, Any]) -> None:
-    """One session's verdict with its errors, warnings and figures."""
-    verdict = "[bold green]ok[/]" if report["ok"] else "[bold red]not ok[/]"
-    OUT.print(f"{verdict}  {escape(name)}")
-    for line in report["errors"]:
-        OUT.print(f"  [red]error:[/] {escape(line)}")
-    for line in report["warnings"]:
-        OUT.print(f"  [yellow]warning:[/] {escape(line)}")
-    figures = {k: v for k, v in report["figures"].items() if isinstance(v, int | float | str | bool)}
-    text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in figures.items())
-    OUT.print(f"  {escape(text)}", style="dim")
+def print_reports(reports: dict[str, dict[str, Any]]) -> None:
+    """The main figures as a table, then each session's verdict with its errors and warnings."""
+    from rich.table import Table
+
+    from aerialworld.report.checks import check_table
+
+    checks = check_table(reports)
+    table = Table("session", *checks["columns"])
+    for row in checks["rows"]:
+        table.add_row(escape(row["name"]), *row["cells"])
+    OUT.print(table)
+    for name, report in reports.items():
+        OUT.print(f"{'[bold green]ok[/]' if report['ok'] else '[bold red]not ok[/]'}  {escape(name)}")
+        for line in report["errors"]:
+            OUT.print(f"  [red]error:[/] {escape(line)}")
+        for line in report["warnings"]:
+            OUT.print(f"  [yellow]warning:[/] {escape(line)}")

@@ -251,7 +251,7 @@ class Demo:
         return work_on
 
     def _validate(self, work: Work) -> None:
-        from aerialworld.commands.session import print_report
+        from aerialworld.commands.session import print_reports
 
         check = stage("aerialworld_core.session", "validate")
         folders = sorted((self.root / "sessions").iterdir())
@@ -261,16 +261,13 @@ class Demo:
                 report = check(path, world=self.world, truth_frames=self.options.truth_frames)
                 reports[path.name] = report.to_dict()
                 bar.update(done, path.name)
-        for name, result in reports.items():
-            print_report(name, result)
+        print_reports(reports)
         write_json(work.partial / "validation.json", reports)
         work.publish(work.partial / "validation.json", "validation.json")
-        failed = {name: r["errors"] for name, r in reports.items() if not r["ok"]}
-        if failed:
-            name, errors = next(iter(failed.items()))
-            raise ValidationFailed(
-                f"{self.root}/sessions/{name}: {'; '.join(errors) or 'not ok'} (see validation.json)"
-            )
+        for name, result in reports.items():
+            wrong = content_errors(result)
+            if wrong:
+                raise ValidationFailed(f"{self.root}/sessions/{name}: {'; '.join(wrong)} (see validation.json)")
 
     def _train(self, work: Work) -> None:
         made = work.partial / "training"
@@ -305,6 +302,13 @@ def split_by_place(plans: list[Plan]) -> dict[str, Any]:
         part = "train" if plan.place == "A" else "val" if plan.agent_type == "rover" else "test"
         split[part].append(session_name(plan.agent_type, index))
     return split
+
+
+def content_errors(report: dict[str, Any]) -> list[str]:
+    """Errors that stop the demo. Low recall or precision alone does not: it tells how finely the chosen rig sees at the
+    chosen voxel size, and stands in red in the report."""
+    measures = ("recall of the surface", "precision of the surface")
+    return [line for line in report["errors"] if not line.startswith(measures)]
 
 
 def _plain_figures(data: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from aerialworld_sim.textures import TextureBlock, pack_textures
 #: The sun's light on a surface, as Gazebo's renderer (ogre2) shows it: Disney's diffuse lobe, normalised as in "Moving
 #: Frostbite to Physically Based Rendering" (Lagarde and de Rousiers, 2014), with light power scaled by π against the
 #: lobe's 1/π: albedo · sun · n·l · gain · (1 + k(1 − n·l)⁵)(1 + k(1 − n·v)⁵), k = roughness/2 + 2 roughness (v·h)² − 1.
-#: Roughness 0.5 is Gazebo's default. The gain is the lobe's energy factor, 1 + (1/1.51 − 1)·roughness, times 0.967 (what
+#: Roughness 0.5 is Gazebo's default. The gain is the energy factor, 1 + (1/1.51 − 1)·roughness, times 0.967 (what
 #: the specular lobe keeps), fitted to 34,403 pixels of recorded pictures: half of them within 0.3 grey levels, 99 %
 #: within 1.
 ROUGHNESS = 0.5

@@ -98,7 +98,8 @@ def pairs(found: Candidates, size: float, failed: list[Array]) -> Iterator[tuple
     gap = np.maximum(np.abs(found.centres[:, None] - found.centres[None]) - 2 * footprint(size), 0.0)
     apart = np.hypot(gap[..., 0], gap[..., 1]) >= SEPARATION
     worth = np.where(apart, np.minimum(found.score[:, None], found.score[None]), -np.inf)
-    worth = np.where(apart, worth + 0.25 * (found.score[:, None] + found.score[None]), worth)
+    worth += 0.25 * (found.score[:, None] + found.score[None])
+    worth -= 0.3 * np.clip(np.hypot(gap[..., 0], gap[..., 1]) / 500.0, 0.0, 1.0)  # neighbours, if as good
     while worth.size:
         i, j = np.unravel_index(int(np.argmax(worth)), worth.shape)
         if not np.isfinite(worth[i, j]):

@@ -125,7 +125,8 @@ def _furniture(axes: Any, west: float, east: float, south: float, north: float) 
     axes.plot([x, x + bar], [y, y], color="black", linewidth=3, solid_capstyle="butt", zorder=6)
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}
     axes.text(x + bar / 2, y + 0.018 * h, f"{bar:g} m", ha="center", va="bottom", fontsize=9, zorder=6, bbox=box)
-    tip, foot = (east - 0.04 * w, south + 0.16 * h), (east - 0.04 * w, south + 0.05 * h)
+    x = east - 0.04 * w
+    tip, foot = (x, south + 0.05 * h + 0.09 * min(w, h)), (x, south + 0.05 * h)
     arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 2, "mutation_scale": 18}
     axes.annotate("", xy=tip, xytext=foot, arrowprops=arrow, zorder=6)
     axes.text(*tip, "N", ha="center", va="bottom", fontsize=11, fontweight="bold", zorder=6)

@@ -35,10 +35,12 @@ CHECKED = (0.0, 0.75, 1.5)
 
 @dataclass(frozen=True)
 class RoverLimits:
-    """Accelerations in m/s², rates in rad/s, angles in radians; `*_window` in seconds is the smoothing time."""
+    """Accelerations in m/s² (`jolt`: up and down), rates in rad/s, angles in radians; `*_window` in seconds is the
+    smoothing time."""
 
     lateral: float = 2.0
     longitudinal: float = 1.5
+    jolt: float = 4.0
     yaw_rate: float = float(np.radians(60.0))
     slope: float = float(np.radians(20.0))
     turn_window: float = 0.8
@@ -105,6 +107,7 @@ def problems(plan: Plan, heights: HeightMap, *, clearance: float, limits: RoverL
         ("is inside a solid", heights.world.inside_solid(p)),
         ("climbs too steep a slope", tilt > limits.slope * 1.1),
         ("turns too hard", sideways > limits.lateral * 1.02),
+        ("jolts too hard", np.abs(a[:, 2]) > limits.jolt),
         ("turns too fast", np.abs(m.yaw_rate) > limits.yaw_rate * 1.02),
     ]
     for what, where in checks:
@@ -133,7 +136,8 @@ def road_run(
 
     centre      (x, y) of the box in map, metres
     size        its edge, or (x, y) edges, metres; the run never leaves it
-    speed       m/s, at most 5; slower in turns (≤ 2 m/s² sideways)
+    speed       m/s, at most 5; slower in turns (≤ 2 m/s² sideways), and altogether where the ground is rough
+                (≤ 4 m/s² up and down)
     duration    seconds (rounded down to 0.1 s)
     seed        draws where it starts and where it goes: roads first, places not yet passed first
     clearance   metres kept from everything that is not ground, at least 2
@@ -160,6 +164,8 @@ def road_run(
 
     blocked = np.zeros((0, 2))
     fault: tuple[str, Array] | None = None
+    # Braking into a turn adds to the turn's own acceleration: hypot(0.8 · 2, 0.8 · 1.5) = 2.
+    ease = 0.8
     for _ in range(12):
         space = FreeSpace.within(heights, low, high, clearance=clearance, slope=limits.slope, blocked=blocked)
         lattice = Lattice(space)
@@ -175,7 +181,10 @@ def road_run(
         route = lattice.wander(random, start, driven_speed * duration + 2 * over + 15.0)
         path = rounded(route, space)
         speeds = path.speeds(
-            driven_speed, lateral=limits.lateral, longitudinal=limits.longitudinal, yaw_rate=0.8 * limits.yaw_rate
+            driven_speed,
+            lateral=ease * limits.lateral,
+            longitudinal=ease * limits.longitudinal,
+            yaw_rate=ease * limits.yaw_rate,
         )
         xy = travel(path, speeds, begin=over, end=path.length - over, seconds=duration, smooth=limits.turn_window)
         yaw = heading_along(xy)
@@ -184,7 +193,7 @@ def road_run(
             blocked = np.concatenate([blocked, fault[1]])
             continue
         z, orientation = ride(heights, xy, yaw, limits)
-        position = np.column_stack([xy, z])[::PER_KNOT]
+        position: Array = np.column_stack([xy, z])[::PER_KNOT]
         t = KNOT * np.arange(len(position), dtype=np.float64)
         # Between knots the spline may dip by millimetres: raise it by what its densest samples show.
         dense = CubicSpline(t, position, axis=0)(SAMPLE * np.arange(len(xy)))
@@ -213,7 +222,12 @@ def road_run(
         fault = problems(plan, heights, clearance=clearance, limits=limits)
         if fault is None:
             break
-        blocked = np.concatenate([blocked, fault[1]])
+        if fault[0].startswith("turns"):
+            ease *= 0.85
+        elif fault[0].startswith("jolts"):
+            driven_speed *= 0.85
+        else:
+            blocked = np.concatenate([blocked, fault[1]])
     if fault is not None:
         x, y = fault[1][0]
         raise PlanError(f"{name}: every route tried {fault[0]}, the last near ({x:.0f}, {y:.0f}); move the centre")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import math
+import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -22,7 +24,12 @@ from aerialworld_core.errors import SessionError
 LEVEL = 1
 _DATE = (1980, 1, 1, 0, 0, 0)
 _HEADER_LIMIT = 10_000
-_NUMBERS = "biuf"
+#: The only form that numpy writes for plain arrays; its own parser also runs Python's tokenizer over what it is given.
+_HEADER = re.compile(
+    r"^\{'descr': '(?P<descr>[<>|=]?[A-Za-z?][0-9]{0,9}[^']{0,20})', 'fortran_order': (?P<fortran>True|False), "
+    r"'shape': \((?P<shape>(?:[0-9]{1,18}, ?)*(?:[0-9]{1,18},?)?)\),? ?\} *\n?$"
+)
+_NUMBERS = re.compile(r"^[<>|=]?(b1|[iu][1248]|f[248])$")
 
 
 def dump_npy(array: NDArray[Any]) -> bytes:
@@ -47,32 +54,36 @@ def dump_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 def load_npy(raw: bytes, what: str, *, limit: int) -> NDArray[Any]:
     """The array of an npy file of numbers of at most `limit` bytes. Raises SessionError naming `what`."""
-    stream = io.BytesIO(raw)
-    try:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream, max_header_size=_HEADER_LIMIT)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream, max_header_size=_HEADER_LIMIT)
-        else:
-            raise SessionError(f"{what}: npy version {version} is not read")
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, OverflowError) as error:
-        raise SessionError(f"{what}: no npy file: {error}") from error
-    if dtype.kind not in _NUMBERS or dtype.hasobject or dtype.itemsize > 8:
-        raise SessionError(f"{what}: holds {dtype}, not plain numbers")
-    if len(shape) > 8 or any(n < 0 for n in shape):
-        raise SessionError(f"{what}: claims the shape {shape}")
+    dtype, fortran, shape, start = _parse_header(raw, what)
     count = math.prod(shape)
     size = count * dtype.itemsize
     if size > limit:
         raise SessionError(f"{what}: claims {size:,} bytes; at most {limit:,} are expected")
-    if len(raw) - stream.tell() != size:
-        raise SessionError(
-            f"{what}: has {len(raw) - stream.tell():,} bytes of data where {shape} {dtype} needs {size:,}"
-        )
-    flat = np.frombuffer(raw, dtype=dtype, count=count, offset=stream.tell())
+    if len(raw) - start != size:
+        raise SessionError(f"{what}: has {len(raw) - start:,} bytes of data where {shape} {dtype} needs {size:,}")
+    flat = np.frombuffer(raw, dtype=dtype, count=count, offset=start)
     array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
     return np.array(array, dtype=dtype.newbyteorder("="), order="C")
+
+
+def _parse_header(raw: bytes, what: str) -> tuple[np.dtype[Any], bool, tuple[int, ...], int]:
+    """Type, Fortran order, shape and where the data begins (NEP 1, versions 1.0 to 3.0)."""
+    if raw[:6] != b"\x93NUMPY" or len(raw) < 12 or raw[6:8] not in (b"\1\0", b"\2\0", b"\3\0"):
+        raise SessionError(f"{what}: no npy file")
+    start, length = (10, struct.unpack("<H", raw[8:10])[0]) if raw[6] == 1 else (12, struct.unpack("<I", raw[8:12])[0])
+    if length > _HEADER_LIMIT or start + length > len(raw):
+        raise SessionError(f"{what}: no npy file: its header claims {length:,} bytes")
+    header = _HEADER.match(raw[start : start + length].decode("latin-1"))
+    if header is None:
+        raise SessionError(
+            f"{what}: holds no plain array of numbers (its header is not one that numpy writes for these)"
+        )
+    if not _NUMBERS.match(header["descr"]):
+        raise SessionError(f"{what}: holds {header['descr']}, not plain numbers")
+    shape = tuple(int(n) for n in header["shape"].replace(" ", "").split(",") if n)
+    if len(shape) > 8:
+        raise SessionError(f"{what}: claims {len(shape)} dimensions")
+    return np.dtype(header["descr"]), header["fortran"] == "True", shape, start + length
 
 
 def load_npz(

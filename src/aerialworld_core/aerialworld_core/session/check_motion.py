@@ -15,7 +15,7 @@ from aerialworld_core.session.report import ValidationReport
 
 #: Stamps may deviate from the frame period by this share of it.
 STAMP_TOLERANCE = 0.01
-#: Displacement against the mean of both ends' velocities: metres, share of the distance, and share of (change of velocity
+#: Displacement against the mean of both ends' velocities: metres, share of the distance, share of (change of velocity
 #: × interval): 0 would be right for constant acceleration, 0.5 for a sudden change at one end.
 POSITION_TOLERANCE = (0.10, 0.02, 0.3)
 #: Likewise for orientation: radians, share of the angle, share of (change of rate × interval).

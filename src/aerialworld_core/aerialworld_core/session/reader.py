@@ -78,6 +78,11 @@ class Session:
         return sorted(names)
 
     @property
+    def document(self) -> dict[str, Any]:
+        """session.json as it stands, without its hash; empty in older data."""
+        return _read_sealed(self.path / layout.SESSION_FILE) if self.verifiable else {}
+
+    @property
     def mission(self) -> dict[str, Any]:
         """The plan that was flown; empty in older data without mission.json."""
         file = self.path / layout.MISSION_FILE

@@ -42,6 +42,8 @@ class SessionWriter:
     meta: SessionMeta
     #: Numbers of damaged last frames that `resume` deleted.
     discarded: list[int]
+    #: session.json as it was first written: numbers are not sent through objects again, which could round them.
+    _document: dict[str, Any]
     _lease: Lease | None
     _sync: bool
     _frames: int
@@ -65,6 +67,7 @@ class SessionWriter:
             layout.PROVENANCE_FILE: dict(provenance),
         }
         self.meta = meta
+        self._document = meta.to_dict()
         self._sync = sync
         self._last, self.discarded = None, []
         self._frames = 0
@@ -91,6 +94,7 @@ class SessionWriter:
         try:
             session = Session.open(path)
             writer.meta = session.meta.closed(None)
+            writer._document = session.document
             writer._init_cameras()
             if session.meta.frames is not None:  # no longer closed from here on
                 writer._write_meta()
@@ -186,7 +190,8 @@ class SessionWriter:
         self.release()
 
     def _write_meta(self) -> None:
-        write_json(self.path / layout.SESSION_FILE, seal(self.meta.to_dict(), layout.SESSION_FILE), sync=self._sync)
+        document = {**self._document, "frames": self.meta.frames}
+        write_json(self.path / layout.SESSION_FILE, seal(document, layout.SESSION_FILE), sync=self._sync)
 
     def release(self) -> None:
         """Let the session go without closing it: `resume` continues it."""

@@ -1,8 +1,8 @@
 """Reading CityGML as PLATEAU publishes it: buildings, roads and terrain, streamed, by local name.
 
-Every i-UR version from 1.4 to 3.2 reads alike because only local names count. Of each building and building part the best
-level of detail up to LOD2 is taken; where `boundedBy` surfaces and a solid of xlinks say the same, the polygons are read
-once, from the surfaces. OGC 12-019 (CityGML 2.0) and the PLATEAU standard product specifications.
+Every i-UR version from 1.4 to 3.2 reads alike because only local names count. Of each building and building part the
+best level of detail up to LOD2 is taken; where `boundedBy` surfaces and a solid of xlinks say the same, the polygons
+are read once, from the surfaces. OGC 12-019 (CityGML 2.0) and the PLATEAU standard product specifications.
 """
 
 from __future__ import annotations

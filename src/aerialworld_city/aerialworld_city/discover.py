@@ -37,8 +37,8 @@ _MAX_FILES = 20_000
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to read: `name` is its path relative to the source, for reports; `module` "bldg", "tran", "dem", "obj" (and
-    "obj-dem" for terrain) or "" where its name does not say."""
+    """A file to read: `name` is its path relative to the source, for reports; `module` "bldg", "tran", "dem", "obj"
+    (and "obj-dem" for terrain) or "" where its name does not say."""
 
     path: Path
     name: str

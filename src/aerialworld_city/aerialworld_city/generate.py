@@ -1,6 +1,6 @@
-"""A small made-up city in PLATEAU's own form, for demonstrations and tests: no real place, the same bytes for a seed.
+"""A small made-up city in PLATEAU's own form, for demonstrations and tests: no real place, equal bytes for a seed.
 
-480 m × 240 m: block A in the west, block B in the east, 136 m of open, rolling ground between them with one road across.
+480 m × 240 m: block A in the west, block B in the east, 136 m of open, rolling ground between, one road across.
 Buildings of 4 to 60 m (gabled and hipped houses, flats with parapets, an L, a courtyard, towers on podiums), LOD1 and LOD2;
 streets with sidewalks, published without heights as most real ones are; a terrain of hills several metres high.
 """
@@ -8,6 +8,7 @@ streets with sidewalks, published without heights as most real ones are; a terra
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -153,7 +154,7 @@ def _stretch(x0: float, y0: float, x1: float, y1: float) -> list[tuple[str, Arra
 
 
 def _roads(to: gml.ToGeographic) -> list[str]:
-    """Crossings and stretches; the crossings and the outer streets are LOD1 only, the others have LOD2 parts too."""
+    """Crossings, LOD1 only, and the stretches between them, which have LOD2 parts too."""
     half = STREET / 2
     members: list[str] = []
 
@@ -166,10 +167,10 @@ def _roads(to: gml.ToGeographic) -> list[str]:
         for x in xs:
             for y in ys:
                 add(x - half, y - half, x + half, y + half, False)
-            for y0, y1 in zip(ys[:-1], ys[1:], strict=True):
+            for y0, y1 in pairwise(ys):
                 add(x - half, y0 + half, x + half, y1 - half, True)
         for y in ys:
-            for x0, x1 in zip(xs[:-1], xs[1:], strict=True):
+            for x0, x1 in pairwise(xs):
                 add(x0 + half, y - half, x1 - half, y + half, True)
     add(BLOCKS["A"] + BLOCK_WIDTH, DEPTH / 2 - half, BLOCKS["B"], DEPTH / 2 + half, True)
     return members
@@ -184,11 +185,7 @@ def _houses(rng: np.random.Generator, terrain: TriangleIndex) -> list[_House]:
     half = STREET / 2
     for west in BLOCKS.values():
         xs, ys = _streets(west)
-        cells = [
-            (x0 + half, y0 + half, x1 - half, y1 - half)
-            for x0, x1 in zip(xs[:-1], xs[1:], strict=True)
-            for y0, y1 in zip(ys[:-1], ys[1:], strict=True)
-        ]
+        cells = [(x0 + half, y0 + half, x1 - half, y1 - half) for x0, x1 in pairwise(xs) for y0, y1 in pairwise(ys)]
         landmarks = list(rng.permutation(["courtyard", "podium", "tower", "round"]))
         for cell, landmark in zip(cells, landmarks, strict=True):
             for kind, lot in _lots(rng, cell, str(landmark)):
@@ -199,7 +196,7 @@ def _houses(rng: np.random.Generator, terrain: TriangleIndex) -> list[_House]:
 def _lots(
     rng: np.random.Generator, cell: tuple[float, float, float, float], landmark: str
 ) -> list[tuple[str, tuple[float, float, float, float]]]:
-    """(kind, lot) of a cell: one landmark on two joined lots, an L on two others, then flats, offices, houses, a garden."""
+    """(kind, lot) of a cell: a landmark on two joined lots, an L on two others, and flats, office, houses, garden."""
     x0, y0, x1, y1 = cell
     width, depth = (x1 - x0) / 2, (y1 - y0) / _LOT_ROWS
     lots: list[tuple[str, tuple[float, float, float, float]]] = []

@@ -18,7 +18,7 @@ from aerialworld_core.frames import Array, Georeference
 
 #: EPSG codes of the Japan Plane Rectangular CS I … XIX on JGD2011.
 PLANE_ZONES = tuple(range(6669, 6688))
-#: Latitude, longitude[, height] in degrees: JGD2011 (with and without T.P. height) and WGS 84, equal here to decimetres.
+#: Latitude, longitude[, height] in degrees: JGD2011 (with and without T.P. height) and WGS 84, equal to decimetres.
 GEOGRAPHIC = (6697, 6668, 6667, 4326, 4979)
 #: Plane zones I … XIII with T.P. height; coordinates in the order north, east, height.
 PLANE_WITH_HEIGHT = tuple(range(10162, 10175))
@@ -62,7 +62,7 @@ class Projection:
 
     def forward(self, latitude: Any, longitude: Any) -> tuple[Any, Any]:
         """East and north in metres."""
-        return self._transformers["forward"].transform(longitude, latitude)  # type: ignore[no-any-return]
+        return self._transformers["forward"].transform(longitude, latitude)
 
     def inverse(self, east: Any, north: Any) -> tuple[Any, Any]:
         """Latitude and longitude in degrees."""
@@ -86,7 +86,7 @@ _ZONE_HINT = "give a plane zone, EPSG 6669 (zone I) to 6687 (zone XIX), for exam
 def _zone_areas() -> list[tuple[int, float, tuple[float, float, float, float]]]:
     areas = []
     for code in PLANE_ZONES:
-        crs = pyproj.CRS.from_epsg(code)
+        crs: Any = pyproj.CRS.from_epsg(code)
         meridian = next(p.value for p in crs.coordinate_operation.params if "ongitude" in p.name)
         areas.append((code, float(meridian), tuple(crs.area_of_use.bounds)))
     return areas

@@ -1,4 +1,4 @@
-"""Writing binary glTF 2.0 with embedded textures, in z-up coordinates: Gazebo loads a GLB as it is, without turning it."""
+"""Writing binary glTF 2.0 with embedded textures, in z-up coordinates: Gazebo loads a GLB as it is, unturned."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def write_glb(parts: list[Part]) -> bytes:
         accessors.append({"bufferView": index, "componentType": component, "count": count, "type": kind, **extra})
         return len(accessors) - 1
 
-    primitives, materials, images = [], [], []
+    primitives: list[dict[str, Any]] = []
+    materials: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
     for part in parts:
         if len(part.indices) == 0:
             continue
@@ -110,11 +112,8 @@ def flat_part(look: Look, triangles: NDArray[Any], normals: NDArray[Any], uv: ND
         [triangles.reshape(-1, 3), np.repeat(normals, 3, axis=0), uv.reshape(-1, 2)], axis=1, dtype=np.float32
     )
     rows += np.float32(0.0)  # −0 and +0 are one value
-    _, first, inverse = np.unique(
-        rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1),
-        return_index=True,
-        return_inverse=True,
-    )
+    packed = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1)
+    _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -123,8 +122,8 @@ def flat_part(look: Look, triangles: NDArray[Any], normals: NDArray[Any], uv: ND
 
 
 def smooth_part(look: Look, triangles: NDArray[Any]) -> Part:
-    """A part of one rolling surface: corners are shared, normals are the area-weighted mean of the faces around, and the
-    texture lies in plan. `triangles` (T, 3, 3)."""
+    """A part of one rolling surface: corners are shared, normals are the area-weighted mean of the faces around, and
+    the texture lies in plan. `triangles` (T, 3, 3)."""
     points = triangles.reshape(-1, 3).astype(np.float32) + np.float32(0.0)
     unique, inverse = np.unique(points, axis=0, return_inverse=True)
     indices = inverse.reshape(-1, 3)

@@ -65,8 +65,8 @@ def lay_roads(roads: list[RoadArea], terrain: Terrain) -> tuple[dict[int, Array]
     """Road triangles (T, 3, 3) in map by class, facing up.
 
     Roads without heights (z = 0, as most LOD1 and LOD2 roads are published) and roads whose heights are near the ground
-    are cut along the terrain's triangles and lie exactly `ROAD_OFFSET` above them; what reaches beyond the terrain is cut
-    off. Other roads keep their heights and are written from both sides.
+    are cut along the terrain's triangles and lie exactly `ROAD_OFFSET` above them; what reaches beyond the terrain is
+    cut off. Other roads keep their heights and are written from both sides.
     """
     flat: dict[int, list[Array]] = {}
     high: dict[int, list[Array]] = {}

@@ -1,6 +1,6 @@
 """How the city looks without photographs: plain, deterministic façades, roofs and grounds as small repeating textures.
 
-A façade texture shows 4 bays × 4 storeys. Every picture is drawn from its own fixed seed, so equal input gives equal bytes.
+A façade texture shows 4 bays × 4 storeys. Every picture is drawn from its own fixed seed: equal input, equal bytes.
 """
 
 from __future__ import annotations
@@ -68,8 +68,10 @@ def facade_of(identifier: str, usage: str | None, height: float) -> str:
     kinds = _USAGE.get(usage or "")
     if kinds is None or (kinds is _HOUSES and height > 14):
         kinds = _HOUSES if height < 10 else _FLATS if height < 25 else _OFFICES
-    if height > 45 and kinds is _OFFICES and pick % 3:
+    if kinds is _OFFICES and height > 45 and pick % 3:
         return "glass_tower"
+    if kinds is _OFFICES and height < 20:
+        return _FACADES[kinds[pick % 3]].name
     return _FACADES[kinds[pick % len(kinds)]].name
 
 
@@ -80,7 +82,7 @@ def roof_of(identifier: str, sloped: bool) -> str:
 
 @cache
 def look(name: str) -> Look:
-    """A look by name: a façade's, a roof's, or one of `underside`, `terrain`, `road`, `sidewalk`, `flat`, `planting`."""
+    """A look by name: a façade's, a roof's, `underside`, `terrain`, `road`, `sidewalk`, `flat` or `planting`."""
     for number, facade in enumerate(_FACADES):
         if facade.name == name:
             return Look(name, _draw_facade(facade, number), TILE_BAYS * BAY)
@@ -142,7 +144,7 @@ _GROUNDS = {
     "roof_tile": lambda: (_rows(4, (128, 84, 68), 8, 0), 4.0),
     "roof_metal": lambda: (_rows(5, (92, 112, 106), 16, 1), 4.0),
     "underside": lambda: (_noise(6, (120, 118, 114), 0.02), 8.0),
-    "terrain": lambda: (_noise(7, (122, 128, 96), 0.06), 16.0),
+    "terrain": lambda: (_noise(7, (124, 126, 104), 0.06), 16.0),
     "road": lambda: (_noise(8, (78, 79, 82), 0.05), 8.0),
     "sidewalk": lambda: (_rows(9, (166, 162, 154), 16, 0), 4.0),
     "flat": lambda: (_noise(10, (148, 146, 138), 0.04), 8.0),

@@ -1,8 +1,8 @@
 """Reading the OBJ release: plain triangles in plane coordinates, no groups, one building per connected piece.
 
-Only `v` and `f` count (texture coordinates and materials are passed over; `mtllib` is never followed). x is east, y north,
-z the height above T.P.; the plane zone stands in a comment of the header. Numbers are checked; a face may have any number
-of corners.
+Only `v` and `f` count (texture coordinates and materials are passed over; `mtllib` is never followed). x is east, y
+north, z the height above T.P.; the plane zone stands in a comment of the header. Numbers are checked; a face may have
+any number of corners.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read_obj(path: Path, name: str, *, crs: int | None = None) -> tuple[CityCont
     content.count("triangles", len(faces))
     _, merged = np.unique(np.round(vertices, 6), axis=0, return_inverse=True)
     merged = merged.reshape(-1)
-    usable = np.isfinite(vertices).all(axis=1) & (np.abs(vertices) < _MAX_COORDINATE).all(axis=1)
+    usable = np.asarray((np.abs(vertices) < _MAX_COORDINATE).all(axis=1))  # False for NaN too
     corner = merged[faces]
     flat = (corner[:, 0] == corner[:, 1]) | (corner[:, 1] == corner[:, 2]) | (corner[:, 2] == corner[:, 0])
     if flat.any():

@@ -1,4 +1,4 @@
-"""Finding and cutting overlaps of triangle sets in the plane: terrain heights, draping, the lowest ground under a house."""
+"""Finding and cutting overlaps of triangle sets in plan: terrain heights, draping, the lowest ground under a house."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Closed building shapes for the generated city: prisms, gabled and hipped roofs, parapets, courtyards.
 
-Every shape is a list of (surface, rings): outward polygons of a closed solid in local metres, as CityGML has them; rings
-are open (without a repeated last point), holes wind the other way round. Footprints (N, 2) wind counter-clockwise.
+Every shape is a list of (surface, rings): outward polygons of a closed solid in local metres, as CityGML has them;
+rings are open (without a repeated last point), holes wind the other way. Footprints (N, 2) wind counter-clockwise.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def gabled(ring: Array, low: float, eave: float, ridge: float) -> list[Face]:
 
 def hipped(ring: Array, low: float, eave: float, ridge: float, share: float = 0.5) -> list[Face]:
     """A hipped roof over a rectangle; the ridge is `share` of the first edge's length, in the middle."""
-    a, b, c, d = ring
+    a, b = ring[:2]
     middle, along = ring.mean(axis=0), (b - a) * share / 2
     left, right = np.array([*(middle - along), ridge]), np.array([*(middle + along), ridge])
     base = at(ring, eave)

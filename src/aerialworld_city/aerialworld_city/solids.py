@@ -1,8 +1,9 @@
 """Are the buildings closed, and do their faces look outward? All buildings at once.
 
-Polygons that share corners form a shell. A shell in which every polygon edge is used equally often in both directions is closed
-and consistently wound; its signed volume says whether it faces outward. Such shells stay one-sided (turned round where
-they face inward); all other triangles are written from both sides, because renderers cull back faces for every sensor.
+Polygons that share corners form a shell. A shell in which every polygon edge is used as often one way as the other is
+closed and consistently wound; its signed volume says whether it faces outward. Such shells stay one-sided (turned round
+where they face inward); all other triangles are written from both sides, because renderers cull back faces for every
+sensor.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def orient(mesh: Mesh, edges: Array, owner: NDArray[np.int64], buildings: int) -
     n = normals(triangles)[:, 2]
     by_slope = np.where(n > _WALL_SLOPE, Surface.ROOF, np.where(n < -_WALL_SLOPE, Surface.GROUND, Surface.WALL))
     surface = np.where(mesh.surface == Surface.UNKNOWN, by_slope, mesh.surface).astype(np.int8)
-    own = np.bincount(mesh.building, np.where(open_shell, 0.0, np.abs(volume))[shell] / _sizes(shell), buildings)
+    own: Array = np.bincount(
+        mesh.building, np.where(open_shell, 0.0, np.abs(volume))[shell] / _sizes(shell), buildings
+    ).astype(np.float64)
     closed = np.bincount(mesh.building, double, buildings) == 0
     result = Mesh(triangles, mesh.building, surface, double)
     return result, Shells(own, closed, int(turn.sum()), int(double.sum()))
@@ -134,3 +137,11 @@ def double_sided(mesh: Mesh) -> Mesh:
         np.concatenate([mesh.surface, back.surface]),
         np.concatenate([mesh.double, back.double]),
     )
+
+
+def bounding_boxes(mesh: Mesh, count: int) -> Array:
+    """(B, 2, 3) lowest and highest corner of each building."""
+    boxes = np.stack([np.full((count, 3), np.inf), np.full((count, 3), -np.inf)], axis=1)
+    np.minimum.at(boxes[:, 0], mesh.building, mesh.triangles.min(axis=1))
+    np.maximum.at(boxes[:, 1], mesh.building, mesh.triangles.max(axis=1))
+    return boxes

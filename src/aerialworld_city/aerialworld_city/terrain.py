@@ -1,7 +1,7 @@
 """The ground: the source's terrain triangles exactly as they are, or a smooth surface through the buildings' bases.
 
-Either reaches `EXTENSION` metres beyond the city's bounds, so that the ground does not end at the last wall. The extension
-of a terrain model keeps to its border and levels out to the mean of the border nearby.
+Either reaches `EXTENSION` metres beyond the city's bounds, so that the ground does not end at the last wall. The
+extension of a terrain model keeps to its border and levels out to the mean of the border nearby.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
@@ -64,33 +65,32 @@ def make_terrain(source: Array, bases: Array, bounds: Array) -> Terrain:
 def _clean(source: Array, region: Array) -> tuple[Array, dict[str, int]]:
     """Finite triangles with an area that touch the region, each once, turned to face up."""
     dropped: dict[str, int] = {}
-
-    def keep(mask: np.ndarray, reason: str) -> None:
-        nonlocal triangles
-        if not mask.all():
-            dropped[reason] = int((~mask).sum())
-            triangles = triangles[mask]
-
-    triangles = np.asarray(source, np.float64).reshape(-1, 3, 3)
-    keep(np.isfinite(triangles).all(axis=(1, 2)), "coordinates that are no place")
+    triangles = np.array(source, np.float64).reshape(-1, 3, 3)
+    finite = np.isfinite(triangles).all(axis=(1, 2))
+    triangles = _keep(triangles, np.asarray(finite), "coordinates that are no place", dropped)
     xy = triangles[:, :, :2]
-    keep((xy.max(axis=1) >= region[0]).all(axis=1) & (xy.min(axis=1) <= region[1]).all(axis=1), "outside the city")
+    near = (xy.max(axis=1) >= region[0]).all(axis=1) & (xy.min(axis=1) <= region[1]).all(axis=1)
+    triangles = _keep(triangles, np.asarray(near), "outside the city", dropped)
     doubled = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])[:, 2]
-    flipped = doubled < 0
-    if flipped.any():
-        dropped_key = "turned to face up (kept)"
-        dropped[dropped_key] = int((flipped & (np.abs(doubled) > 2 * _MIN_AREA)).sum())
-        triangles[flipped] = triangles[flipped][:, ::-1]
-        if not dropped[dropped_key]:
-            del dropped[dropped_key]
-    keep(np.abs(doubled) > 2 * _MIN_AREA, "no area in plan")
+    has_area = np.abs(doubled) > 2 * _MIN_AREA
+    triangles = _keep(triangles, np.asarray(has_area), "no area in plan", dropped)
+    down = doubled[has_area] < 0
+    if down.any():
+        triangles[down] = triangles[down][:, ::-1]
+        dropped["turned to face up (kept)"] = int(down.sum())
     if len(triangles):
         _, corner = np.unique(np.round(triangles.reshape(-1, 3), 4), axis=0, return_inverse=True)
         _, first = np.unique(np.sort(corner.reshape(-1, 3), axis=1), axis=0, return_index=True)
-        mask = np.zeros(len(triangles), bool)
-        mask[first] = True
-        keep(mask, "the same triangle twice")
+        once = np.zeros(len(triangles), np.bool_)
+        once[first] = True
+        triangles = _keep(triangles, once, "the same triangle twice", dropped)
     return triangles, dropped
+
+
+def _keep(triangles: Array, mask: NDArray[np.bool_], reason: str, dropped: dict[str, int]) -> Array:
+    if not mask.all():
+        dropped[reason] = int((~mask).sum())
+    return triangles[mask]
 
 
 def _extend(triangles: Array, region: Array) -> tuple[Array, float]:
@@ -156,7 +156,7 @@ def _grid(low: Array, high: Array, step: float) -> Array:
 
 
 def _fit(bases: Array, region: Array) -> Array:
-    """A smooth surface through the bases: inverse distance over the nearest, outliers above their neighbours lowered."""
+    """A smooth surface through the bases: inverse distance over the nearest; outliers above neighbours are lowered."""
     tree = cKDTree(bases[:, :2])
     _, nearest = tree.query(bases[:, :2], k=min(9, len(bases)))
     around = np.median(bases[nearest.reshape(len(bases), -1), 2], axis=1)

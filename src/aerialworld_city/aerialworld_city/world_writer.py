@@ -1,4 +1,4 @@
-"""The world folder: SDF 1.10 files, meshes and the JSON that says what the world is. Written aside, renamed when whole."""
+"""The world folder: SDF 1.10 files, meshes, and JSON that says what the world is; written aside, renamed when whole."""
 
 from __future__ import annotations
 
@@ -155,7 +155,8 @@ def write_model(folder: Path, name: str, kind: str, glb: bytes) -> None:
 @contextmanager
 def folder_when_whole(out: Path, marker: str) -> Iterator[Path]:
     """A temporary sibling of `out` to write into; it takes the place of `out` when the block ends well, and vanishes
-    otherwise (Ctrl-C too). An older folder at `out` is replaced only when it is empty or holds `marker`; else InputError.
+    otherwise (Ctrl-C too). An older folder at `out` is replaced only when it is empty or holds `marker`; else
+    InputError.
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and ((out / marker).is_file() or not any(out.iterdir()))):

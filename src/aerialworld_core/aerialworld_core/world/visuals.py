@@ -185,8 +185,14 @@ class SceneBuilder:
             good = np.isfinite(length) & (length > 1e-6)
             normals = np.where(good, normals / np.where(good, length, 1.0), flat)
         uv = np.zeros((count, 3, 2)) if part.uv is None else part.uv[solid]
+        faces = part.faces[solid]
+        used = np.zeros(len(vertices), dtype=bool)
+        used[faces] = True
+        if not used.all():  # primitives of a mesh may share one long list
+            faces = (np.cumsum(used) - 1)[faces]
+            vertices = vertices[used]
         self._vertices.append(vertices)
-        self._faces.append((part.faces[solid] + self._vertex_count).astype(np.int32))
+        self._faces.append((faces + self._vertex_count).astype(np.int32))
         self._vertex_count += len(vertices)
         columns = self._columns
         columns["label"].append(np.full(count, label, np.uint8))

@@ -1,0 +1,106 @@
+"""Hostile and broken XML is refused by name; honest XML comes through, streamed or whole."""
+
+import gzip
+
+import pytest
+from aerialworld_core.errors import InputError, UnsafeInputError
+from aerialworld_core.safexml import CountedFile, iterparse, parse, release
+
+BOMB = (
+    b'<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "lol">'
+    + b"".join(f'<!ENTITY {chr(98 + i)} "{f"&{chr(97 + i)};" * 10}">'.encode() for i in range(9))
+    + b"]><lolz>&j;</lolz>"
+)
+UNSAFE = {
+    "bomb": BOMB,
+    "external entity": b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>',
+    "external DTD": b'<!DOCTYPE a SYSTEM "http://example.com/a.dtd"><a/>',
+    "bare doctype": b"<!DOCTYPE a><a/>",
+    "doctype after 40 kB of comment": b"<!-- " + b"x" * 40_000 + b' --><!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+    "UTF-16 doctype": '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a><a/>'.encode("utf-16"),
+    "gzip": gzip.compress(b"<a/>"),
+    "bzip2": b"BZh91AY&SY",
+    "xz": b"\xfd7zXZ\x00\x00\x04",
+    "zip": b"PK\x03\x04rest",
+    "deep": b"<a>" * 400 + b"</a>" * 400,
+}
+BROKEN = {
+    "truncated": b"<a><b>text",
+    "empty": b"",
+    "not xml": b"{}",
+    "two roots": b"<a/><b/>",
+    "binary": bytes(range(256)) * 4,
+}
+
+
+def whole(path):
+    return parse(path)
+
+
+def streamed(path):
+    return list(iterparse(path, tags="b"))
+
+
+@pytest.mark.parametrize("read", [whole, streamed])
+@pytest.mark.parametrize("name", UNSAFE)
+def test_unsafe_xml_is_refused_and_named(tmp_path, name, read):
+    path = tmp_path / "evil.xml"
+    path.write_bytes(UNSAFE[name])
+    with pytest.raises(UnsafeInputError, match="evil.xml"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [whole, streamed])
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_xml_is_an_input_error_that_names_the_file(tmp_path, name, read):
+    path = tmp_path / "broken.xml"
+    path.write_bytes(BROKEN[name])
+    with pytest.raises(InputError, match="broken.xml"):
+        read(path)
+
+
+def test_a_syntax_error_names_the_line(tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text("<a>\n<b>\n</c>\n</a>")
+    with pytest.raises(InputError, match=r"a\.xml: line 3: .*mismatch"):
+        parse(path)
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(InputError, match="no such SDF file"):
+        parse(tmp_path / "none.sdf", what="SDF file")
+    with pytest.raises(InputError, match="is a folder"):
+        parse(tmp_path)
+
+
+def test_the_byte_limit_holds_while_streaming(tmp_path):
+    path = tmp_path / "large.xml"
+    path.write_bytes(b"<a>" + b"<b>1</b>" * 50_000 + b"</a>")
+    size = path.stat().st_size
+    assert len(list(iterparse(path, tags="b", max_bytes=size))) == 50_000
+    for read in (lambda: parse(path, max_bytes=size - 1), lambda: list(iterparse(path, max_bytes=size - 1))):
+        with pytest.raises(UnsafeInputError, match="larger than the limit"):
+            read()
+
+
+def test_streaming_gives_every_element_once_and_memory_back(tmp_path):
+    path = tmp_path / "city.xml"
+    path.write_text("<?xml version='1.0'?><!-- c --><c>" + "".join(f"<b><v>{i}</v></b>" for i in range(20_000)) + "</c>")
+    seen, most = [], 0
+    for event, element in iterparse(path, tags=["b"]):
+        assert event == "end"
+        seen.append(int(element.findtext("v")))
+        most = max(most, len(element.getparent()))
+        release(element)
+    assert seen == list(range(20_000))
+    assert most < 4000  # one chunk of the file, not all of it
+    assert parse(path).tag == "c"
+
+
+def test_counted_file_counts(tmp_path):
+    path = tmp_path / "f.bin"
+    path.write_bytes(b"x" * 100)
+    with CountedFile(path, max_bytes=100) as handle:
+        assert len(handle.read()) == 100 and handle.count == 100 and handle.read(5) == b""
+    with CountedFile(path, max_bytes=99) as handle, pytest.raises(UnsafeInputError):
+        handle.read()

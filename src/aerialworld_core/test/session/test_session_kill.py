@@ -1,4 +1,4 @@
-"""Killing the writer at any instant: what was committed stays and opens without repair; a resumed run is the whole one."""
+"""Killing the writer at any instant: what was committed stays; a resumed run equals one that was never killed."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
 from aerialworld_missions.clearance import obstacle_distance
-from aerialworld_missions.heightmap import HeightMap
+from aerialworld_missions.heightmap import HeightMap, ground_height
 from aerialworld_missions.motion import KNOT, PER_KNOT, SAMPLE, heading_along, window
 
 GRAVITY = 9.8
@@ -146,7 +146,7 @@ def check_flight(plan: Plan, heights: HeightMap, *, clearance: float, limits: Dr
     tilt = np.arccos(np.clip(Rotation.from_quat(motion.orientation).as_matrix()[:, 2, 2], -1.0, 1.0))
     failures: list[tuple[str, Any]] = [
         ("is inside a solid", heights.world.inside_solid(p)),
-        ("is below the ground", ~(p[:, 2] - heights.world.terrain_height(p[:, :2]) >= LEAST_CLEARANCE)),
+        ("is below the ground", ~(p[:, 2] - ground_height(heights.world, p[:, :2]) >= LEAST_CLEARANCE)),
         ("passes too near a building", obstacle_distance(heights, p, clearance) < clearance - 0.05),
         ("climbs too fast", climb > limits.climb * 1.02),
         ("climbs too steeply", climb > flat_speed * np.tan(limits.climb_angle) * 1.02 + 0.02),

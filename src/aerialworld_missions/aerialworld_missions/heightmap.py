@@ -23,6 +23,8 @@ from aerialworld_core.world.scene import Scene
 CELL = 1.0
 MAX_CELLS = 6_000_000
 _RAYS_AT_ONCE = 262_144
+#: Where a ray falls into the seam between two triangles (they are micrometres wide), its neighbour is asked, metres.
+_BESIDE = np.array([0.003, 0.005])
 
 
 class Geometry(Protocol):
@@ -38,6 +40,15 @@ class Geometry(Protocol):
     def terrain_height(self, xy: NDArray[Any]) -> Array: ...
     def inside_solid(self, points: NDArray[Any]) -> NDArray[np.bool_]: ...
     def datum(self, x: float, y: float) -> float: ...
+
+
+def ground_height(world: Geometry, xy: NDArray[Any]) -> Array:
+    """(N,) height of the ground at points (N, 2), NaN where there is none; seams between triangles count as closed."""
+    height = np.array(world.terrain_height(xy))
+    missed = np.flatnonzero(np.isnan(height))
+    if missed.size:
+        height[missed] = world.terrain_height(np.asarray(xy)[missed] + _BESIDE)
+    return height
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +103,17 @@ class HeightMap:
             origins = np.column_stack([xy[part], np.full(len(xy[part]), top)])
             down = np.broadcast_to([0.0, 0.0, -1.0], origins.shape)
             distance, face = world.cast(origins, down)
-            hit = np.asarray(face) >= 0
-            surface[part][hit] = top - np.asarray(distance)[hit]
-            classes[part][hit] = world.scene.face_class[np.asarray(face)[hit]]
+            if (missed := np.flatnonzero(face < 0)).size:
+                origins[missed, :2] += _BESIDE
+                distance[missed], face[missed] = world.cast(origins[missed], down[missed])
+            hit = face >= 0
+            surface[part][hit] = top - distance[hit]
+            classes[part][hit] = world.scene.face_class[face[hit]]
             open_ground = hit & np.isin(classes[part], GROUND)
             ground[part][open_ground] = surface[part][open_ground]
             covered = ~open_ground
             if covered.any():
-                ground[part][covered] = world.terrain_height(xy[part][covered])
+                ground[part][covered] = ground_height(world, xy[part][covered])
         shape = (rows, columns)
         return cls(
             world, low.copy(), high.copy(), cell, surface.reshape(shape), ground.reshape(shape), classes.reshape(shape)

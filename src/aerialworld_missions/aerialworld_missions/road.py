@@ -17,7 +17,7 @@ from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
 from aerialworld_missions.clearance import obstacle_distance
 from aerialworld_missions.flight import CEILING, LEAST_CLEARANCE
-from aerialworld_missions.heightmap import CELL, Geometry, HeightMap
+from aerialworld_missions.heightmap import CELL, Geometry, HeightMap, ground_height
 from aerialworld_missions.lattice import FreeSpace, Lattice
 from aerialworld_missions.motion import KNOT, PER_KNOT, SAMPLE, heading_along, margin, travel, window
 from aerialworld_missions.path import STEP, Path
@@ -70,8 +70,9 @@ def ride(heights: HeightMap, xy: Array, yaw: Array, limits: RoverLimits) -> tupl
     """
     c, s = np.cos(yaw), np.sin(yaw)
     felt = [xy + np.stack([c * u - s * v, s * u + c * v], axis=1) for u, v in WHEELS]
-    under = [heights.world.terrain_height(p) for p in felt]
-    centre = heights.world.terrain_height(xy)
+    centre = ground_height(heights.world, xy)
+    under = [ground_height(heights.world, p) for p in felt]
+    under = [np.where(np.isnan(u), centre, u) for u in under]  # a wheel over a hole
     front_left, front_right, rear_left, rear_right = under
     base, track = 2 * WHEELS[0, 0], 2 * WHEELS[0, 1]
     pitch = -np.arctan((front_left + front_right - rear_left - rear_right) / (2 * base))
@@ -94,7 +95,7 @@ def problems(plan: Plan, heights: HeightMap, *, clearance: float, limits: RoverL
     """What is wrong with the motion as it will be driven, sampled twice per knot: the fault and points (K, 2) where."""
     m = plan.trajectory().sample(SAMPLE * np.arange(int(plan.duration / SAMPLE + 1e-6) + 1))
     p, a = m.position, m.linear_acceleration
-    gap = p[:, 2] - heights.world.terrain_height(p[:, :2])
+    gap = p[:, 2] - ground_height(heights.world, p[:, :2])
     distance = np.min([obstacle_distance(heights, p + np.array([0.0, 0.0, h]), clearance) for h in CHECKED], axis=0)
     forward = m.linear_velocity[:, :2] / np.maximum(
         np.linalg.norm(m.linear_velocity[:, :2], axis=1, keepdims=True), 1e-6
@@ -188,8 +189,9 @@ def road_run(
         )
         xy = travel(path, speeds, begin=over, end=path.length - over, seconds=duration, smooth=limits.turn_window)
         yaw = heading_along(xy)
-        if np.isnan(heights.world.terrain_height(xy)).any():
-            fault = "leaves the ground", xy[np.isnan(heights.world.terrain_height(xy))]
+        off_ground = np.isnan(ground_height(heights.world, xy))
+        if off_ground.any():
+            fault = "leaves the ground", xy[off_ground]
             blocked = np.concatenate([blocked, fault[1]])
             continue
         z, orientation = ride(heights, xy, yaw, limits)
@@ -197,7 +199,7 @@ def road_run(
         t = KNOT * np.arange(len(position), dtype=np.float64)
         # Between knots the spline may dip by millimetres: raise it by what its densest samples show.
         dense = CubicSpline(t, position, axis=0)(SAMPLE * np.arange(len(xy)))
-        dip = np.max(heights.world.terrain_height(dense[:, :2]) + LIFT / 2 - dense[:, 2])
+        dip = np.max(ground_height(heights.world, dense[:, :2]) + LIFT / 2 - dense[:, 2])
         position[:, 2] += max(float(dip), 0.0)
         plan = Plan(
             name=name,

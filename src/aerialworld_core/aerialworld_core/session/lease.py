@@ -68,15 +68,22 @@ class Lease:
             )
 
     def renew(self) -> None:
-        """Show other machines that this writer lives; called at every frame."""
-        os.utime(self._descriptor)
+        """Show other machines that this writer lives; called at every frame. Raises StorageError."""
+        try:
+            os.utime(self._descriptor)
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be touched: {error.strerror}") from error
 
     def release(self) -> None:
-        """Let go; the file goes too. Calling it twice does nothing."""
+        """Let go; the file goes too. Calling it twice does nothing. Raises StorageError when the file cannot go."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            self.path.unlink(missing_ok=True)
-            os.close(descriptor)
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"{self.path}: cannot be deleted: {error.strerror}") from error
+            finally:
+                os.close(descriptor)
 
 
 def read_holder(path: Path) -> tuple[int, str] | None:

@@ -87,7 +87,7 @@ class VaeConfig(StageConfig):
     stand for all of them (inverse-probability weights); unknown voxels weigh nothing. `occupied_weight` multiplies
     occupied voxels against their rarity. The first `codebook_start` steps train without quantising; then the codebook is
     set to k-means centres of the encoder's outputs, and every `restart_every` steps codes that nothing used are moved to
-    encoder outputs (0: never; not in the last third).
+    encoder outputs (0: never; not in the last third). `free_logit` starts the decoder at *free* (0: default init).
     """
 
     ce: float = 10.0
@@ -95,6 +95,7 @@ class VaeConfig(StageConfig):
     embed: float = 1.0
     occupied_weight: float = 2.0
     free_samples: int = 20000
+    free_logit: float = 0.0
     codebook_start: int = 100
     restart_every: int = 20
 

@@ -164,8 +164,8 @@ class Evaluation:
 
     def decode(self, indices: torch.Tensor) -> Volume:
         """Code indices (h, w) → the likeliest class of every voxel (X, Y, Z)."""
-        logits = self.model.vae.decode(self.model.vae.vqvae.lookup(indices[None]))[0]
-        return logits.argmax(-1).to(torch.uint8).numpy()
+        classes: Volume = self.model.vae.decode_classes(self.model.vae.vqvae.lookup(indices[None]))[0].numpy()
+        return classes
 
     def reconstruct(self, session: PooledSession, n: int) -> Volume:
         key = session.name, n

@@ -81,6 +81,18 @@ class VaeStage:
         self.module: nn.Module = model.vae
         self.usage = torch.zeros(model.config.n_e, dtype=torch.int64)
         self.used_codes = 0
+        if config.free_logit:
+            self.start_from_free(config.free_logit)
+
+    @torch.no_grad()
+    def start_from_free(self, logit: float) -> None:
+        """Let an untrained decoder say *free* everywhere, with about this logit: nearly every voxel is, and learning that
+        first takes a fifth of a short run. Class embeddings are drawn to one length, so that each is its own best match."""
+        table = self.model.vae.class_embeds.weight
+        table.mul_(2.0 / table.norm(dim=1, keepdim=True))
+        bias = self.model.vae.decoder.conv_out.bias
+        assert bias is not None
+        bias.copy_((table[FREE] * logit / 4.0).repeat(len(bias) // table.shape[1]))
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold beyond weights and optimiser."""
@@ -185,7 +197,7 @@ class VaeStage:
             z = self.model.vae.vqvae.quant_conv(self.model.vae.encode(truth[None]))
             if step >= self.config.codebook_start:
                 z = self.model.vae.vqvae.quantize(z)[0]
-            predicted = self.model.vae.decode(z)[0].argmax(-1) != FREE
+            predicted = self.model.vae.decode_classes(z)[0] != FREE
             seen, occupied = torch.from_numpy(session.observed_mask(n)), truth != FREE
             both += int((predicted & occupied & seen).sum())
             either += int(((predicted | occupied) & seen).sum())

@@ -16,10 +16,6 @@ from aerialworld_training.models.occworld.quantizer import VectorQuantizer
 Shape = tuple[int, int]
 
 
-def swish(x: Tensor) -> Tensor:
-    return x * torch.sigmoid(x)
-
-
 def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(norm_groups(channels), channels, eps=1e-6)
 
@@ -40,8 +36,8 @@ class ResnetBlock(nn.Module):
         self.changes_width = cin != cout
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(swish(self.norm1(x)))
-        h = self.conv2(swish(self.norm2(h)))
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
         return (self.nin_shortcut(x) if self.changes_width else x) + h
 
 
@@ -145,7 +141,7 @@ class Encoder2D(nn.Module):
             if hasattr(level, "downsample"):
                 shapes.append((h.shape[2], h.shape[3]))
                 h = level.downsample(h)
-        return self.conv_out(swish(self.norm_out(self.mid(h)))), shapes
+        return self.conv_out(F.silu(self.norm_out(self.mid(h)))), shapes
 
 
 class Decoder2D(nn.Module):
@@ -174,7 +170,7 @@ class Decoder2D(nn.Module):
             h = self.up[i].blocks(h)
             if i > 0:
                 h = self.up[i].upsample(h, shapes[i - 1])
-        return self.conv_out(swish(self.norm_out(h)))
+        return self.conv_out(F.silu(self.norm_out(h)))
 
 
 class VAERes2D(nn.Module):
@@ -201,8 +197,16 @@ class VAERes2D(nn.Module):
         """semantics (N, H, W, D) integer classes → latent (N, z, h, w)."""
         n, h, w, d = semantics.shape
         # Channel order is d·e + k: height-major, embedding-minor.
-        x = self.class_embeds(semantics.long()).reshape(n, h, w, d * self.config.expansion).permute(0, 3, 1, 2)
+        x = self.embed(semantics.reshape(-1)).reshape(n, h, w, d * self.config.expansion).permute(0, 3, 1, 2)
         return self.encoder(x)[0]
+
+    def embed(self, classes: Tensor) -> Tensor:
+        """Classes (M,) → embeddings (M, e). Nearly all voxels are of the last class, free: it is spread first and the few
+        others are copied over it, which gives the same numbers as a look-up and spares the gradient a scatter over all."""
+        table = self.class_embeds.weight
+        rows = torch.nonzero(classes != len(table) - 1)[:, 0]
+        spread = table[-1].expand(len(classes), -1)
+        return spread.index_copy(0, rows, self.class_embeds(classes[rows].long()))
 
     def decode_features(self, z: Tensor) -> Tensor:
         """Latent after `post_quant_conv` (N, z, h, w) → per-voxel features (N, H, W, D, e)."""
@@ -216,6 +220,22 @@ class VAERes2D(nn.Module):
     def decode(self, zq: Tensor) -> Tensor:
         """Quantised latent before `post_quant_conv` (N, e_dim, h, w) → logits (N, H, W, D, num_classes)."""
         return self.classify(self.decode_features(self.vqvae.post_quant_conv(zq)))
+
+    @torch.no_grad()
+    def decode_classes(self, zq: Tensor, chunk: int = 1 << 14) -> Tensor:
+        """The likeliest class of every voxel (N, H, W, D) uint8: `decode(zq).argmax(-1)` in pieces that stay in cache.
+
+        Which class it is gets asked only where some class beats the last one, free.
+        """
+        features = self.decode_features(self.vqvae.post_quant_conv(zq))
+        flat, table = features.reshape(-1, features.shape[-1]), self.class_embeds.weight
+        free = len(table) - 1
+        out = torch.full((len(flat),), free, dtype=torch.uint8)
+        for start in range(0, len(flat), chunk):
+            logits = table @ flat[start : start + chunk].T
+            rows = torch.nonzero(logits[:free].amax(0) >= logits[free])[:, 0]
+            out[start + rows] = logits[:, rows].argmax(0).to(torch.uint8)
+        return out.reshape(features.shape[:-1])
 
     def forward(self, semantics: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """semantics (N, H, W, D) → features (N, H, W, D, e), embedding loss (), indices (N, h, w)."""

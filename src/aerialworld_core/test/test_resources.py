@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from aerialworld_core import resources
 from aerialworld_core.errors import InputError
 
@@ -40,7 +41,7 @@ def test_environment_override_comes_first(tmp_path, monkeypatch):
 
 def test_an_override_that_points_nowhere_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv(f"AERIALWORLD_SHARE_{NAME.upper()}", str(tmp_path / "gone"))
-    with pytest.raises(InputError, match="AERIALWORLD_SHARE_AERIALWORLD_DESCRIPTION=.*gone"):
+    with pytest.raises(InputError, match=r"AERIALWORLD_SHARE_AERIALWORLD_DESCRIPTION=.*gone"):
         resources.share(NAME)
 
 

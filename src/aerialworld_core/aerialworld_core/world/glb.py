@@ -64,6 +64,7 @@ class _Glb:
                 raise WorldError(
                     f"{context}: needs the glTF extension {extension}, which is not read; export without it"
                 )
+        self._visited: set[int] = set()
         self._materials: dict[int, Material] = {}
         self._images: dict[int, NDArray[np.uint8]] = {}
 
@@ -76,6 +77,9 @@ class _Glb:
     def _node(self, index: int, above: Array, depth: int) -> Iterator[MeshPart]:
         if depth > _MAX_DEPTH:
             raise WorldError(f"{self.context}: nodes are nested more than {_MAX_DEPTH} deep")
+        if index in self._visited:  # glTF's nodes are trees; shared children would multiply without bound
+            raise WorldError(f"{self.context}: node {index} has two parents")
+        self._visited.add(index)
         node = self.json["nodes"][index]
         matrix = above @ _node_matrix(node)
         if "mesh" in node:

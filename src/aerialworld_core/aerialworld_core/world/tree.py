@@ -29,6 +29,7 @@ from aerialworld_core.world.sdf import (
 from aerialworld_core.world.uris import Files, Resolved
 
 _MAX_DEPTH = 16
+_MAX_MODELS = 20_000
 _OWN_FRAME = ("", "__model__", "__root__", "world")
 
 
@@ -62,6 +63,9 @@ class Model:
     ) -> None:
         if depth > _MAX_DEPTH:
             raise WorldError(f"{where(document, element)}: models are nested more than {_MAX_DEPTH} deep")
+        files.models += 1
+        if files.models > _MAX_MODELS:
+            raise WorldError(f"{where(document, element)}: the world has more than {_MAX_MODELS} models")
         self.document = document
         self.element = element
         self.children: list[Child] = []
@@ -213,7 +217,8 @@ def _include(
     if path.resolve() in above:
         raise WorldError(f"{context}: {resolved.name} includes itself")
     files.use(Resolved(path, resolved.root, name))
-    inner = read_document(path, resolved.root, name)
+    inner = files.documents.get(path) or read_document(path, resolved.root, name)
+    files.documents[path] = inner
     models = inner.element.findall("model")
     if len(models) == 1:
         return inner, models[0]

@@ -26,10 +26,15 @@ class Resolved:
 
 @dataclass(eq=False)
 class Files:
-    """Finds files by uri, from the folder `base` (resolved) of the world, and remembers those that were used."""
+    """Finds files by uri, from the folder `base` (resolved) of the world, and remembers those that were used.
+
+    `documents` are the SDF files read so far, `models` the number of models that they made.
+    """
 
     base: Path
     used: dict[str, Path] = field(default_factory=dict)
+    documents: dict[Path, Document] = field(default_factory=dict)
+    models: int = 0
 
     def resolve(self, document: Document, uri: str, context: str) -> Resolved:
         """The file or folder that `uri` means in `document`.

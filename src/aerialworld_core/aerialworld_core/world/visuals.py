@@ -25,6 +25,7 @@ from aerialworld_core.world.uris import Files
 _GREY = Material("grey", np.full(3, 0.7, dtype=np.float32))
 
 _MAX_INSTANCES = 65535
+_MAX_FACES = 100_000_000
 
 
 class SceneBuilder:
@@ -38,6 +39,7 @@ class SceneBuilder:
             k: [] for k in ("label", "instance", "material", "uv", "normal")
         }
         self._vertex_count = 0
+        self._face_count = 0
         self._materials: list[Material] = []
         self._material_index: dict[tuple[int, float], int] = {}
         self._kept: list[Material] = []  # keeps ids of the materials that were asked for unique
@@ -164,6 +166,9 @@ class SceneBuilder:
         retro: float,
         context: str,
     ) -> None:
+        self._face_count += len(part.faces)
+        if self._face_count > _MAX_FACES:
+            raise WorldError(f"{context}: the world has more than {_MAX_FACES} triangles; make it smaller")
         vertices = transform(matrix, part.vertices).astype(np.float32)
         if not np.isfinite(vertices).all():
             raise WorldError(f"{context}: vertices reach beyond what float32 holds")

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from aerialworld_core.world import load_world
 
 LABEL = '<plugin filename="gz-sim-label-system" name="gz::sim::systems::Label"><label>{}</label></plugin>'

@@ -5,11 +5,12 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from aerialworld_core.errors import InputError, UnsafeInputError, WorldError
 from aerialworld_core.world import load_world
 from aerialworld_core.world.meshes import load_mesh
 from aerialworld_core.world.sdf import Notes
-from PIL import Image
 
 QUAD = [[0, 0, 0], [2, 0, 0], [2, 0, 3], [0, 0, 3]]  # a wall that looks along −y, z up
 FACES = [[0, 1, 2], [0, 2, 3]]
@@ -65,7 +66,9 @@ def test_glb_nodes_are_instances_with_their_transforms(write_world, sdf, tmp_pat
 
 def test_one_mesh_of_one_node_is_an_instance_named_by_its_model(write_world, sdf, tmp_path):
     sdf.write_glb(tmp_path / "a.glb", [{"name": "node", "vertices": QUAD, "faces": FACES}])
-    world = load_world(write_world(sdf.model("m", sdf.visual(sdf.mesh("a.glb")), sdf.visual(sdf.box(1, 1, 1), name="x"))))
+    world = load_world(
+        write_world(sdf.model("m", sdf.visual(sdf.mesh("a.glb")), sdf.visual(sdf.box(1, 1, 1), name="x")))
+    )
     assert world.scene.instances == ["m"] and set(world.scene.face_instance) == {1}
 
 
@@ -168,7 +171,9 @@ def test_glb_textures_outside_the_file_are_refused(tmp_path, sdf):
     part = {"name": "n", "vertices": QUAD, "faces": FACES, "material": material}
     sdf.write_glb(tmp_path / "a.glb", [part], [png(np.zeros((2, 2, 3)))])
     data = (tmp_path / "a.glb").read_bytes()
-    (tmp_path / "b.glb").write_bytes(data.replace(b'"bufferView": 2, "mimeType"', b'"uri": "/etc/passwd","xx"'.ljust(27)))
+    (tmp_path / "b.glb").write_bytes(
+        data.replace(b'"bufferView": 2, "mimeType"', b'"uri": "/etc/passwd","xx"'.ljust(27))
+    )
     with pytest.raises(InputError):
         load_mesh(tmp_path / "b.glb", "model m", Notes())
 
@@ -193,5 +198,5 @@ def test_images_are_png_or_jpeg_of_bounded_size(write_world, sdf, tmp_path, monk
 
     bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
     (tmp_path / "bomb.png").write_bytes(bomb)
-    with pytest.raises(UnsafeInputError, match="bomb.png"):
+    with pytest.raises(UnsafeInputError, match=r"bomb\.png"):
         load_world(write_world(body("bomb.png")))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from aerialworld_core.errors import InputError, WorldError
 from aerialworld_core.frames import Pose
 from aerialworld_core.world import load_world

@@ -30,6 +30,8 @@ SPACING, ALTITUDE, ORBIT_ALTITUDE, DRONE_SPEED, ROVER_SPEED, CLEARANCE = 15.0, 3
 LEAST_BUILT, LEAST_OPEN = 0.04, 0.08
 #: The five runs, in the order in which they are returned.
 ORDER = (("A", "survey"), ("B", "survey"), ("A", "orbit"), ("A", "rover"), ("B", "rover"))
+#: Metres that a rover's run must reach over, east or north.
+LEAST_SPREAD = 20.0
 _MOST_CANDIDATES = 2500
 _MOST_ATTEMPTS = 24
 
@@ -48,7 +50,7 @@ def footprint(size: float) -> float:
     return reach * (math.cos(HEADING_JITTER) + math.sin(HEADING_JITTER))
 
 
-def candidates(heights: HeightMap, size: float, random: np.random.Generator) -> Candidates:
+def candidates(heights: HeightMap, size: float, ceiling: float, random: np.random.Generator) -> Candidates:
     """Every place of a lattice over the world that has ground all over its footprint, buildings, room for a rover, and
     no building too high to fly over; scored by how much there is to see and how low one can fly."""
     cell, half = heights.cell, footprint(size)
@@ -78,7 +80,7 @@ def candidates(heights: HeightMap, size: float, random: np.random.Generator) -> 
     with np.errstate(invalid="ignore"):
         rise = top[r, c] - relief[r, c]
     lowest_ground = float(np.min(lowest))
-    flyable = top[r, c] + CLEARANCE + 8.0 < lowest_ground + CEILING
+    flyable = top[r, c] + CLEARANCE + 8.0 < lowest_ground + ceiling
     good = complete & flyable & (buildings >= LEAST_BUILT) & (room >= LEAST_OPEN)
     r, c, buildings, room, rise = (a[good] for a in (r, c, buildings, room, rise))
     score = (
@@ -92,11 +94,11 @@ def candidates(heights: HeightMap, size: float, random: np.random.Generator) -> 
     return Candidates(centres, score)
 
 
-def pairs(found: Candidates, size: float, failed: list[Array]) -> Iterator[tuple[Array, Array]]:
-    """Pairs of centres whose footprints lie `SEPARATION` apart, best first; none within 15 m of a place in `failed`
-    (which the caller extends while it goes)."""
+def pairs(found: Candidates, size: float, apart_by: float, failed: list[Array]) -> Iterator[tuple[Array, Array]]:
+    """Pairs of centres whose footprints lie `apart_by` metres apart, best first; none within 15 m of a place in
+    `failed` (which the caller extends while it goes)."""
     gap = np.maximum(np.abs(found.centres[:, None] - found.centres[None]) - 2 * footprint(size), 0.0)
-    apart = np.hypot(gap[..., 0], gap[..., 1]) >= SEPARATION
+    apart = np.hypot(gap[..., 0], gap[..., 1]) >= apart_by
     worth = np.where(apart, np.minimum(found.score[:, None], found.score[None]), -np.inf)
     worth += 0.25 * (found.score[:, None] + found.score[None])
     worth -= 0.3 * np.clip(np.hypot(gap[..., 0], gap[..., 1]) / 500.0, 0.0, 1.0)  # neighbours, if as good
@@ -113,7 +115,7 @@ def pairs(found: Candidates, size: float, failed: list[Array]) -> Iterator[tuple
 
 
 def runs(
-    world: Geometry, place: str, centre: Array, size: float, seed: int, duration: float
+    world: Geometry, place: str, centre: Array, size: float, seed: int, duration: float, ceiling: float
 ) -> dict[str, Callable[[], Plan]]:
     """The runs that can be planned in a place, by name."""
     at = (float(np.round(centre[0], 3)), float(np.round(centre[1], 3)))
@@ -132,6 +134,7 @@ def runs(
             speed=DRONE_SPEED,
             seed=seed,
             clearance=CLEARANCE,
+            ceiling=ceiling,
             duration=duration,
             jitter=True,
         )
@@ -148,12 +151,13 @@ def runs(
             look="centre",
             seed=seed,
             clearance=CLEARANCE,
+            ceiling=ceiling,
             duration=duration,
             jitter=True,
         )
 
     def drive() -> Plan:
-        return road_run(
+        plan = road_run(
             world,
             name=f"rover_{place}",
             place=place,
@@ -162,13 +166,18 @@ def runs(
             speed=ROVER_SPEED,
             seed=seed,
             duration=duration,
+            ceiling=ceiling,
             jitter=True,
         )
+        spread = float(np.ptp(plan.position[:, :2], axis=0).max())
+        if spread < min(LEAST_SPREAD, 0.25 * ROVER_SPEED * duration):
+            raise PlanError(f"rover_{place}: around ({at[0]:.0f}, {at[1]:.0f}) it could only drive in circles")
+        return plan
 
     return {"survey": fly_survey, "orbit": fly_orbit, "rover": drive}
 
 
-def separation(plans: list[Plan]) -> float:
+def least_separation(plans: list[Plan]) -> float:
     """Least horizontal distance, metres, between poses of different places; inf if there is one place only."""
     least = math.inf
     for i, a in enumerate(plans):
@@ -179,7 +188,15 @@ def separation(plans: list[Plan]) -> float:
     return least
 
 
-def plan_demo(world: Geometry, *, seed: int = 0, duration: float = 25.0, size: float = LARGEST) -> list[Plan]:
+def plan_demo(
+    world: Geometry,
+    *,
+    seed: int = 0,
+    duration: float = 25.0,
+    size: float = LARGEST,
+    separation: float = SEPARATION,
+    ceiling: float = CEILING,
+) -> list[Plan]:
     """Five runs of `duration` seconds in two places of any world: surveys of A and B, an orbit of A, rovers in A and B.
 
     The places are square blocks of `size` metres (less where the world is small, down to 40 m) with buildings and open
@@ -187,26 +204,31 @@ def plan_demo(world: Geometry, *, seed: int = 0, duration: float = 25.0, size: f
     voxel grid (80 × 80 m, turned anyhow) of one shows anything of the other. Plans are named `survey_A`, `survey_B`,
     `orbit_A`, `rover_A`, `rover_B`; `Plan.place` is "A" or "B".
 
+    For a grid other than the default, give its own `separation` (the diagonal of its floor plan) and `ceiling` (its top
+    above the datum), metres.
+
     Raises PlanError, with the reason, for a world without two such places.
     """
     number("demo", "duration", duration, least=1.0, most=3600.0)
     number("demo", "size", size, least=SMALLEST, most=1000.0)
+    number("demo", "separation", separation, least=1.0, most=1e4)
+    number("demo", "ceiling", ceiling, least=0.0, above=True)
     heights = HeightMap.of(world)
     reasons: list[str] = []
     edge = size
     while edge >= SMALLEST:
         random = generator("demo", seed, "places")
-        found = candidates(heights, edge, random)
+        found = candidates(heights, edge, ceiling, random)
         failed: list[Array] = []
         if len(found.centres) == 0:
             reasons.append(f"{edge:g} m: no block has ground, buildings and open space")
         attempts = 0
-        for a, b in pairs(found, edge, failed):
+        for a, b in pairs(found, edge, separation, failed):
             if attempts == _MOST_ATTEMPTS:
                 break
             attempts += 1
             places = {"A": a, "B": b} if random.random() < 0.5 else {"A": b, "B": a}
-            at = {place: runs(world, place, centre, edge, seed, duration) for place, centre in places.items()}
+            at = {place: runs(world, place, centre, edge, seed, duration, ceiling) for place, centre in places.items()}
             try:
                 flown = {}
                 for place, kind in reversed(ORDER):  # rovers first: they fail soonest
@@ -216,17 +238,17 @@ def plan_demo(world: Geometry, *, seed: int = 0, duration: float = 25.0, size: f
                 reasons.append(f"{edge:g} m: {error}")
                 continue
             plans = [flown[run] for run in ORDER]
-            if separation(plans) < SEPARATION:
-                reasons.append(f"{edge:g} m: the paths come nearer than {SEPARATION:g} m")
+            if least_separation(plans) < separation:
+                reasons.append(f"{edge:g} m: the paths come nearer than {separation:g} m")
                 continue
             return plans
         if attempts == 0 and len(found.centres):
-            reasons.append(f"{edge:g} m: no two blocks are {SEPARATION:g} m apart")
+            reasons.append(f"{edge:g} m: no two blocks are {separation:g} m apart")
         edge -= SHRINK
     extent = heights.high - heights.low
-    need = 4 * footprint(SMALLEST) + SEPARATION
+    need = 4 * footprint(SMALLEST) + separation
     raise PlanError(
         f"this world of {extent[0]:.0f} × {extent[1]:.0f} m has no two places for the demonstration (two blocks with "
-        f"buildings, open ground and no tower, {SEPARATION:g} m apart, take at least {need:.0f} × "
+        f"buildings, open ground and no tower, {separation:g} m apart, take at least {need:.0f} × "
         f"{2 * footprint(SMALLEST):.0f} m): " + "; ".join(reasons[-3:])
     )

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ class HeightMap:
     face_class   (R, C) class of the topmost surface
     """
 
-    world: Geometry
+    _world: ReferenceType[Geometry]
     low: Array
     high: Array
     cell: float
@@ -116,8 +116,22 @@ class HeightMap:
                 ground[part][covered] = ground_height(world, xy[part][covered])
         shape = (rows, columns)
         return cls(
-            world, low.copy(), high.copy(), cell, surface.reshape(shape), ground.reshape(shape), classes.reshape(shape)
+            ref(world),
+            low.copy(),
+            high.copy(),
+            cell,
+            surface.reshape(shape),
+            ground.reshape(shape),
+            classes.reshape(shape),
         )
+
+    @property
+    def world(self) -> Geometry:
+        """The world that this is a map of; it does not live longer for being mapped."""
+        world = self._world()
+        if world is None:
+            raise ReferenceError("the world of this height map is gone: keep it while missions are planned in it")
+        return world
 
     @cached_property
     def building(self) -> NDArray[np.bool_]:

@@ -47,6 +47,17 @@ def test_five_runs_in_two_places_that_never_see_each_other(box_world: type) -> N
         assert least_gap(a, b) >= 115.0
 
 
+def test_another_grid_has_its_own_separation_and_ceiling(box_world: type) -> None:
+    world = town(box_world)
+    plans = plan_demo(world, seed=0, duration=10, separation=160.0, ceiling=60.0)
+    assert least_gap(plans[0].position, plans[1].position) >= 160.0
+    assert max(p.position[:, 2].max() for p in plans) <= 60.0 + world.datum(0, 0)
+    with pytest.raises(PlanError, match="400 m apart"):
+        plan_demo(world, separation=400.0)
+    with pytest.raises(PlanError, match="no block"):
+        plan_demo(world, ceiling=20.0)
+
+
 def test_equal_seeds_equal_bytes_and_other_seeds_other_missions(box_world: type) -> None:
     def make(seed: int) -> list[bytes]:
         return [canonical_json(p.to_dict()) for p in plan_demo(town(box_world), seed=seed, duration=8)]

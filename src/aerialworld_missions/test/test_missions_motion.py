@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -116,7 +118,17 @@ def test_height_map_equals_the_formulas(box_world: type) -> None:
     np.testing.assert_allclose(heights.surface, np.where(inside, 25.0, np.broadcast_to(0.1 * x, (60, 100))), atol=1e-9)
     np.testing.assert_array_equal(heights.building, inside)
     assert (heights.face_class[40:48] == 11).all() and (heights.face_class[50:] == 14).all()
-    assert HeightMap.of(world) is heights
+    assert HeightMap.of(world) is heights and heights.world is world
     # 4.9 m from the corner (20, 10) along the diagonal: within reach of 5 m; 8 m away: not.
     at = np.array([[20 - 3.4, 10 - 3.4], [20 - 6.5, 10 - 6.5]])
     assert heights.top_within(at, 5.0)[0] == pytest.approx(25.0) and heights.top_within(at, 5.0)[1] < 5.0
+
+
+def test_a_height_map_does_not_keep_its_world_alive(box_world: type) -> None:
+    world = box_world((40.0, 40.0))
+    heights, gone = HeightMap.of(world), weakref.ref(world)
+    del world
+    gc.collect()
+    assert gone() is None
+    with pytest.raises(ReferenceError, match="keep it"):
+        _ = heights.world

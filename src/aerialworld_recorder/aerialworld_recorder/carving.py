@@ -1,7 +1,7 @@
 """Free space: the voxels that a depth image's rays pass through (numba kernel).
 
-Coordinates are voxel units: (p − grid.minimum) / voxel_size, so that voxel (i, j, k) is the unit cube at (i, j, k). Rays
-are parametrised by depth along the optical axis: p(t) = origin + t · direction, direction affine in the pixel.
+Coordinates are voxel units: (p − grid.minimum) / voxel_size, so that voxel (i, j, k) is the unit cube at (i, j, k).
+Rays are parametrised by depth along the optical axis: p(t) = origin + t · direction, direction affine in the pixel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LEVELS = 4
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def lattice_level(i, j):  # type: ignore[no-untyped-def]
-    """How many times both lattice numbers can be halved, at most LEVELS − 1."""
+    """How many times both pixel numbers can be halved, at most LEVELS − 1."""
     level = 0
     while level < LEVELS - 1 and (i & 1) == 0 and (j & 1) == 0:
         i >>= 1
@@ -27,35 +27,38 @@ def lattice_level(i, j):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def carve_face(depth, inverse_focal, centre, euclidean, far, origin, corner, du, dv, stride, starts, observed):  # type: ignore[no-untyped-def]
+def carve_face(depth, optics, euclidean, far, view, starts, observed):  # type: ignore[no-untyped-def]
     """Set observed (X, Y, Z) uint8 to 1 in every voxel that a ray of the face passes before its hit; returns the steps.
 
-    depth (H, W) float32; corner, du, dv (3,): direction(u, v) = corner + u·du + v·dv at pixel centres, voxel units per
-    metre of optical-axis depth. Every `stride`-th row and column is used; of these rays, those on level l of the lattice
-    start at depth starts[l], where the rays of the next coarser lattice stop being closer together than voxels.
+    depth (H, W) float32; optics (1/f, (cx, cy), …); view (origin, corner, du, dv): direction(u, v) = corner + u·du +
+    v·dv, voxel units per metre of optical-axis depth. A ray on level l of the lattice (both pixel numbers divisible by
+    2^l) is walked from depth starts[l] on: nearer, the rays of the next coarser lattice are close enough together.
     +inf carves to `far` (Euclidean) or the grid's boundary; NaN, −inf, zero and negative carve nothing.
     """
+    inverse_focal, centre, _ = optics
+    origin, corner, du, dv = view
     height, width = depth.shape
     nx, ny, nz = observed.shape
     flat = observed.reshape(-1)
     steps = 0
-    for j in range((height + stride - 1) // stride):
-        v = min(j * stride + stride // 2, height - 1)
+    for v in range(height):
         y = (v + 0.5 - centre[1]) * inverse_focal
-        for i in range((width + stride - 1) // stride):
-            u = min(i * stride + stride // 2, width - 1)
+        for u in range(width):
             value = depth[v, u]
             if not value > 0.0:  # NaN, −inf, zero, negative
                 continue
             x = (u + 0.5 - centre[0]) * inverse_focal
             norm = np.sqrt(1.0 + x * x + y * y)
             t1 = far / norm if value == np.inf else axis_depth(value, norm, euclidean)
-            t0 = starts[lattice_level(i, j)]
+            t0 = starts[lattice_level(u, v)]
+            if t1 <= t0:
+                continue
             dx = corner[0] + u * du[0] + v * dv[0]
             dy = corner[1] + u * du[1] + v * dv[1]
             dz = corner[2] + u * du[2] + v * dv[2]
-            # The ray's stretch within the grid's box; a zero component yields ±inf (or NaN on the boundary: outside).
-            ix, iy, iz = 1.0 / dx if dx != 0.0 else np.inf, 1.0 / dy if dy != 0.0 else np.inf, 0.0
+            # The ray's stretch within the grid's box; a ray along an axis' planes is in or out for good.
+            ix = 1.0 / dx if dx != 0.0 else np.inf
+            iy = 1.0 / dy if dy != 0.0 else np.inf
             iz = 1.0 / dz if dz != 0.0 else np.inf
             if dx != 0.0:
                 a, b = -origin[0] * ix, (nx - origin[0]) * ix

@@ -1,7 +1,7 @@
 """A small made-up city in PLATEAU's own form, for demonstrations and tests: no real place, equal bytes for a seed.
 
 480 m × 240 m: block A in the west, block B in the east, 136 m of open, rolling ground between, one road across.
-Buildings of 4 to 60 m (gabled and hipped houses, flats with parapets, an L, a courtyard, towers on podiums), LOD1 and LOD2;
+Buildings of 4 to 60 m (gabled and hipped houses, flats with parapets, an L, a courtyard, towers), LOD1 and LOD2;
 streets with sidewalks, published without heights as most real ones are; a terrain of hills several metres high.
 """
 

@@ -60,17 +60,24 @@ def read_obj(path: Path, name: str, *, crs: int | None = None) -> tuple[CityCont
 
 
 def _zone(lines: list[bytes], path: Path, crs: int | None) -> int:
-    if crs is not None:
-        return plane_of(crs)
+    try:
+        code = crs or _stated_zone(lines, path)
+        return plane_of(code)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _stated_zone(lines: list[bytes], path: Path) -> int:
+    """The EPSG code in the header's WKT, else in the file's name."""
     for line in lines[:64]:
         if line.startswith(b"#") and b"PROJCS" in line:
             codes = re.findall(rb'AUTHORITY\["EPSG","(\d+)"\]', line)
             if codes:
-                return plane_of(int(codes[-1]))
+                return int(codes[-1])
     match = re.search(r"_(66[678]\d)\b", path.stem)
     if match:
-        return plane_of(int(match[1]))
-    raise InputError(f"{path}: its header names no plane zone; give one with --crs, for example --crs 6677 for Tokyo")
+        return int(match[1])
+    raise InputError("its header names no plane zone; give one with --crs, for example --crs 6677 for Tokyo")
 
 
 def _parse(lines: list[bytes], path: Path) -> tuple[Array, NDArray[np.int64]]:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,14 +186,18 @@ def folder_when_whole(out: Path, marker: str) -> Iterator[Path]:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Flush every file and folder below `folder` to disk."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            sync_directory(path)
-        else:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+    """Flush every file and folder below `folder` to disk; side by side, because each waits for the disk."""
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(_sync, folder.rglob("*")))
     sync_directory(folder)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir():
+        sync_directory(path)
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

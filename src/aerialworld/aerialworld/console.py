@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 import typer
 from rich.console import Console
@@ -20,8 +20,17 @@ from aerialworld_core.errors import AerialWorldError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-OUT = Console(soft_wrap=True, highlight=False)
-ERR = Console(stderr=True, soft_wrap=True, highlight=False)
+#: Columns of tables that go to a file or a pipe.
+PLAIN_WIDTH = 160
+
+
+def _width(stream: TextIO) -> int | None:
+    """The terminal's own width, or a wide page where there is none (COLUMNS wins)."""
+    return None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+
+
+OUT = Console(soft_wrap=True, highlight=False, width=_width(sys.stdout))
+ERR = Console(stderr=True, soft_wrap=True, highlight=False, width=_width(sys.stderr))
 
 #: Set by --debug, which may stand anywhere on the command line.
 DEBUG_VARIABLE = "AERIALWORLD_DEBUG"

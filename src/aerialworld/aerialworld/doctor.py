@@ -181,7 +181,7 @@ def _one_triangle() -> str:
 def _numba_kernel() -> str:
     numba = importlib.import_module("numba")
 
-    @numba.njit  # type: ignore[untyped-decorator]
+    @numba.njit
     def total(n: int) -> int:
         result = 0
         for i in range(n):

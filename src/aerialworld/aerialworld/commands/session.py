@@ -86,18 +86,14 @@ def info(folders: Folders) -> None:
 
 
 def print_reports(reports: dict[str, dict[str, Any]]) -> None:
-    """The main figures as a table, then each session's verdict with its errors and warnings."""
-    from rich.table import Table
-
+    """Each session's verdict with its main figures, errors and warnings."""
     from aerialworld.report.checks import check_table
 
     checks = check_table(reports)
-    table = Table("session", *checks["columns"])
-    for row in checks["rows"]:
-        table.add_row(escape(row["name"]), *row["cells"])
-    OUT.print(table)
-    for name, report in reports.items():
-        OUT.print(f"{'[bold green]ok[/]' if report['ok'] else '[bold red]not ok[/]'}  {escape(name)}")
+    for (name, report), row in zip(reports.items(), checks["rows"], strict=True):
+        OUT.print(f"{'[bold green]ok[/]' if report['ok'] else '[bold red]not ok[/]'}  [bold]{escape(name)}[/]")
+        figures = (f"{title} {cell}" for title, cell in zip(checks["columns"], row["cells"], strict=True))
+        OUT.print("  " + escape(", ".join(figures)))
         for line in report["errors"]:
             OUT.print(f"  [red]error:[/] {escape(line)}")
         for line in report["warnings"]:

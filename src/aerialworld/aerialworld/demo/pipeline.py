@@ -142,6 +142,7 @@ class Demo:
             "report",
             {
                 "results": self.folder.digest(*every),
+                "seconds": {name: (self.folder.record(name) or {})["seconds"] for name in every},
                 "run": self.description(),
                 "aerialworld": versions()["aerialworld"],
             },

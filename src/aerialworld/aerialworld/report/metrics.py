@@ -50,7 +50,7 @@ def score_table(evaluation: dict[str, Any], title: str, columns: list[Column], n
     for index in range(len(columns)):
         scored = [v[index] for name, v in values.items() if name != CEILING]
         known = [v for v in scored if v is not None]
-        best.append(max(known) if known else None)
+        best.append(max(known) if len(known) > 1 else None)
     return Table(
         title,
         [c.title for c in columns],
@@ -110,16 +110,9 @@ def metric_table(evaluation: dict[str, Any]) -> Table:
 def metrics_section(evaluation: dict[str, Any]) -> dict[str, Any]:
     """All that the page shows of an evaluation."""
     mean = mean_name(evaluation)
-    strata = [
-        Column(
-            name.replace("height_", "height ").replace("_", "–") + (" m" if "height" in name else ""),
-            _mean(name, "iou"),
-        )
-        for name in evaluation["strata"]
-        if name != "all"
-    ]
+    strata = [Column(stratum_name(n), _mean(n, "iou")) for n in evaluation["strata"] if n != "all"]
     strata.append(Column("without ground", _mean("all", "above_ground")))
-    strata_note = "; ".join(f"{name.replace('_', ' ')}: {meaning}" for name, meaning in evaluation["strata"].items())
+    strata_note = "; ".join(f"{stratum_name(name)}: {meaning}" for name, meaning in evaluation["strata"].items())
     classes = [
         Column("mIoU, classes that occur", _mean("all", "miou")),
         Column("mIoU as OccWorld reports it", _mean("all", "miou_occworld")),
@@ -139,6 +132,13 @@ def metrics_section(evaluation: dict[str, Any]) -> dict[str, Any]:
         f"{counts['windows_available']} windows, {counts['frames']} frames; the codes used: {counts['codes_used']} of "
         f"{counts['codes']}.",
     }
+
+
+def stratum_name(name: str) -> str:
+    """height_0_6 → 0–6 m, height_above_75 → above 75 m."""
+    if not name.startswith("height_"):
+        return name
+    return name.removeprefix("height_").replace("above_", "above ").replace("_", "–") + " m"
 
 
 def _motion_table(evaluation: dict[str, Any]) -> list[Table]:
@@ -167,7 +167,8 @@ def verdict(evaluation: dict[str, Any]) -> str:
     model = value(rows[MODEL])
     if model is None:
         return "The model could not be scored: nothing was occupied in the observed voxels."
-    beaten, not_beaten = [], []
+    beaten: list[str] = []
+    not_beaten: list[str] = []
     for name, row in rows.items():
         score = value(row)
         if name in (MODEL, CEILING) or score is None:

@@ -82,15 +82,12 @@ def vertical_slice(
     observed: NDArray[np.bool_],
     grid: VoxelGrid,
     altitude: float,
-    top: float,
     width: int = 420,
 ) -> NDArray[np.uint8]:
-    """The plane y = 0 seen from the right: forward is right, up is up, to `top` metres; a red mark at `altitude`."""
+    """The plane y = 0 seen from the right: forward is right, up is up; a red mark at `altitude` metres in the grid."""
     j = int(np.clip(-grid.minimum[1] / grid.voxel_size[1], 0, grid.shape[1] - 1))
-    levels = int(np.clip(np.ceil((top - grid.minimum[2]) / grid.voxel_size[2]), 1, grid.shape[2]))
-    plane = slice_colours(semantics[:, j, :levels], observed[:, j, :levels]).transpose(1, 0, 2)[::-1]
-    lx = grid.maximum[0] - grid.minimum[0]
-    lz = levels * grid.voxel_size[2]
+    plane = slice_colours(semantics[:, j], observed[:, j]).transpose(1, 0, 2)[::-1]
+    lx, lz = (grid.maximum[a] - grid.minimum[a] for a in (0, 2))
     height = max(1, round(width * lz / lx))
     picture = enlarged(plane, height, width)
     own = (round((grid.minimum[2] + lz - altitude) / lz * height), round(-grid.minimum[0] / lx * width))
@@ -130,7 +127,7 @@ def curves_uri(curves: dict[str, dict[str, list[list[float]]]]) -> str:
         for axes, (title, lines) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
             for label, line in lines.items():
                 values: Any = np.array(line, dtype=float)
-                axes.plot(values[:, 0], values[:, 1], label=label, linewidth=1.4)
+                axes.plot(values[:, 0], values[:, 1], label=label, linewidth=1.4, marker="o", markersize=2.5)
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("step")
             axes.grid(alpha=0.25)

@@ -32,8 +32,9 @@ def render_points(
     near = near[np.argsort(near @ view.towards, kind="stable")]
     xy = np.rint(canvas.pixels(near)).astype(np.int64)
     colours = height_colours(near[:, 2], low, high)
-    for dx, dy in np.ndindex(3, 3):
-        _dots(picture, xy + np.array([dx - 1, dy - 1]), colours)
+    reach = 1 if len(near) > 8000 else 2
+    for dx, dy in np.ndindex(2 * reach + 1, 2 * reach + 1):
+        _dots(picture, xy + np.array([dx - reach, dy - reach]), colours)
     _dots(picture, xy, colours)
     own = np.rint(canvas.pixels(np.zeros((1, 3)))).astype(np.int64)
     for dx, dy in np.ndindex(11, 11):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld.report.pictures import horizontal_slice, png_uri
-from aerialworld.report.recorded import picture_top
-from aerialworld.report.voxels import render_voxels
+from aerialworld.report.recorded import heights_shown
+from aerialworld.report.voxels import cropped_levels, render_voxels
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import VoxelGrid
-from aerialworld_core.labels import FREE
+from aerialworld_core.labels import FREE, GROUND
 
 #: Seconds ahead that are shown, where the evaluation has them.
 SHOWN = (0.5, 1.0, 2.0, 3.0)
@@ -32,7 +33,7 @@ def _card(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             data = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{path}: no readable prediction: {error}") from error
     missing = [name for name in NEEDED if name not in data]
     if missing:
@@ -41,15 +42,17 @@ def _card(path: Path) -> dict[str, Any]:
     horizons = [float(t) for t in data["horizons_s"]]
     shown = [i for i, t in enumerate(horizons) if any(abs(t - s) < 1e-6 for s in SHOWN)] or list(range(len(horizons)))
     truth, predicted, observed = data["truth_semantics"], data["predicted_semantics"], data["truth_observed"]
-    everything = np.concatenate([truth, predicted])
-    top = min(picture_top(_any(everything), grid, 0.0), picture_top(_any(truth), grid, 0.0) + 15.0)
+    levels, cropped = cropped_levels(grid, *heights_shown(_any(truth), grid))
     level = _busiest_level(truth, grid)
     height = grid.minimum[2] + (level + 0.5) * grid.voxel_size[2]
     seen = np.ones(grid.shape, np.bool_)
 
     def oblique(semantics: NDArray[np.uint8]) -> list[dict[str, str]]:
         return [
-            {"uri": png_uri(render_voxels(semantics[i], grid, width=400, top=top)), "caption": f"+{horizons[i]:g} s"}
+            {
+                "uri": png_uri(render_voxels(semantics[i][:, :, levels], cropped, width=400)),
+                "caption": f"+{horizons[i]:g} s",
+            }
             for i in shown
         ]
 
@@ -86,8 +89,11 @@ def _any(stack: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _busiest_level(truth: NDArray[np.uint8], grid: VoxelGrid) -> int:
-    """A level above the ground in which walls are: the fullest that lies 2 levels or more over the fullest of all."""
-    counts = (truth != FREE).sum(axis=(0, 1, 2))
-    ground = int(np.argmax(counts))
-    above = min(ground + 2, grid.shape[2] - 1)
-    return above + int(np.argmax(counts[above : above + 6]))
+    """A level with walls: of the 2nd to 8th above the one with most ground, the fullest without ground."""
+    ground = np.isin(truth, GROUND)
+    solid = ((truth != FREE) & ~ground).sum(axis=(0, 1, 2))
+    floor = int(np.argmax(ground.sum(axis=(0, 1, 2))))
+    above = solid[min(floor + 2, grid.shape[2] - 1) : floor + 9]
+    if above.any():
+        return min(floor + 2, grid.shape[2] - 1) + int(np.argmax(above))
+    return int(np.argmax(solid))

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from aerialworld.report.pictures import chosen_level, horizontal_slice, png_uri, thumbnail_uri, vertical_slice
 from aerialworld.report.points import render_points
-from aerialworld.report.voxels import View, render_voxels
+from aerialworld.report.voxels import View, cropped_levels, render_voxels
 from aerialworld_core.frames import grid_from_map
+from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE
-from aerialworld_core.session import Session
+from aerialworld_core.session import PoseRecord, Session
 
 #: As one would look around: ahead above, behind below.
 CONTACT_SHEET = (
@@ -38,16 +39,19 @@ def session_card(path: Path, split: dict[str, Any]) -> dict[str, Any]:
     pose = session.pose(index)
     grid, datum = session.meta.grid, session.meta.datum
     occupancy = session.occupancy(index)
-    ground = float(pose.ground_z) - datum
+    below = ground_below(pose)
+    ground = below - datum
     altitude = float(pose.pose.position[2]) - datum
     level = chosen_level(occupancy.semantics, grid, ground)
-    top = picture_top(occupancy.semantics, grid, altitude)
+    bottom, top = heights_shown(occupancy.semantics, grid)
+    levels, shown = cropped_levels(grid, bottom, max(top, min(altitude + 3.0, grid.maximum[2])))
+    semantics, observed = occupancy.semantics[:, :, levels], occupancy.observed[:, :, levels]
     pictures = [
         {"uri": png_uri(picture), "caption": caption}
         for picture, caption in (
             *_lidar(session, index),
             (
-                render_voxels(occupancy.semantics, grid, width=480, top=top),
+                render_voxels(semantics, shown, width=480),
                 f"occupancy by class, seen from behind right; {int(occupancy.occupancy.sum()):,} voxels",
             ),
             (
@@ -55,7 +59,7 @@ def session_card(path: Path, split: dict[str, Any]) -> dict[str, Any]:
                 f"level {level}, about 4 m above the ground, forward is up; grey is unknown",
             ),
             (
-                vertical_slice(occupancy.semantics, occupancy.observed, grid, altitude, top),
+                vertical_slice(semantics, observed, shown, altitude),
                 "vertical slice along the heading, forward is right",
             ),
         )
@@ -65,7 +69,7 @@ def session_card(path: Path, split: dict[str, Any]) -> dict[str, Any]:
         for camera, caption in _sheet(session)
         if (data := session.image_bytes(index, camera)) is not None
     ]
-    height = float(pose.pose.position[2]) - float(pose.ground_z)
+    height = float(pose.pose.position[2]) - below
     speed = float(np.linalg.norm(pose.linear_velocity))
     return {
         "name": path.name,
@@ -80,11 +84,19 @@ def session_card(path: Path, split: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def picture_top(semantics: NDArray[np.uint8], grid: Any, altitude: float) -> float:
-    """Where pictures of this frame end above: over the highest voxel and the vehicle, metres above the datum."""
+def ground_below(pose: PoseRecord) -> float:
+    """Map z of the terrain under the vehicle; the vehicle's own where the session does not know it."""
+    return float(pose.pose.position[2] if pose.ground_z is None else pose.ground_z)
+
+
+def heights_shown(semantics: NDArray[np.uint8], grid: VoxelGrid) -> tuple[float, float]:
+    """From where to where a picture of these voxels goes, a little below the lowest and above the highest: metres in
+    the grid's frame."""
     levels = np.flatnonzero((semantics != FREE).any(axis=(0, 1)))
-    highest = grid.minimum[2] + (levels[-1] + 1) * grid.voxel_size[2] if len(levels) else 0.0
-    return float(max(highest, min(altitude, grid.maximum[2])) + 3.0)
+    if len(levels) == 0:
+        return grid.minimum[2], min(grid.minimum[2] + 30.0, grid.maximum[2])
+    low, high = (grid.minimum[2] + k * grid.voxel_size[2] for k in (int(levels[0]), int(levels[-1]) + 1))
+    return low - 2.0, high + 2.0
 
 
 def _sheet(session: Session) -> list[tuple[str, str]]:
@@ -102,13 +114,13 @@ def _lidar(session: Session, index: int) -> list[tuple[NDArray[np.uint8], str]]:
         return []
     pose = session.pose(index)
     in_map = pose.pose.transform(spec.pose.transform(points[:, :3]))
-    align = grid_from_map(pose.pose, float(pose.ground_z))
+    align = grid_from_map(pose.pose, ground_below(pose))
     level = in_map @ align[:3, :3].T + align[:3, 3]
     radius = float(np.clip(np.percentile(np.linalg.norm(level[:, :2], axis=1), 95), 15.0, 80.0))
     return [
         (
             render_points(level, view=FROM_ABOVE, radius=radius),
-            f"LiDAR from above, {len(points):,} points, ±{radius:.0f} m, forward is up; blue is low, yellow is high",
+            f"LiDAR from above, {len(points):,} points, ±{radius:.0f} m, forward is up; dark is low, yellow high",
         ),
         (render_points(level, view=OBLIQUE, radius=radius), "LiDAR obliquely, from behind"),
     ]

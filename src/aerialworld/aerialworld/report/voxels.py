@@ -66,26 +66,29 @@ class Canvas:
         return np.asarray((points @ self.view.axes.T - self.offset) * self.scale)
 
 
+def cropped_levels(grid: VoxelGrid, bottom: float, top: float) -> tuple[slice, VoxelGrid]:
+    """The levels between two heights (metres in the grid's frame) and the grid that holds just them."""
+    size = grid.voxel_size[2]
+    first = int(np.clip(np.floor((bottom - grid.minimum[2]) / size), 0, grid.shape[2] - 1))
+    last = int(np.clip(np.ceil((top - grid.minimum[2]) / size), first + 1, grid.shape[2]))
+    minimum = (grid.minimum[0], grid.minimum[1], grid.minimum[2] + first * size)
+    return slice(first, last), VoxelGrid(minimum, grid.voxel_size, (*grid.shape[:2], last - first))
+
+
 def render_voxels(
     semantics: NDArray[np.uint8],
     grid: VoxelGrid,
     *,
     view: View | None = None,
     width: int = 560,
-    top: float | None = None,
 ) -> NDArray[np.uint8]:
     """(H, W, 4) RGBA picture of the voxels that are not FREE; the background is transparent.
 
-    semantics (X, Y, Z) class ids in `grid`; `top` (metres in the grid's frame) is where the picture ends above, so that
-    several pictures share one frame.
+    semantics (X, Y, Z) class ids in `grid`; the picture frames the whole grid, so that pictures of one grid compare.
     """
     view = view or View()
-    low, high = np.array(grid.minimum), np.array(grid.maximum)
-    if top is not None:
-        high[2] = min(high[2], max(top, low[2] + grid.voxel_size[2]))
-    canvas = Canvas.around(low, high, view, width * SUPERSAMPLING)
+    canvas = Canvas.around(np.array(grid.minimum), np.array(grid.maximum), view, width * SUPERSAMPLING)
     solid = semantics != FREE
-    solid[:, :, round((high[2] - low[2]) / grid.voxel_size[2]) :] = False
     ijk = np.argwhere(solid)
     ijk = ijk[np.lexsort([ijk[:, axis] * np.sign(view.towards[axis]) for axis in (2, 1, 0)])]  # far to near
     picture = np.zeros((canvas.height * canvas.width, 4), np.uint8)
@@ -107,7 +110,8 @@ def _paint(
     base = COLOURS[semantics[tuple(ijk.T)]] * _height_shade(ijk[:, 2] * size[2])[:, None]
     voxel, axis_of = [], []
     for axis in range(3):
-        exposed = _exposed(ijk, solid, axis, int(toward[axis]))
+        edge_on = abs(canvas.view.towards[axis]) < 1e-6
+        exposed = _exposed(ijk, solid, axis, int(toward[axis])) & (not edge_on)
         voxel.append(np.flatnonzero(exposed))
         axis_of.append(np.full(len(voxel[-1]), axis))
     row, axes = np.concatenate(voxel), np.concatenate(axis_of)
@@ -155,6 +159,8 @@ def _stamp(
     scaled = (canvas.view.axes * canvas.scale).T * size[:, None]  # (3, 2): the voxel's edges in pixels
     origin = scaled[axis] if toward > 0 else np.zeros(2)
     e1, e2 = (scaled[a] for a in range(3) if a != axis)
+    if abs(canvas.view.towards[axis]) < 1e-6:  # seen edge-on: nothing to paint
+        return np.zeros((0, 2), np.int64), np.zeros(0)
     corners = origin + np.array([[0, 0], e1, e2, e1 + e2])
     lo, hi = np.floor(corners.min(axis=0)).astype(int) - 1, np.ceil(corners.max(axis=0)).astype(int) + 1
     grid = np.stack(np.meshgrid(np.arange(lo[0], hi[0] + 1), np.arange(lo[1], hi[1] + 1), indexing="ij"), -1)
@@ -162,7 +168,8 @@ def _stamp(
     st = (points - origin) @ np.linalg.inv(np.stack([e1, e2]))
     slack = 0.75 / np.array([max(np.linalg.norm(e1), 1e-9), max(np.linalg.norm(e2), 1e-9)])  # closes rounding gaps
     inside = ((st >= -slack) & (st <= 1 + slack)).all(axis=1)
-    edge = ((st < 2 * slack) | (st > 1 - 2 * slack)).any(axis=1) & (slack < 0.12).all()
+    edge = np.asarray(((st < 2 * slack) | (st > 1 - 2 * slack)).any(axis=1))
+    edge &= bool((slack < 0.12).all())  # tiny faces would be all edge
     return points[inside], SHADES[axis] * np.where(edge[inside], EDGE_SHADE, 1.0)
 
 

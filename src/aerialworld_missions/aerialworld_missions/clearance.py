@@ -38,12 +38,32 @@ def point_triangle_distance(points: NDArray[Any], triangles: NDArray[Any]) -> Ar
     return np.where(inside, plane, np.minimum.reduce(edges))
 
 
+def _obstacles(heights: HeightMap) -> Array:
+    """(F, 3, 3) corners of all triangles that are not ground."""
+    scene = heights.world.scene
+    solid = np.flatnonzero(~np.isin(scene.face_class, GROUND))
+    return scene.vertices[scene.faces[solid]].astype(np.float64)
+
+
+def obstacle_top(heights: HeightMap, xy: NDArray[Any], reach: float) -> Array:
+    """(N,) highest corner of the triangles that are not ground and whose bounding boxes come within `reach` metres of
+    points (N, 2), −inf where there is none: an upper bound of what stands there."""
+    xy = np.asarray(xy, dtype=np.float64)
+    corners = _obstacles(heights)
+    low, high = corners[:, :, :2].min(axis=1), corners[:, :, :2].max(axis=1)
+    near = ((low <= xy.max(axis=0) + reach) & (high >= xy.min(axis=0) - reach)).all(axis=1)
+    low, high, top = low[near], high[near], corners[near, :, 2].max(axis=1)
+    result = np.full(len(xy), -np.inf)
+    for i, point in enumerate(xy):
+        beside = ((low <= point + reach) & (high >= point - reach)).all(axis=1)
+        result[i] = top[beside].max(initial=-np.inf)
+    return result
+
+
 def obstacle_distance(heights: HeightMap, points: NDArray[Any], reach: float) -> Array:
     """(N,) distance of points (N, 3) along a path to the nearest surface that is not ground, inf beyond `reach` m."""
     points = np.asarray(points, dtype=np.float64)
-    scene = heights.world.scene
-    solid = np.flatnonzero(~np.isin(scene.face_class, GROUND))
-    corners = scene.vertices[scene.faces[solid]].astype(np.float64)
+    corners = _obstacles(heights)
     low, high = corners.min(axis=1), corners.max(axis=1)
     near = ((low <= points.max(axis=0) + reach) & (high >= points.min(axis=0) - reach)).all(axis=1)
     corners, low, high = corners[near], low[near], high[near]

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
-from aerialworld_missions.clearance import obstacle_distance
+from aerialworld_missions.clearance import obstacle_distance, obstacle_top
 from aerialworld_missions.heightmap import HeightMap, ground_height
 from aerialworld_missions.motion import KNOT, PER_KNOT, SAMPLE, heading_along, window
 
@@ -26,6 +26,8 @@ GRAVITY = 9.8
 CEILING = 149.0
 #: No plan passes nearer to a building than this, metres.
 LEAST_CLEARANCE = 2.0
+#: How often a path is raised over what the raster missed, and how often by no more than the distance asks for.
+_RAISES, _SMALL_RAISES = 8, 3
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def fly(
     top = heights.top_within(xy, clearance)
     required = np.maximum(wanted(xy, ground), top + clearance)
     datum = float(heights.world.datum(float(xy[0, 0]), float(xy[0, 1])))
-    for _ in range(8):
+    for attempt in range(_RAISES):
         z = smooth_height(required, xy, limits)
         if z.max() > datum + ceiling:
             k = int(np.argmax(required))
@@ -125,7 +127,11 @@ def fly(
         close = distance < clearance - 0.01
         if not close.any():
             break
-        required = np.where(close, np.maximum(required, flown[:, 2] + clearance - distance + 0.5), required)
+        # A little higher first; where that does not do, over the top of whatever stands there.
+        raised = flown[close, 2] + clearance - distance[close] + 0.5
+        if attempt >= _SMALL_RAISES:
+            raised = np.maximum(raised, obstacle_top(heights, flown[close, :2], clearance) + clearance)
+        required[close] = np.maximum(required[close], raised)
     else:
         x, y, z_close = flown[int(np.argmin(distance))]
         raise PlanError(f"{name}: no way around what stands near ({x:.0f}, {y:.0f}, {z_close:.0f})")

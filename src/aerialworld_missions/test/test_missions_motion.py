@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 import weakref
@@ -9,6 +10,8 @@ import weakref
 import numpy as np
 import pytest
 
+from aerialworld_core.errors import PlanError
+from aerialworld_missions import heightmap, orbit, plan_demo, road_run, survey
 from aerialworld_missions.clearance import obstacle_distance, point_triangle_distance
 from aerialworld_missions.flight import DRONE, climb_envelope, smooth_height
 from aerialworld_missions.heightmap import HeightMap
@@ -132,3 +135,27 @@ def test_a_height_map_does_not_keep_its_world_alive(box_world: type) -> None:
     assert gone() is None
     with pytest.raises(ReferenceError, match="keep it"):
         _ = heights.world
+
+
+def test_a_world_of_coarse_cells_is_as_safe(box_world: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Above `MAX_CELLS` square metres cells grow; clearances are kept, and rovers get fine cells of their own."""
+    monkeypatch.setattr(heightmap, "MAX_CELLS", 10_000)
+    world = box_world(boxes=((100, 80, 130, 120, 45), (160, 60, 170, 150, 20), (180.2, 90.3, 180.9, 91.1, 60)))
+    assert HeightMap.of(world).cell == pytest.approx(math.sqrt(6.0))
+    flown = survey(world, centre=(150, 100), size=80).trajectory()
+    flown_at = flown.sample(np.arange(0, flown.plan.duration, 0.02)).position
+    assert world.box_distance(flown_at).min() >= 4.95
+    driven = road_run(world, centre=(145, 100), size=60, duration=30, seed=3).trajectory()
+    driven_at = driven.sample(np.arange(0, 30, 0.02)).position
+    assert world.box_distance(driven_at).min() >= 2.0 and not world.inside_solid(driven_at).any()
+
+
+def test_an_empty_world_is_refused(box_world: type) -> None:
+    world = box_world()
+    empty = dataclasses.replace(world.scene, faces=world.scene.faces[:0], face_class=world.scene.face_class[:0])
+    world.scene = empty
+    for make in (survey, orbit, road_run):
+        with pytest.raises(PlanError, match="no surfaces"):
+            make(world, centre=(150, 100))
+    with pytest.raises(PlanError, match="no surfaces"):
+        plan_demo(world)

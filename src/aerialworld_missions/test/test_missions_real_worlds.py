@@ -96,7 +96,7 @@ def test_demo_missions_of_the_generated_city(generated) -> None:
 
 
 def test_demo_missions_of_a_real_city(roppongi) -> None:
-    demo_is_sound(roppongi, range(3))
+    demo_is_sound(roppongi, range(2))
 
 
 def hundred(world, count: int) -> int:

@@ -13,7 +13,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=["aerialworld_core[world]"],
+    install_requires=["aerialworld_core[world]", "matplotlib>=3.9"],
     extras_require={},
     entry_points={},
     data_files=[

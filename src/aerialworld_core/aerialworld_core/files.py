@@ -72,8 +72,11 @@ def write_group(steps: Sequence[Sequence[tuple[Path, bytes]]], *, sync: bool = T
                     with _storage_errors(folder):
                         sync_directory(folder)
     except BaseException:
-        for path in [t for pairs in staged for t, _ in pairs] + placed[::-1]:
-            _discard(path)
+        for temporary in [t for pairs in staged for t, _ in pairs]:
+            _discard(temporary)
+        for path in reversed(placed):
+            if not _discard(path):
+                break  # what stands in front of it must not go while it stays
         raise
 
 
@@ -143,10 +146,13 @@ def _stage(path: Path, data: bytes | memoryview, *, sync: bool) -> Path:
     return temporary
 
 
-def _discard(path: Path) -> None:
-    # The caller is already raising what went wrong; failing to clean up must not hide it.
-    with contextlib.suppress(OSError):
+def _discard(path: Path) -> bool:
+    """Delete, and say whether it is gone: the caller is already raising what went wrong, and this must not hide it."""
+    try:
         path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

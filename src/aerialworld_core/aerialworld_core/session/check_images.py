@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aerialworld_core.errors import SessionError
 from aerialworld_core.session import layout
 from aerialworld_core.session.frame_files import PoseRecord
 from aerialworld_core.session.reader import Session
@@ -45,6 +46,9 @@ def check_images(session: Session, poses: dict[int, PoseRecord], report: Validat
                 size, deviation = _measure(Image, session.image_bytes(index, camera, verify=False) or b"")
             except Image.UnidentifiedImageError:
                 bad.append(f"{layout.image_file(index, camera)}: is no JPEG")
+                continue
+            except SessionError as error:
+                bad.append(str(error))
                 continue
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
                 bad.append(f"{layout.image_file(index, camera)}: no readable JPEG: {error}")

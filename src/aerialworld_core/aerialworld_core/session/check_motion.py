@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.errors import SessionError
 from aerialworld_core.frames import Array, quaternion_from_rotation, rotation_from_quaternion
 from aerialworld_core.session.frame_files import PoseRecord
 from aerialworld_core.session.reader import Session
@@ -118,7 +119,11 @@ def check_imu(session: Session, poses: dict[int, PoseRecord], report: Validation
     force, rate, seconds = np.zeros(3), np.zeros(3), 0.0
     norms: list[NDArray[np.float64]] = []
     for index in sorted(poses):
-        samples = session.imu(index)
+        try:
+            samples = session.imu(index)
+        except SessionError as error:
+            counts.append(str(error))
+            continue
         if samples is None:
             missing += 1
             continue

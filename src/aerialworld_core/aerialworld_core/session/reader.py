@@ -75,7 +75,7 @@ class Session:
             return [c.name.upper() for c in self.meta.rig.cameras]
         folder = self.path / layout.IMAGES
         names = {p.stem.split("_", 1)[1] for p in folder.glob("[0-9]*_*.jpg")} if folder.is_dir() else set()
-        return sorted(names)
+        return sorted(n for n in names if layout.CAMERA.match(n))
 
     @property
     def document(self) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def _check_frames(session: Session, sound: list[int], report: ValidationReport) 
     for index in sound:
         try:
             record, occupancy, lidar = session.pose(index), session.occupancy(index), session.lidar(index)
+            session.actors(index)
         except SessionError as error:
             unreadable.append(str(error))
             continue

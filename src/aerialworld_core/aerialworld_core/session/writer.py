@@ -92,28 +92,31 @@ class SessionWriter:
         writer.path, writer._sync, writer.discarded = path, sync, []
         lease = writer._lease = Lease(path)
         try:
-            session = Session.open(path)
-            writer.meta = session.meta.closed(None)
-            writer._document = session.document
-            writer._init_cameras()
-            if session.meta.frames is not None:  # no longer closed from here on
-                writer._write_meta()
-            kept = session.frame_indices
-            while kept and session.damage(kept[-1]):
-                _unlink(path / layout.occupancy_file(kept[-1]))  # uncommitted first
-                writer.discarded = [kept[-1], *writer.discarded]
-                kept = kept[:-1]
-            _delete_leftovers(path, set(kept))
-            writer._frames = len(kept)
-            writer._last = (kept[-1], session.pose(kept[-1]).stamp_ns) if kept else None
-            if provenance is not None:
-                before = session.provenance
-                record = {**before, "resumed": [*before.get("resumed", []), {**provenance, "after_frames": len(kept)}]}
-                write_json(path / layout.PROVENANCE_FILE, record, sync=sync)
+            writer._take_up(Session.open(path), provenance)
         except BaseException:
             lease.release()
             raise
         return writer
+
+    def _take_up(self, session: Session, provenance: Mapping[str, Any] | None) -> None:
+        """Make the session on disk what its last complete frame left."""
+        self.meta = session.meta.closed(None)
+        self._document = session.document
+        self._init_cameras()
+        if session.meta.frames is not None:  # no longer closed from here on
+            self._write_meta()
+        kept = session.frame_indices
+        while kept and session.damage(kept[-1]):
+            _unlink(self.path / layout.occupancy_file(kept[-1]))  # uncommitted first
+            self.discarded = [kept[-1], *self.discarded]
+            kept = kept[:-1]
+        _delete_leftovers(self.path, set(kept))
+        self._frames = len(kept)
+        self._last = (kept[-1], session.pose(kept[-1]).stamp_ns) if kept else None
+        if provenance is not None:
+            before = session.provenance
+            parts = [*before.get("resumed", []), {**provenance, "after_frames": len(kept)}]
+            write_json(self.path / layout.PROVENANCE_FILE, {**before, "resumed": parts}, sync=self._sync)
 
     @property
     def frames(self) -> int:
@@ -139,7 +142,7 @@ class SessionWriter:
         occupancy       voxels in the grid of the session
         encoded_images  upper-case camera name → JPEG bytes; a camera that is missing stays missing
         """
-        encoded = dict(encoded_images or {})
+        index, encoded = int(index), dict(encoded_images or {})
         if self._lease is None:
             raise SessionError(f"{self.path}: is closed")
         self._check(index, frame, occupancy, encoded)
@@ -215,8 +218,8 @@ def _create(root: Path, meta: SessionMeta, files: Mapping[str, Any], sync: bool)
     """The folder is made complete under a hidden name and renamed: a session never appears half made."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        name = layout.session_name(meta.agent_type, meta.start_time)
-        hidden = _hidden_folder(root, name)
+        hidden = _hidden_folder(root, layout.session_name(meta.agent_type, meta.start_time))
+        lease: Lease | None = None
         try:
             lease = Lease(hidden)
             for folder in layout.FOLDERS:
@@ -226,22 +229,28 @@ def _create(root: Path, meta: SessionMeta, files: Mapping[str, Any], sync: bool)
                     write_json(hidden / file, data, sync=sync)
                 except (TypeError, ValueError) as error:
                     raise SessionError(f"{file}: cannot be written as JSON: {error}") from error
-            number = 0
-            while True:
-                path = root / layout.session_name(meta.agent_type, meta.start_time, number)
-                # A rename onto a folder with content fails, so two writers cannot take one name.
-                if not path.exists() and _renamed(hidden, path):
-                    break
-                number += 1
+            path = _take_name(hidden, root, meta)
+            lease.path = path / LEASE_FILE
+            if sync:
+                sync_directory(root)
         except BaseException:
+            if lease is not None:
+                lease.release()
             shutil.rmtree(hidden, ignore_errors=True)
             raise
-        if sync:
-            sync_directory(root)
     except OSError as error:
         raise StorageError(f"{root}: cannot make a session here: {error.strerror}") from error
-    lease.path = path / LEASE_FILE
     return path, lease
+
+
+def _take_name(hidden: Path, root: Path, meta: SessionMeta) -> Path:
+    """Rename to the first free name; a rename onto a folder with content fails, so no two writers get one name."""
+    number = 0
+    while True:
+        path = root / layout.session_name(meta.agent_type, meta.start_time, number)
+        if not path.exists() and _renamed(hidden, path):
+            return path
+        number += 1
 
 
 def _hidden_folder(root: Path, name: str) -> Path:
@@ -271,13 +280,17 @@ def _renamed(hidden: Path, path: Path) -> bool:
 
 def _delete_leftovers(path: Path, kept: set[int]) -> None:
     """Temporary files of killed writers, and files of frames that were never committed."""
-    for folder in (path, *(p for p in path.iterdir() if p.is_dir() and not p.is_symlink())):
-        for file in sorted(folder.iterdir()):
-            index = layout.frame_index(file) if folder != path else None
-            if is_temporary(file) or (index is not None and index not in kept):
-                _unlink(file)
-    for name in layout.FOLDERS:
-        (path / name).mkdir(exist_ok=True)
+    try:
+        for name in layout.FOLDERS:
+            (path / name).mkdir(exist_ok=True)
+        folders = [path, *(p for p in sorted(path.iterdir()) if p.is_dir() and not p.is_symlink())]
+        files = [(folder, file) for folder in folders for file in sorted(folder.iterdir())]
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be resumed: {error.strerror}") from error
+    for folder, file in files:
+        index = layout.frame_index(file) if folder != path else None
+        if is_temporary(file) or (index is not None and index not in kept):
+            _unlink(file)
 
 
 def _unlink(path: Path) -> None:

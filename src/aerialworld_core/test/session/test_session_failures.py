@@ -105,3 +105,28 @@ def test_a_frame_is_never_overwritten(tmp_path, synthetic, recorded):
         with pytest.raises(StorageError, match="exists already"):
             writer.write_frame(0, *recorded[0])
         assert (writer.path / "poses/000000.json").read_text() == "mine"
+
+
+def test_when_even_deleting_fails_the_frame_stays_whole(tmp_path, monkeypatch, synthetic, recorded):
+    """The last flush fails and the disk takes no more deletions: the frame stands, with all of its files."""
+    from pathlib import Path
+
+    writer = SessionWriter(tmp_path, synthetic.meta(), synthetic.MISSION, synthetic.PROVENANCE)
+    with monkeypatch.context() as patch:
+        counting = NthCallFails(patch, "fsync", 10**6, errno.EIO)
+        writer.write_frame(0, *recorded[0])
+    real = Path.unlink
+
+    def unlink(path, missing_ok=False):
+        if path.suffix == ".npz":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        NthCallFails(patch, "fsync", counting.calls, errno.EIO)
+        patch.setattr(Path, "unlink", unlink)
+        with pytest.raises(StorageError):
+            writer.write_frame(1, *recorded[1])
+    writer.release()
+    session = Session.open(writer.path)
+    assert session.frame_indices == [0, 1] and session.damage(1) == []

@@ -62,19 +62,17 @@ def _sample(texels: Any, offset: int, w: int, h: int, u: float, v: float, decode
 
 
 @kernel
-def _disney(nl: Any, length2: Any, nd: Any, ld: Any) -> Any:
-    """The diffuse lobe's factors beside n·l; `nd`, `ld`: normal and sun direction times the ray, of squared length."""
-    inverse = _ONE / np.sqrt(length2)
-    nv = min(-nd * inverse, _ONE)
-    k = _ROUGHNESS * (np.float32(1.5) - ld * inverse) - _ONE  # 2(v·h)² = 1 + v·l, and the view is against the ray
-    a, b = _ONE - min(nl, _ONE), _ONE - nv
+def _disney(nl: Any, nv: Any, ld: Any) -> Any:
+    """The diffuse lobe's factors beside n·l; `ld` is sun direction times ray direction (against the view)."""
+    k = _ROUGHNESS * (np.float32(1.5) - ld) - _ONE  # 2(v·h)² = 1 + v·l
+    a, b = _ONE - nl, _ONE - nv  # rounding below 0 does no harm in a fifth power
     a2, b2 = a * a, b * b
     return (_ONE + k * a2 * a2 * a) * (_ONE + k * b2 * b2 * b)
 
 
 @kernel
 def _encoded(value: float, encode: Any) -> Any:
-    return encode[np.uint32(min(max(value, _ZERO), _ONE) * _STEPS + _HALF)]
+    return encode[np.uint32((value if value < _ONE else _ONE) * _STEPS + _HALF)]  # no light is negative
 
 
 @kernel
@@ -129,6 +127,9 @@ def render_colour(
     address = (valid.ctypes.data, packet.ctypes.data, retry.ctypes.data)
     lit_address, shade_address = lit.ctypes.data, shade.ctypes.data
     columns, rows, bw, bh = block_offsets(lanes)
+    reciprocal = aligned(16)
+    scratch = aligned(1)
+    exponents = scratch.view(np.int32)
     inverse, far_limit = np.float32(1.0 / focal), np.float32(far)
     pixel = inverse * inverse
     ox, oy, oz = origin[0], origin[1], origin[2]
@@ -137,6 +138,7 @@ def render_colour(
     sky1 = _encoded(lights[2, 1], encode)
     sky2 = _encoded(lights[2, 2], encode)
     sun0, sun1, sun2 = lights[0, 0], lights[0, 1], lights[0, 2]
+    sun_x, sun_y, sun_z = lights[3, 0], lights[3, 1], lights[3, 2]
     ambient0, ambient1, ambient2 = lights[1, 0], lights[1, 1], lights[1, 2]
     want_depth, want_class, want_instance = depth.size > 0, semantic.size > 0, instance.size > 0
     for y0 in range(row0, row1, bh):
@@ -149,6 +151,7 @@ def render_colour(
                 dx[i] = axes[0, 0] + left * axes[1, 0] + up * axes[2, 0]
                 dy[i] = axes[0, 1] + left * axes[1, 1] + up * axes[2, 1]
                 dz[i] = axes[0, 2] + left * axes[1, 2] + up * axes[2, 2]
+                reciprocal[i] = _ONE / np.sqrt(_ONE + left * left + up * up)
                 valid[i] = -np.int32((columns[i] < wx) & (rows[i] < wy))
             nearest_front(scene, plain, culling, lanes, address, far_limit, packet, bits, retry)
             any_lit = False
@@ -191,36 +194,29 @@ def render_colour(
                 material = np.uint64(integers[tri, MATERIAL])
                 red, green, blue = colour[material, 0], colour[material, 1], colour[material, 2]
                 count = levels[material]
+                facing = -(
+                    records[tri, NORMAL] * dx[i] + records[tri, NORMAL + 1] * dy[i] + records[tri, NORMAL + 2] * dz[i]
+                )  # front faces only: positive
                 if count > 0:
                     u = records[tri, UV] + hit_u[i] * records[tri, DUV1] + hit_v[i] * records[tri, DUV2]
                     v = records[tri, UV + 1] + hit_u[i] * records[tri, DUV1 + 1] + hit_v[i] * records[tri, DUV2 + 1]
-                    slope = abs(
-                        records[tri, NORMAL] * dx[i]
-                        + records[tri, NORMAL + 1] * dy[i]
-                        + records[tri, NORMAL + 2] * dz[i]
-                    )
-                    slope = max(slope, np.float32(0.01))
+                    slope = facing if facing > np.float32(0.01) else np.float32(0.01)
                     # Texels under a pixel, between the footprint's area (1/slope) and its longer side squared
                     # (1/slope²): neither blurred nor glittering at grazing angles.
                     footprint = records[tri, DENSITY] * t * t * pixel / (slope * np.sqrt(slope))
                     level = first_level[material]
                     last = level + count - 1
-                    while footprint > np.float32(2.0) and level < last:
-                        footprint *= np.float32(0.25)
-                        level += 1
+                    scratch[0] = footprint
+                    exponent = (exponents[0] >> 23) - 127  # of two: the level halves an edge, so a quarter per level
+                    if exponent > 0:
+                        level = min(level + ((exponent + 1) >> 1), last)
                     k = np.uint64(level)
                     tr, tg, tb = _sample(texels, level_offset[k], level_width[k], level_height[k], u, v, decode)
                     red, green, blue = red * tr, green * tg, blue * tb
                 c = cosine[i]
                 if c > _ZERO:
-                    c *= _disney(
-                        c,
-                        dx[i] * dx[i] + dy[i] * dy[i] + dz[i] * dz[i],
-                        records[tri, NORMAL] * dx[i]
-                        + records[tri, NORMAL + 1] * dy[i]
-                        + records[tri, NORMAL + 2] * dz[i],
-                        lights[3, 0] * dx[i] + lights[3, 1] * dy[i] + lights[3, 2] * dz[i],
-                    )
+                    towards_sun = sun_x * dx[i] + sun_y * dy[i] + sun_z * dz[i]
+                    c *= _disney(c, facing * reciprocal[i], towards_sun * reciprocal[i])
                 rgb[py, px, 0] = _encoded(red * (ambient0 + c * sun0), encode)
                 rgb[py, px, 1] = _encoded(green * (ambient1 + c * sun1), encode)
                 rgb[py, px, 2] = _encoded(blue * (ambient2 + c * sun2), encode)

@@ -95,7 +95,11 @@ class Engine:
         return self._vehicle(vehicle).motion.state(self._stamp_ns)
 
     def render(self, vehicle: str, *, modalities: Collection[str] = ALL) -> SensorFrame:
-        """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent."""
+        """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent.
+
+        "depth" brings the class images of the same rays. `ground_z` is NaN where the world has no ground. IMU samples
+        are those since the last render that asked for them.
+        """
         unknown = set(modalities) - ALL
         if unknown:
             raise InputError(f"unknown modalities {sorted(unknown)}; there are {sorted(ALL)}")

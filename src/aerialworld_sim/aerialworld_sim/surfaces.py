@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.errors import WorldError
 from aerialworld_core.world.scene import Light, Scene
 from aerialworld_sim.textures import TextureBlock, pack_textures
 
@@ -49,8 +50,25 @@ def _aligned_zeros(rows: int) -> NDArray[np.float32]:
     return raw[skip : skip + rows * RECORD].reshape(rows, RECORD)
 
 
+def _check_colours(scene: Scene, light: Light) -> None:
+    """The kernels look brightness up in a table: what is negative or not finite must not reach them."""
+    for material in scene.materials:
+        if np.shape(material.colour) != (3,) or not (np.isfinite(material.colour).all() and min(material.colour) >= 0):
+            raise WorldError(f"material {material.name}: colour {material.colour} is not three finite numbers from 0")
+    for name in ("sun", "ambient", "background"):
+        value = getattr(light, name)
+        if np.shape(value) != (3,) or not (np.isfinite(value).all() and min(value) >= 0):
+            raise WorldError(f"light: {name} {value} is not three finite numbers from 0")
+    if np.shape(light.direction) != (3,) or not np.isfinite(light.direction).all():
+        raise WorldError(f"light: direction {light.direction} is not three finite numbers")
+
+
 def build_surfaces(scene: Scene, light: Light, *, chunk: int = 262_144) -> Surfaces:
-    """Records for `scene` under `light`; in chunks, so that millions of triangles need no large temporaries."""
+    """Records for `scene` under `light`; in chunks, so that millions of triangles need no large temporaries.
+
+    Raises WorldError, naming the material or light, for colours that are none.
+    """
+    _check_colours(scene, light)
     textures = pack_textures(scene.materials)
     records = _aligned_zeros(len(scene.faces))
     integers = records.view(np.int32)
@@ -77,7 +95,7 @@ def build_surfaces(scene: Scene, light: Light, *, chunk: int = 262_144) -> Surfa
         out = records[part]
         out[:, UV : UV + 2], out[:, DUV1 : DUV1 + 2], out[:, DUV2 : DUV2 + 2] = uv[:, 0], d1, d2
         if has_sun:
-            cosine = scene.normals[part].astype(np.float64) @ to_sun
+            cosine = np.clip(scene.normals[part].astype(np.float64) @ to_sun, -1.0, 1.0)
             out[:, SUN] = cosine[:, 0]
             out[:, SUN + 1] = cosine[:, 1] - cosine[:, 0]
             out[:, SUN + 2] = cosine[:, 2] - cosine[:, 0]

@@ -1,11 +1,14 @@
 """Depth, labels and directions against geometry that can be computed by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from aerialworld_core.errors import InputError, WorldError
 from aerialworld_core.frames import LINK_FROM_OPTICAL, Pose
 from aerialworld_core.rig import CUBE_FACES, CameraSpec
+from aerialworld_core.world.scene import Light, Scene
 
 
 def rays_in_map(spec: CameraSpec, base: Pose) -> tuple[np.ndarray, np.ndarray]:
@@ -249,3 +252,32 @@ def test_broken_scenes_and_arguments_are_refused(world, cube, engine_at):
     with pytest.raises(WorldError, match="not finite"):
         engine_at(world, Pose.identity())
     world.vertices[0][2, 1] = 1.0
+    world.materials[0].colour[1] = -0.5
+    with pytest.raises(WorldError, match="material 0: colour"):
+        engine_at(world, Pose.identity())
+    world.materials[0].colour[1] = 0.5
+    world.light = Light(world.light.direction, np.array([np.nan, 1, 1]), world.light.ambient, np.zeros(3), False)
+    with pytest.raises(WorldError, match="light: sun"):
+        engine_at(world, Pose.identity())
+
+
+def test_faces_and_materials_out_of_range_are_refused(world, engine_at):
+    world.ground_plane()
+    scene = world.scene
+    for name, value, complaint in (
+        ("faces", scene.faces + 2, "vertex outside"),
+        ("face_material", scene.face_material + 1, "material outside"),
+        ("uv", scene.uv[:1], "uv is"),
+    ):
+        broken = Fixed(dataclasses.replace(scene, **{name: value}), world.light)
+        with pytest.raises(WorldError, match=complaint):
+            engine_at(broken, Pose.identity())
+
+
+@dataclasses.dataclass
+class Fixed:
+    scene: Scene
+    light: Light
+
+    def terrain_height(self, xy):
+        return np.zeros(len(xy))

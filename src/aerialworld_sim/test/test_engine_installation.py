@@ -1,0 +1,69 @@
+"""What happens when Embree is missing or wrong, and where compiled kernels may be cached."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from aerialworld_sim import compiled, embree
+from aerialworld_sim.embree import Device, EngineError
+
+
+def test_this_machine_has_a_usable_embree():
+    device = Device()
+    assert device.lanes in (4, 8, 16) and device.version.startswith("4.")
+
+
+def test_a_library_of_another_version_is_refused(monkeypatch):
+    """As seen through the device's own version property."""
+
+    class Old:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        def rtcGetDeviceProperty(self, handle, prop):
+            return 31_305 if prop == 0 else real.rtcGetDeviceProperty(handle, prop)
+
+    real = embree.library()
+    monkeypatch.setattr(embree, "library", Old)
+    with pytest.raises(EngineError, match=r"not 4\.4 or a later"):
+        Device()
+
+
+def test_a_wheel_without_its_library_says_what_to_install(monkeypatch, tmp_path):
+    class Bare:
+        version = "4.4.0"
+
+        def locate_file(self, path):
+            return tmp_path / path
+
+    monkeypatch.setattr(embree.metadata, "distribution", lambda name: Bare())
+    with pytest.raises(EngineError, match="pip install"):
+        embree.library.__wrapped__()
+
+
+def test_a_missing_wheel_says_what_to_install(monkeypatch):
+    def absent(name):
+        raise embree.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(embree.metadata, "distribution", absent)
+    with pytest.raises(EngineError, match="pip install"):
+        embree.library.__wrapped__()
+
+
+def test_kernels_are_cached_only_where_nobody_else_writes(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = compiled._private_folder()
+    assert folder is not None and folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    assert compiled._private_folder() is None
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert compiled._private_folder() is None
+
+
+def test_importing_the_package_does_not_load_the_engine():
+    code = "import sys, aerialworld_sim; assert not {'numba', 'rclpy'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))

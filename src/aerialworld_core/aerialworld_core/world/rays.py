@@ -94,7 +94,7 @@ class RayCaster:
         return distance, face
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _refine(o, d, travelled, found, tfar, corner, normal):  # type: ignore[no-untyped-def]  # numba infers
     """Float64 distance from `o` to the plane of the triangle found, and its facing: 1 front, 0 back, −1 no hit."""
     n = len(found)

@@ -7,6 +7,12 @@ precision = the share of occupied voxels that meet a triangle of the world grown
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +28,7 @@ from aerialworld_core.world.world import World
 #: Triangles are grown by this when an occupied voxel is checked (metres).
 PRECISION_GROW = 0.01
 
-_CHUNK_RAYS = 1 << 20
+_BAND_RAYS = 1 << 19
 
 
 def visible_area(
@@ -40,8 +46,13 @@ def visible_area(
         raise InputError(f"oversample must be at least 1, not {oversample}")
     to_grid = grid_from_map(pose, datum)
     area = np.zeros(grid.size)
-    for spec in rig.depth:
-        _look(world, spec, pose @ spec.pose, grid, to_grid, oversample, area)
+    box = np.array(grid.minimum), np.array(grid.voxel_size), np.array(grid.shape)
+    for band, directions, distance, face in _cast_ahead(world, list(_bands(rig, pose, oversample))):
+        look = band.pose.rotation[:, 0].copy()
+        _deposit(
+            band.pose.position, directions, distance, face, world.rays.normals,
+            look, band.spec.near, 1.0 / band.focal**2, to_grid, *box, area,
+        )  # fmt: skip
     return area.reshape(grid.shape)
 
 
@@ -81,37 +92,53 @@ def score(
     }
 
 
-def _look(
-    world: World, spec: CameraSpec, pose: Pose, grid: VoxelGrid, to_grid: Array, oversample: int, area: Array
-) -> None:
-    """Add what one face sees to `area` (flat), a band of image rows at a time."""
-    columns, rows = spec.width * oversample, spec.height * oversample
-    focal = spec.focal * oversample
-    band = max(1, _CHUNK_RAYS // columns)
-    reach = spec.far if np.isfinite(spec.far) else np.inf
-    for first in range(0, rows, band):
-        directions = _directions(columns, rows, first, min(first + band, rows), focal, pose.rotation)
-        distance, face = world.rays.first_hits(
-            np.broadcast_to(pose.position, directions.shape), directions, cull_backfaces=True, max_distance=reach
-        )
-        _deposit(
-            pose.position,
-            directions,
-            distance,
-            face,
-            world.rays.normals,
-            pose.rotation[:, 0].copy(),
-            spec.near,
-            1.0 / focal**2,
-            to_grid,
-            np.array(grid.minimum),
-            np.array(grid.voxel_size),
-            np.array(grid.shape),
-            area,
-        )
+@dataclass(frozen=True, eq=False)
+class _Band:
+    """Rows `first` … `last` − 1 of one face's dense image; `pose` is the face's link in map, `focal` in its pixels."""
+
+    spec: CameraSpec
+    pose: Pose
+    focal: float
+    columns: int
+    rows: int
+    first: int
+    last: int
 
 
-@numba.njit(cache=True)
+_Cast = tuple[_Band, Array, Array, NDArray[np.int32]]
+
+
+def _bands(rig: Rig, pose: Pose, oversample: int) -> Iterator[_Band]:
+    for spec in rig.depth:
+        columns, rows = spec.width * oversample, spec.height * oversample
+        height = max(1, _BAND_RAYS // columns)
+        for first in range(0, rows, height):
+            last = min(first + height, rows)
+            yield _Band(spec, pose @ spec.pose, spec.focal * oversample, columns, rows, first, last)
+
+
+def _cast(world: World, band: _Band) -> _Cast:
+    directions = _directions(band.columns, band.rows, band.first, band.last, band.focal, band.pose.rotation)
+    origins = np.broadcast_to(band.pose.position, directions.shape)
+    distance, face = world.rays.first_hits(origins, directions, cull_backfaces=True, max_distance=band.spec.far)
+    return band, directions, distance, face
+
+
+def _cast_ahead(world: World, bands: list[_Band]) -> Iterator[_Cast]:
+    """The bands' rays in order, cast by a thread per core, few bands ahead: sums stay the same, memory bounded."""
+    workers = os.cpu_count() or 1
+    waiting: deque[Future[_Cast]] = deque()
+    _ = world.rays  # built once, before the threads ask for it
+    with ThreadPoolExecutor(workers, thread_name_prefix="truth") as pool:
+        for band in bands:
+            waiting.append(pool.submit(_cast, world, band))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@numba.njit(cache=True, nogil=True)
 def _directions(columns, rows, first, last, focal, rotation):  # type: ignore[no-untyped-def]  # numba infers
     """Unit rays of pixel rows first … last − 1, from the link's frame (x forward) turned into map."""
     out = np.empty(((last - first) * columns, 3))
@@ -127,7 +154,7 @@ def _directions(columns, rows, first, last, focal, rotation):  # type: ignore[no
     return out
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _deposit(  # type: ignore[no-untyped-def]
     origin, directions, distance, face, normals, axis, near, pixel, to_grid, minimum, size, shape, area
 ):

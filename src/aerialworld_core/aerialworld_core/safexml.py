@@ -103,7 +103,7 @@ class CountedFile:
 
 
 def parse(path: Path | str, *, max_bytes: int = 64 * MIB, what: str = "XML file") -> Any:
-    """The root element of a whole document held in memory.
+    """The root element of a whole document held in memory, without its comments and processing instructions.
 
     Raises InputError (missing, empty, not well-formed: with file and line) or UnsafeInputError (DOCTYPE, too large,
     compressed, a text node or depth beyond libxml2's limits).
@@ -112,7 +112,9 @@ def parse(path: Path | str, *, max_bytes: int = 64 * MIB, what: str = "XML file"
         try:
             _refuse_doctype(handle)
             source: Any = handle  # anything with read() will do
-            return etree.parse(source, etree.XMLParser(huge_tree=False, **_OPTIONS)).getroot()
+            return etree.parse(
+                source, etree.XMLParser(huge_tree=False, remove_comments=True, remove_pis=True, **_OPTIONS)
+            ).getroot()
         except etree.XMLSyntaxError as error:
             raise _syntax_error(handle, error) from error
 

@@ -291,3 +291,11 @@ def test_files_that_are_no_world(tmp_path):
     (tmp_path / "world.sdf").write_text('<!DOCTYPE sdf [<!ENTITY x SYSTEM "file:///etc/passwd">]><sdf version="1.10"/>')
     with pytest.raises(UnsafeInputError, match="DOCTYPE"):
         load_world(tmp_path)
+
+
+def test_comments_are_no_content(make_world):
+    world = make_world(
+        """<!-- a --><model name="m"><!-- b --><static>true</static><link name="l"><visual name="v">
+        <geometry><!-- c --><box><size>1 <!-- d --> 2 3</size></box></geometry><?pi x?></visual></link></model>"""
+    )
+    assert np.allclose(world.bounds, [[-0.5, -1, -1.5], [0.5, 1, 1.5]])

@@ -1,7 +1,7 @@
 """A small city of convex solids on a plane, cast exactly: the known truth that projected occupancy is measured against.
 
-Nothing here is shared with what is tested but the words of `aerialworld_core`: rays are met with half-spaces in float64,
-the voxels that a surface touches follow from clipping its polygons at the voxel's planes.
+Nothing here is shared with what is tested but the words of `aerialworld_core`: rays are met with half-spaces in
+float64, the voxels that a surface touches follow from clipping its polygons at the voxel's planes.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ def cube_rig(size: int = 400, down: int | None = 800, far: float = 200.0, near: 
 
 @dataclass
 class BoxCity:
-    """`planes` (S, P, 4): solid s is where n·p ≤ d for all its planes (unused ones are 0·p ≤ 1); `polygons` (F, V, 3) padded
-    by repeating the last corner; `labels` (S,) classes; ground z = ground[0] + ground[1]·x + ground[2]·y or None."""
+    """Convex solids and a plane.
+
+    ground   (z at the origin, slope along x, slope along y), or None
+    solids   per solid its planes (P, 4), inside where n·p ≤ d, and its class
+    faces    all solids' polygons in order, each (V, 3)
+    """
 
     ground: tuple[float, float, float] | None = (0.0, 0.0, 0.0)
     ground_label: int = TERRAIN
@@ -40,7 +44,7 @@ class BoxCity:
     faces: list[np.ndarray] = field(default_factory=list)
 
     def add_prism(self, profile: list[tuple[float, float]], length: float, pose: Pose, label: int = MANMADE) -> None:
-        """A convex profile in (y, z), counter-clockwise seen from +x, swept along x over ±length/2, placed at `pose`."""
+        """A convex profile in (y, z), counter-clockwise seen from +x, swept along x over ±length/2, at `pose`."""
         n = len(profile)
         ends = [np.array([[x, y, z] for y, z in profile]) for x in (length / 2, -length / 2)]
         polygons = [ends[0], ends[1][::-1]]
@@ -158,7 +162,7 @@ def mixed_city(seed: int = 0, ground=(0.0, 0.0, 0.0), clear: float = 6.0) -> Box
 
 @numba.njit(cache=True)
 def _nearest(o, d, planes, spheres, ground):  # type: ignore[no-untyped-def]
-    """Distance parameter of the nearest surface along o + t·d, |cos| of incidence is returned with it; and which solid."""
+    """The nearest surface along o + t·d: t, which solid (their count: the ground; −1: none), |cos| of incidence."""
     best, which, cosine = np.inf, -1, 0.0
     norm = np.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
     if ground[0] > 0.0:

@@ -55,15 +55,13 @@ def test_a_block_north_of_the_vehicle_fills_the_voxels_computed_by_hand(roll: fl
     assert floor[:130].all() and floor[:, 138:].all() and floor[:, :80].all()
     assert (result.semantics[:130, :, 1] == TERRAIN).all()
     assert not floor[131:143, 95:111].any() and not result.observed[132:142, 96:110, 1:14].any()
-    # Line of sight from (0.0, 20 m) over the far edge (16.9, 16.5): the ground at 0.3 is met 95 m out: hidden to the rim.
+    # Line of sight from 20 m over the far edge (16.9 m out, 16.5 m up): it meets the ground at 95 m, beyond the rim.
     assert not floor[143:, 97:108].any()
     assert not occupied[:, :, 0].any() and not result.observed[:, :, 0].any()
     assert (result.semantics[~occupied] == FREE).all()
 
 
-@pytest.mark.parametrize(
-    ("yaw_deg", "i", "j"), [(0.0, 125, 100), (90.0, 100, 74), (180.0, 74, 99), (-90.0, 99, 125)]
-)
+@pytest.mark.parametrize(("yaw_deg", "i", "j"), [(0.0, 125, 100), (90.0, 100, 74), (180.0, 74, 99), (-90.0, 99, 125)])
 def test_the_yaw_turns_the_world_the_right_way(yaw_deg: float, i: int, j: int):
     # A pillar 10.2 m east and 0.2 m north: ahead of one that faces east, right of one that faces north, …
     city = BoxCity(ground=None)
@@ -90,7 +88,7 @@ def test_the_sensor_that_looks_up_sees_a_ceiling():
 
 
 def test_a_slope_lies_in_the_voxels_that_its_plane_crosses():
-    # z = 0.075 + 0.3·x: between x and x + 0.4 the plane rises by 0.12 m; level of the voxel's west edge and of its east edge.
+    # z = 0.075 + 0.3·x: between x and x + 0.4 the plane rises by 0.12 m; levels of the voxel's west and east edges.
     city = BoxCity(ground=(0.075, 0.3, 0.0))
     result = project(city, Pose.from_rpy(0, 0, 25.0, 0.1, 0.1, 0.0))
     x = -40 + 0.4 * np.arange(201)

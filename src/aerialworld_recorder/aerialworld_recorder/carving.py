@@ -15,7 +15,7 @@ from aerialworld_recorder.pixel_rays import axis_depth
 LEVELS = 4
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def lattice_level(i, j):  # type: ignore[no-untyped-def]
     """How many times both pixel numbers can be halved, at most LEVELS − 1."""
     level = 0
@@ -26,7 +26,7 @@ def lattice_level(i, j):  # type: ignore[no-untyped-def]
     return level
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def carve_face(depth, optics, euclidean, far, view, starts, observed):  # type: ignore[no-untyped-def]
     """Set observed (X, Y, Z) uint8 to 1 in every voxel that a ray of the face passes before its hit; returns the steps.
 
@@ -102,7 +102,7 @@ def carve_face(depth, optics, euclidean, far, view, starts, observed):  # type: 
             ax, ay, az = abs(ix), abs(iy), abs(iz)
             index = (kx * ny + ky) * nz + kz
             while True:
-                flat[index] = 1
+                flat[np.uint64(index)] = 1
                 steps += 1
                 if tx < ty:
                     if tx < tz:

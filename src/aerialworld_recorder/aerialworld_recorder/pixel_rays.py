@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
 def axis_depth(value, norm, euclidean):  # type: ignore[no-untyped-def]
     """Depth along the optical axis; `norm` is the length of the pixel's ray (x, y, 1)."""
     if euclidean:

@@ -93,8 +93,11 @@ class Recorder:
 
     @classmethod
     def resume(cls, path: Path, *, provenance: Mapping[str, Any] | None = None, jpeg_quality: int = 95) -> Recorder:
-        """Continue an unclosed session; `next_index` is the first frame to record. Raises SessionError when it is closed,
-        damaged or held by another process. Counters of `summary` start at this part of the recording."""
+        """Continue a session; `next_index` is the first frame to record.
+
+        Raises SessionError when it is damaged or held by another process. The counters of `summary` are those of this
+        part of the recording.
+        """
         recorder = cls.__new__(cls)
         writer = SessionWriter.resume(Path(path), provenance=provenance)
         try:
@@ -109,7 +112,7 @@ class Recorder:
     def _prepare(meta: SessionMeta, jpeg_quality: int) -> tuple[OccupancyProjector, ThreadPoolExecutor]:
         if not 1 <= jpeg_quality <= 100:
             raise RecordingError(f"jpeg_quality must be 1 to 100, not {jpeg_quality}")
-        # The rig as session.json holds it, which may differ in a last bit: a resumed session then projects the same voxels.
+        # The rig as session.json holds it, which may differ in a last bit: a resumed session projects the same voxels.
         rig = Rig.from_dict(meta.rig.to_dict())
         threads = max(1, min(os.cpu_count() or 1, len(meta.rig.cameras)))
         return OccupancyProjector(rig, meta.grid, meta.datum), ThreadPoolExecutor(threads, "jpeg")
@@ -177,9 +180,9 @@ class Recorder:
         if c.clipped_area > MAX_CLIPPED_SHARE * c.seen_area:
             raise RecordingError(
                 f"{self.path.name}: frame {index}: {100 * seen.clipped_share:.2f} % of the seen surface lies below the "
-                f"grid, whose bottom is {self.meta.datum + grid.minimum[2]:.2f} m in map (datum {self.meta.datum:.2f} m, "
-                f"lowest voxel {grid.minimum[2]:g} m); record again with the datum at the lowest terrain around the "
-                f"flight, or with a grid that begins lower"
+                f"grid, whose bottom is {self.meta.datum + grid.minimum[2]:.2f} m in map "
+                f"(datum {self.meta.datum:.2f} m, lowest voxel {grid.minimum[2]:g} m); record again with the datum at the lowest "
+                f"terrain around the flight, or with a grid that begins lower"
             )
         c.hits += seen.hits
         c.unlabelled += seen.unlabelled_share * seen.hits
@@ -198,8 +201,8 @@ class Recorder:
     def summary(self) -> dict[str, Any]:
         """Counters of this recording; complete once closed.
 
-        `frames_asked` = `frames_written` + `frames_dropped` when all went well; `dropped` names each lost frame's missing
-        sensors; `vehicle_outside_grid` counts frames; `hits_above_grid` pixels; shares are over all frames.
+        `frames_asked` = `frames_written` + `frames_dropped` when all went well; `dropped` names each lost frame's
+        missing sensors; `vehicle_outside_grid` counts frames; `hits_above_grid` pixels; shares are over all frames.
         """
         c = self._counters
         return {

@@ -13,9 +13,9 @@ the rays that pass on would carve them free. So the samples are joined along row
   on by half a pixel, the expected place of the end, and so it is at the image's border, where the next face goes on.
 
 Classes: a voxel's samples vote; dynamic classes come before static ones, then most votes, then the lowest id. A voxel
-without samples has the class of the first surface that crosses it (faces in the rig's order, pixels row by row), dynamic
-ones first. `state` is the voxel's mark while a frame is built: 0 empty, SAMPLED with samples of one class, MIXED of
-several, CROSSED without samples.
+without samples has the class of the first surface that crosses it (faces in the rig's order, pixels row by row),
+dynamic ones first. `state` is the voxel's mark while a frame is built: 0 empty, SAMPLED with samples of one class,
+MIXED of several, CROSSED without samples.
 
 Coordinates as in `carving`. A view is (origin, corner, du, dv); optics are (1/f, (cx, cy), nudge).
 """
@@ -234,7 +234,7 @@ def nothing_between(a, b, ny, nz):  # type: ignore[no-untyped-def]
 def join_pair(  # type: ignore[no-untyped-def]
     u, v, su, sv, inverse, semantic, optics, tolerance, reach, view, shape, dynamic, state, classes
 ):
-    """Mark along the surface between pixel A = (u, v) and B = (u + su, v + sv); one of them may lie beyond the border."""
+    """Mark along the surface between pixel A = (u, v) and B = (u + su, v + sv); one may lie beyond the border."""
     a, b = at(inverse, u, v, su, sv, 0), at(inverse, u, v, su, sv, 1)
     a1, b1 = at(inverse, u, v, su, sv, -1), at(inverse, u, v, su, sv, 2)
     ub, vb = u + su, v + sv

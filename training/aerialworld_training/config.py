@@ -87,7 +87,8 @@ class VaeConfig(StageConfig):
     stand for all of them (inverse-probability weights); unknown voxels weigh nothing. `occupied_weight` multiplies
     occupied voxels against their rarity. The first `codebook_start` steps train without quantising; then the codebook is
     set to k-means centres of the encoder's outputs, and every `restart_every` steps codes that nothing used are moved to
-    encoder outputs (0: never; not in the last third). `free_logit` starts the decoder at *free* (0: default init).
+    encoder outputs (0: never; not in the last third). `free_logit` starts the decoder at *free* by
+    this margin (0: the original's random start).
     """
 
     ce: float = 10.0

@@ -69,9 +69,8 @@ def read_torch(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint") from error
     except Exception as error:  # the unpickler's and the zip reader's errors have no common base
-        raise InputError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}: {str(error).splitlines()[0]})"
-        ) from error
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}: {reason})") from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds {type(data).__name__}, not a dictionary")
     return data

@@ -15,7 +15,11 @@ from aerialworld_city.report import ConversionReport
 from aerialworld_city.solids import Mesh, bounding_boxes, double_sided, normals
 from aerialworld_city.terrain import Terrain
 from aerialworld_city.world_writer import KIND_OF_LABEL, write_model
+from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
+
+#: More models than this are no world that a simulator loads.
+MAX_SQUARES = 5000
 
 
 def write_models(
@@ -31,6 +35,7 @@ def write_models(
     tell: Progress,
 ) -> tuple[list[str], list[str]]:
     """Write every chunk's models. Returns their names, and for each building the model that holds it."""
+    _refuse_too_many(terrain.triangles, chunk)
     models: list[str] = []
     both = double_sided(mesh)
     which, names, uv = dress(both, bases, tops, [b.id for b in city.buildings], [b.usage for b in city.buildings])
@@ -45,7 +50,7 @@ def write_models(
             part = rows[which[rows] == look]
             parts.append(flat_part(looks.look(names[look]), both.triangles[part], n[part], uv[part]))
         _add_model(folder, cell, "building", parts, models)
-    tell("write", 0.5)
+    tell("write", 0.8)
     surfaces = {"terrain": terrain.triangles, **{KIND_OF_LABEL[k]: t for k, t in roads.items()}}
     for kind, triangles in surfaces.items():
         report.written[f"{kind} triangles"] = len(triangles)
@@ -60,6 +65,15 @@ def write_models(
         "world": _rounded([low, high]),
     }
     return sorted(models), owners
+
+
+def _refuse_too_many(triangles: Array, chunk: float) -> None:
+    squares = len(np.unique(np.floor(triangles[:, :, :2].mean(axis=1) / chunk), axis=0))
+    if squares > MAX_SQUARES:
+        raise InputError(
+            f"the city covers {squares} squares of {chunk:g} m (at most {MAX_SQUARES}): choose a larger --chunk or "
+            "fewer files; a few coordinates far off the city do this too"
+        )
 
 
 def _rounded(corners: list[Array]) -> list[list[float]]:

@@ -45,7 +45,7 @@ def convert(
     `origin` the latitude and longitude of map's origin (None: the middle of the buildings, to a metre), `chunk` the
     edge of the squares that are merged into one model, metres. `strict` stops at the first broken object instead of
     skipping it.
-    `progress(stage, share)` is called on the way.
+    `progress(stage, share)` is called on the way; `share` of the whole grows from 0 to 1.
 
     Raises InputError (UnsafeInputError) that names file and element: missing, malformed or no city model, no building
     in it, unknown reference system, a folder in the way. Nothing stands under `out` then that was not there before.
@@ -63,15 +63,15 @@ def convert(
         if generated:
             report.world = "small_city"
         frame = _place(city, projection, origin)
-        tell("ground", 0.0)
+        tell("ground", 0.4)
         mesh, shells = orient(city.mesh, city.edges, city.edge_owner, len(city.buildings))
         terrain, mesh, bases, tops = _ground(city, mesh, report)
-        tell("roads", 0.0)
+        tell("roads", 0.5)
         roads, counts, skipped = lay_roads(city.roads, terrain)
         report.written.update(counts)
         report.skipped += skipped
         stop_if_strict(report, strict, source)
-        tell("write", 0.0)
+        tell("write", 0.6)
         models, owners = write_models(folder, city, mesh, bases, tops, terrain, roads, chunk, report, tell)
         _tell_shells(shells, report)
         write_json(

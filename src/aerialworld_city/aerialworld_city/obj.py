@@ -39,9 +39,12 @@ def read_obj(path: Path, name: str, *, crs: int | None = None) -> tuple[CityCont
     vertices, faces = _parse(lines, path)
     content.count("vertices", len(vertices))
     content.count("triangles", len(faces))
-    _, merged = np.unique(np.round(vertices, 6), axis=0, return_inverse=True)
-    merged = merged.reshape(-1)
     usable = np.asarray((np.abs(vertices) < _MAX_COORDINATE).all(axis=1))  # False for NaN too
+    # Unusable vertices are equal to none, so that they join no pieces.
+    apart = np.column_stack([np.arange(len(vertices)) + 2 * _MAX_COORDINATE, np.zeros((len(vertices), 2))])
+    places = np.round(np.where(usable[:, None], vertices, apart), 6)
+    _, merged = np.unique(places, axis=0, return_inverse=True)
+    merged = merged.reshape(-1)
     corner = merged[faces]
     flat = (corner[:, 0] == corner[:, 1]) | (corner[:, 1] == corner[:, 2]) | (corner[:, 2] == corner[:, 0])
     if flat.any():

@@ -44,7 +44,7 @@ def read_city(
     contents = []
     for number, file in enumerate(files):
         contents.append(read_citygml(file.path, file.name, crs=crs, strict=strict))
-        tell("read", (number + 1) / len(files))
+        tell("read", 0.35 * (number + 1) / len(files))
     _count(contents, report)
     if not any(c.buildings for c in contents):
         raise InputError(_no_building(source, contents))
@@ -105,7 +105,7 @@ def _read_obj(
             owners.append(index.reshape(-1) + len(buildings))
             buildings += [Building(f"{Path(file.name).stem}_{p + 1:05d}", file.name, 1, []) for p in pieces]
             content.count("Building", len(pieces))
-        tell("read", (number + 1) / len(files))
+        tell("read", 0.35 * (number + 1) / len(files))
     _count(contents, report)
     stop_if_strict(report, strict, source)
     if not parts or projection is None:

@@ -20,6 +20,8 @@ from aerialworld_core.frames import Array
 EXTENSION = 75.0
 #: Spacing of a fitted ground and of the extension, metres.
 _FIT_STEP, _EXTENSION_STEP = 10.0, 25.0
+#: How far from the nearest building a fitted ground ends, metres.
+_FIT_REACH = 500.0
 #: A terrain model that covers less than this share of the buildings is not used.
 _MIN_COVER = 0.5
 _MIN_AREA = 1e-4
@@ -59,7 +61,10 @@ def make_terrain(source: Array, bases: Array, bounds: Array) -> Terrain:
             return Terrain(np.concatenate([triangles, extension]), len(triangles), "dem", dropped, notes)
         notes.append(f"the terrain model covers {cover:.0%} of the buildings and was not used")
         dropped["terrain that covers too few buildings"] = len(triangles)
-    return Terrain(_fit(bases, region), 0, "fitted", dropped, notes)
+    fitted, step = _fit(bases, region)
+    if step > _FIT_STEP:
+        notes.append(f"the city is wide: its fitted ground has squares of {step:.0f} m")
+    return Terrain(fitted, 0, "fitted", dropped, notes)
 
 
 def _clean(source: Array, region: Array) -> tuple[Array, dict[str, int]]:
@@ -155,8 +160,9 @@ def _grid(low: Array, high: Array, step: float) -> Array:
     return np.stack(np.meshgrid(x, y, indexing="xy"), axis=-1).reshape(-1, 2)
 
 
-def _fit(bases: Array, region: Array) -> Array:
-    """A smooth surface through the bases: inverse distance over the nearest; outliers above neighbours are lowered."""
+def _fit(bases: Array, region: Array) -> tuple[Array, float]:
+    """A smooth surface through the bases and its squares' edge: inverse distance over the nearest; outliers above
+    neighbours are lowered; far from every building there is no ground."""
     tree = cKDTree(bases[:, :2])
     _, nearest = tree.query(bases[:, :2], k=min(9, len(bases)))
     around = np.median(bases[nearest.reshape(len(bases), -1), 2], axis=1)
@@ -175,4 +181,6 @@ def _fit(bases: Array, region: Array) -> Array:
     height = gaussian_filter(height, 1.0, mode="nearest")
     p = np.concatenate([nodes, height[..., None]], axis=-1)
     a, b, c, d = p[:-1, :-1], p[:-1, 1:], p[1:, 1:], p[1:, :-1]
-    return np.concatenate([np.stack([a, b, c], 2).reshape(-1, 3, 3), np.stack([a, c, d], 2).reshape(-1, 3, 3)])
+    near_city = distance[:, 0].reshape(nodes.shape[:2])[:-1, :-1] < max(_FIT_REACH, 2 * step)
+    a, b, c, d = (corner[near_city] for corner in (a, b, c, d))
+    return np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]), step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,3 +264,22 @@ def test_information_without_conversion(generated):
     assert info["epsg"] == [6697] and info["uro"] == ["https://www.geospatial.jp/iur/uro/3.1"]
     (south, west, low), (north, east, high) = info["bounds"]
     assert 35.65 < south < north < 35.655 and 139.62 < west < east < 139.64 and 5 < low < high < 90
+
+
+def test_progress_grows_from_0_to_1(tmp_path, generated):
+    told = []
+    convert(generated[0], tmp_path / "w", progress=lambda stage, share: told.append((stage, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and shares[0] == 0.0 and shares[-1] == 1.0
+    assert [s for i, (s, _) in enumerate(told) if i == 0 or told[i - 1][0] != s] == ["read", "ground", "roads", "write"]
+
+
+def test_the_committed_world_is_the_generated_city(generated):
+    committed = Path(__file__).resolve().parents[3] / "worlds" / "small_city"
+    if not committed.is_dir():
+        pytest.skip("the ready worlds are not beside this package")
+    city, fresh = json.loads((committed / "city.json").read_text()), generated[3]
+    assert city["buildings"] == fresh["buildings"] and city["sources"] == fresh["sources"]
+    names = {p.relative_to(generated[1]).as_posix() for p in generated[1].rglob("*")}
+    assert {p.relative_to(committed).as_posix() for p in committed.rglob("*")} == names
+    assert sum(p.stat().st_size for p in committed.rglob("*") if p.is_file()) < 1_500_000

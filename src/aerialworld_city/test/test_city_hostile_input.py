@@ -166,6 +166,17 @@ def test_polygons_of_very_many_points_neither_hang_nor_crash(tmp_path, count):
     assert report.written["buildings"] == (2 if count < 10_000 else 1)
 
 
+def test_a_building_far_away_costs_no_endless_ground(tmp_path):
+    """A mistyped digit: 55 km north; the ground is laid near the buildings only."""
+    path = tmp_path / "x_bldg_6697.gml"
+    path.write_text(HEAD + GOOD + building("far", [p.replace("35.66", "36.16").replace("139.74", "140.24") for p in box()]) + TAIL)
+    begin = time.process_time()
+    report = convert(path, tmp_path / "world")
+    assert time.process_time() - begin < 6
+    assert report.written["buildings"] == 2 and report.written["models"] < 200
+    assert any("wide" in note for note in report.notes)
+
+
 def test_roads_alone_are_no_city_and_bad_roads_are_skipped(tmp_path):
     def road(polygons):
         surface = f"<gml:MultiSurface>{''.join(polygons)}</gml:MultiSurface>"

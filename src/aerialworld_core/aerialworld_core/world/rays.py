@@ -115,5 +115,5 @@ def _refine(o, d, travelled, found, tfar, corner, normal):  # type: ignore[no-un
             ) / along
             # Slivers have no reliable plane: there Embree's own distance stays.
             if abs(offset - coarse) < 0.01 + 1e-4 * coarse:
-                distance[i] = offset
+                distance[i] = max(offset, 0.0)
     return distance, facing

@@ -29,9 +29,9 @@ class Light:
     background  `<scene><background>`, what a ray sees that hits nothing
     shadows     whether the sun casts shadows (`<scene><shadows>` and the light's `<cast_shadows>`)
 
-    Gazebo (ogre2) shows a matt surface as linear = albedo · (sun · max(0, −n·direction) + ambient / π), then encodes
-    it as sRGB: lights are scaled by π, ambient light is not. Ambient alone is exact (albedo 0.8, ambient 0.4 → 90);
-    lit surfaces depend a little on the view as well.
+    Gazebo (ogre2) adds light in linear space and encodes the sum as sRGB. Ambient light gives albedo · ambient / π
+    (exactly: albedo 0.8, ambient 0.4 → 90 of 255). The sun gives about 0.8 · albedo · sun · max(0, −n·direction), times
+    a lobe that depends a little on the view; the engine has its constants.
     """
 
     direction: NDArray[np.float64]

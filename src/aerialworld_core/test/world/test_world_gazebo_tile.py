@@ -40,6 +40,21 @@ def test_the_tile_is_read_whole(tile):
     assert tile.datum(0, 0) == pytest.approx(2.0695, abs=1e-3)
 
 
+def test_no_ray_slips_between_two_triangles_of_the_terrain(tile):
+    scene = tile.scene
+    ground = scene.faces[scene.face_class == 14]
+    edges, count = np.unique(
+        np.sort(ground[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0, return_counts=True
+    )
+    vertices = scene.vertices.astype(np.float64)
+    inner = vertices[edges[count == 2]]
+    assert len(inner) > 60_000
+    corners = vertices[np.setdiff1d(ground, edges[count == 1])]  # not on the tile's rim
+    shares = (0.5, np.random.default_rng(0).uniform(size=(len(inner), 1)))
+    for points in (corners, *(inner[:, 0] + share * (inner[:, 1] - inner[:, 0]) for share in shares)):
+        assert np.abs(tile.terrain_height(points[:, :2]) - points[:, 2]).max() < 1e-6  # NaN fails too
+
+
 @pytest.mark.parametrize("number", [0, 2, 4])
 def test_depth_and_class_as_gazebo_recorded_them(tile, number):
     data = np.load(REFERENCE / f"pose{number}.npz", allow_pickle=False)

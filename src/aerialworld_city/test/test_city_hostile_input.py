@@ -169,7 +169,9 @@ def test_polygons_of_very_many_points_neither_hang_nor_crash(tmp_path, count):
 def test_a_building_far_away_costs_no_endless_ground(tmp_path):
     """A mistyped digit: 55 km north; the ground is laid near the buildings only."""
     path = tmp_path / "x_bldg_6697.gml"
-    path.write_text(HEAD + GOOD + building("far", [p.replace("35.66", "36.16").replace("139.74", "140.24") for p in box()]) + TAIL)
+    path.write_text(
+        HEAD + GOOD + building("far", [p.replace("35.66", "36.16").replace("139.74", "140.24") for p in box()]) + TAIL
+    )
     begin = time.process_time()
     report = convert(path, tmp_path / "world")
     assert time.process_time() - begin < 6

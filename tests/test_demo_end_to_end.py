@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 from aerialworld.cli import app
 
+pytestmark = pytest.mark.timeout(900)  # a minute of work, on machines that may be busy
+
 TINY = (
     "--rig", "rig_small", "--duration", "5", "--config", "fast", "--seed", "5",
     "--set", "vae.steps=4", "--set", "vae.codebook_start=2", "--set", "transformer.steps=2",

@@ -11,6 +11,7 @@ ARGS ?=
 
 LOCAL := src/aerialworld_core src/aerialworld_city src/aerialworld_sim src/aerialworld_missions \
          src/aerialworld_recorder src/aerialworld training models worlds launch
+MYPYPATH := src/aerialworld_core:src/aerialworld_city:src/aerialworld_sim:src/aerialworld_missions:src/aerialworld_recorder:src/aerialworld:training
 PACKAGES := $(foreach p,$(LOCAL),$(p)/setup.py)
 # Beside a ROS 2 that is already sourced the wheels of rclpy must not be installed: two rclpy do not mix.
 ifdef ROS_DISTRO
@@ -51,7 +52,7 @@ demo: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p aerialworld_core -p aerialworld_city -p aerialworld_sim -p aerialworld_missions \
+	MYPYPATH=$(MYPYPATH) $(BIN)/mypy -p aerialworld_core -p aerialworld_city -p aerialworld_sim -p aerialworld_missions \
 	    -p aerialworld_recorder -p aerialworld -p aerialworld_training
 
 format: install

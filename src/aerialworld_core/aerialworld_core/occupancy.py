@@ -27,6 +27,4 @@ class Occupancy:
     @classmethod
     def empty(cls, grid: VoxelGrid) -> Occupancy:
         """Nothing occupied, nothing observed."""
-        return cls(
-            np.zeros(grid.shape, np.uint8), np.full(grid.shape, FREE, np.uint8), np.zeros(grid.shape, np.bool_)
-        )
+        return cls(np.zeros(grid.shape, np.uint8), np.full(grid.shape, FREE, np.uint8), np.zeros(grid.shape, np.bool_))

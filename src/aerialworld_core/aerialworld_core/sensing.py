@@ -25,9 +25,7 @@ class VehicleState:
 
     def pose_13d(self) -> Array:
         """[x, y, z, qx, qy, qz, qw, vx, vy, vz, wx, wy, wz]: velocity in map, angular velocity in the body frame."""
-        return np.concatenate(
-            [self.pose.position, self.pose.orientation, self.linear_velocity, self.angular_velocity]
-        )
+        return np.concatenate([self.pose.position, self.pose.orientation, self.linear_velocity, self.angular_velocity])
 
 
 @dataclass(eq=False)

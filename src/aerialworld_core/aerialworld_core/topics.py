@@ -82,7 +82,9 @@ def vehicle_topics(vehicle: str, rig: Rig) -> list[Topic]:
     for spec in rig.cameras:
         name = camera(vehicle, spec.name)
         topics.append(Topic(name, "sensor_msgs/msg/Image", spec.rate, "image", spec.name))
-        topics.append(Topic(f"{name}/compressed", "sensor_msgs/msg/CompressedImage", spec.rate, "compressed", spec.name))
+        topics.append(
+            Topic(f"{name}/compressed", "sensor_msgs/msg/CompressedImage", spec.rate, "compressed", spec.name)
+        )
         topics.append(Topic(camera_info(name), "sensor_msgs/msg/CameraInfo", spec.rate, "camera_info", spec.name))
     for spec in rig.depth:
         name = depth(vehicle, spec.name)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import InputError
 from aerialworld_core.rig import CameraSpec, LidarSpec
 from aerialworld_core.sensing import SensorFrame, VehicleState
-from aerialworld_sim import noise
+from aerialworld_sim import __version__, noise
 from aerialworld_sim.imu import sample_stamps, simulate_imu
 from aerialworld_sim.lidar import LidarSampling, beam_directions, ray_directions
 from aerialworld_sim.motion import Vehicle
@@ -50,7 +50,7 @@ class Engine:
     Raises EngineError when Embree is missing or wrong, WorldError for an unusable scene, InputError for bad arguments.
     """
 
-    ENGINE: ClassVar[dict[str, str]] = {"name": "embedded", "version": "0.1.0"}
+    ENGINE: ClassVar[dict[str, str]] = {"name": "embedded", "version": __version__}
 
     def __init__(
         self,

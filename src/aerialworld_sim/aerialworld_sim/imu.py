@@ -45,8 +45,9 @@ def simulate_imu(spec: ImuSpec, motion: Motion, stamps: list[int], seed: int, ve
         omega = np.asarray(state.angular_velocity, np.float64)
         force = rotation.T @ (np.asarray(state.linear_acceleration) + np.array([0.0, 0.0, GRAVITY]))
         if arm.any():
-            before, after = motion.state(stamp - _HALF_SPAN_NS), motion.state(stamp + _HALF_SPAN_NS)
-            alpha = (np.asarray(after.angular_velocity) - before.angular_velocity) / (2e-9 * _HALF_SPAN_NS)
+            first, last = max(stamp - _HALF_SPAN_NS, 0), stamp + _HALF_SPAN_NS  # motion begins at 0
+            change = np.asarray(motion.state(last).angular_velocity) - motion.state(first).angular_velocity
+            alpha = change / ((last - first) * 1e-9)
             force = force + np.cross(alpha, arm) + np.cross(omega, np.cross(omega, arm))
         white = noise.normal(noise.key(seed, vehicle, spec.name, "imu", stamp), 6)
         row[0] = stamp * 1e-9

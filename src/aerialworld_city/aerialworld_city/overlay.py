@@ -9,6 +9,9 @@ from aerialworld_core.frames import Array
 
 Index = NDArray[np.int64]
 
+#: Pieces narrower than this vanish when their corners become float32 in a mesh, metres.
+_SLIVER = 2e-4
+
 
 class TriangleIndex:
     """Terrain triangles (T, 3, 3), hashed by cells of the x-y plane; vertical triangles are ignored."""
@@ -149,7 +152,8 @@ def fans(polygon: Array, count: Index) -> tuple[Array, Index]:
         return np.zeros((0, 3, 3)), np.zeros(0, np.int64)
     triangles, index = np.concatenate(parts), np.concatenate(origin)
     a, b = triangles[:, 1, :2] - triangles[:, 0, :2], triangles[:, 2, :2] - triangles[:, 0, :2]
-    keep = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > 2e-6
+    longest = np.linalg.norm(np.roll(triangles, -1, axis=1) - triangles, axis=2).max(axis=1)
+    keep = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > _SLIVER * longest
     return triangles[keep], index[keep]
 
 

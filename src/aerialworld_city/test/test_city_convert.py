@@ -168,7 +168,7 @@ def test_the_world_loads_and_its_classes_are_seen_from_above(generated):
     world_module = pytest.importorskip("aerialworld_core.world")
     _, world, _, city = generated
     loaded = world_module.load_world(world / "world.sdf")
-    assert loaded.notes == []
+    assert loaded.notes == []  # nothing that the reader had to leave out
     house = city["buildings"][0]["bbox"]
     points = np.array([[-20.0, 0.0, 300.0], [(house[0] + house[3]) / 2, (house[1] + house[4]) / 2, 300.0]])
     # Map's origin is the middle of the buildings: the road between the blocks runs along y = 0 there.

@@ -17,8 +17,8 @@ from aerialworld_training.dataset.frames import PooledSession
 
 
 def move_frame(session: PooledSession, frame: int, target: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Semantics and observed mask of `frame` as they lie in the grid of frame `target`, by the true motion between them;
-    what comes from outside the frame's grid is free and unobserved."""
+    """Semantics and observed mask of `frame` as they lie in the grid of frame `target`, by the true motion between
+    them; what comes from outside the frame's grid is free and unobserved."""
     source, inside = column_sources(session.grid, session.pose(frame), session.pose(target), session.datum)
     return (
         warp_columns(session.semantics(frame), source, inside, FREE),

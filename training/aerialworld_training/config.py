@@ -85,9 +85,9 @@ class VaeConfig(StageConfig):
 
     CE runs over every occupied voxel and its free neighbours, and over `free_samples` other free voxels per frame that
     stand for all of them (inverse-probability weights); unknown voxels weigh nothing. `occupied_weight` multiplies
-    occupied voxels against their rarity. The first `codebook_start` steps train without quantising; then the codebook is
-    set to k-means centres of the encoder's outputs, and every `restart_every` steps codes that nothing used are moved to
-    encoder outputs (0: never; not in the last third). `free_logit` starts the decoder at *free* by
+    occupied voxels against their rarity. The first `codebook_start` steps train without quantising; then the codebook
+    is set to k-means centres of the encoder's outputs, and every `restart_every` steps codes that nothing used are
+    moved to encoder outputs (0: never; not in the last third). `free_logit` starts the decoder at *free* by
     this margin (0: the original's random start).
     """
 
@@ -103,7 +103,8 @@ class VaeConfig(StageConfig):
 
 @dataclass(frozen=True)
 class TransformerConfig(StageConfig):
-    """Stage 2: cross-entropy of the next frame's codes + `motion` × the displacement loss, on the frozen VAE's codes."""
+    """Stage 2: cross-entropy of the next frame's codes + `motion` × the displacement loss, on the frozen VAE's
+    codes."""
 
     motion: float = 0.1
 

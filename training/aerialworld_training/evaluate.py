@@ -84,8 +84,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score the model of `work_dir` and the baselines on one part of the split.
 
-    Writes `out/evaluation.json` (the returned dictionary) and `out/prediction_{k}.npz` for pictures. Equal model and data
-    give equal bytes. Raises InputError for bad input, also when the sessions' grid is not the model's.
+    Writes `out/evaluation.json` (the returned dictionary) and `out/prediction_{k}.npz` for pictures. Equal model and
+    data give equal bytes. Raises InputError for bad input, also when the sessions' grid is not the model's.
     """
     model, config, grid = load_model(work_dir)
     parts = read_split(Path(split))
@@ -303,13 +303,13 @@ class Evaluation:
     def protocol(self) -> str:
         data = self.config.data
         return (
-            f"{data.history} history frames and {data.future} future frames, {data.step:g} s apart, of sessions of places "
-            "that training never saw. Scores are over all voxels that the depth rig observed at t+k; unknown voxels are "
-            "left out. Counts are summed over windows in 64-bit integers before any ratio is taken. iou: occupied against "
-            "free. miou_occworld: mean over 17 classes, a class that never occurs counting 1 (as OccWorld reports); miou: "
-            "mean over the classes that occur in truth or prediction. above_ground: iou of everything but road, other "
-            "flat, sidewalk and terrain. A score is null where there is nothing to score. Rows that say TRUE are given "
-            "what no forecast has."
+            f"{data.history} history frames and {data.future} future frames, {data.step:g} s apart, of the sessions "
+            f"named here. Scores are over all voxels that the depth rig observed at t+k; unknown voxels are left out. "
+            "Counts are summed over windows in 64-bit integers before any ratio is taken. iou: occupied against free. "
+            "miou_occworld: mean over 17 classes, a class that never occurs counting 1 (as OccWorld reports); miou: "
+            "mean over the classes that occur in truth or prediction. above_ground: iou of everything but road, "
+            "other flat, sidewalk and terrain. A score is null where there is nothing to score. Rows that say TRUE "
+            "are given what no forecast has."
         )
 
 

@@ -46,7 +46,8 @@ class TensorBoard:
 
 
 class Progress:
-    """Progress on the terminal, called as (what, fraction 0–1): a bar where rich is installed, else a line per tenth."""
+    """Progress on the terminal, called as (what, fraction 0–1): a bar where rich is installed, else a line per
+    tenth."""
 
     def __init__(self, title: str) -> None:
         self.title, self.last = title, -1

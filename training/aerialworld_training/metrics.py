@@ -50,7 +50,7 @@ def scores(table: Counts) -> dict[str, Any]:
     """Every score of one table.
 
     iou             occupied against free
-    miou_occworld   mean over the 17 classes, a class that never occurs in the truth or prediction counting 1 (OccWorld's)
+    miou_occworld   mean over the 17 classes, a class that never occurs in truth or prediction counts 1 (OccWorld)
     miou            mean over the classes that occur in truth or prediction
     above_ground    IoU without ground classes
     per_class       IoU by class name, only classes that occur

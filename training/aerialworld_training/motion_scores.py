@@ -11,8 +11,8 @@ Array = NDArray[np.float64]
 
 
 def accumulate(displacements: Array, yaw: Array) -> Array:
-    """Positions (T, 2) after displacements (T, 2) [right, forward], each in the frame it starts in, in the first frame's
-    axes. yaw (T,) heading of each of those frames, radians."""
+    """Positions (T, 2) after displacements (T, 2) [right, forward], each in the frame it starts in, in the first
+    frame's axes. yaw (T,) heading of each of those frames, radians."""
     turn = yaw - yaw[0]
     right, forward = displacements[:, 0], displacements[:, 1]
     # Heading turns counter-clockwise; in (right, forward) axes forward is (−sin, cos) and right (cos, sin).
@@ -24,8 +24,9 @@ def accumulate(displacements: Array, yaw: Array) -> Array:
 class MotionScores:
     """Mean position errors over windows, metres, per horizon.
 
-    The model decodes no heading, and OccWorld accumulates displacements as if the axes did not turn: so does its row here.
-    `constant_displacement` repeats the last known displacement likewise. The truth is accumulated with the true headings.
+    The model decodes no heading, and OccWorld accumulates displacements as if the axes did not turn: so does its row
+    here. `constant_displacement` repeats the last known displacement likewise. The truth is accumulated with the true
+    headings.
     """
 
     def __init__(self, horizons: int) -> None:

@@ -1,7 +1,7 @@
 """The two stages of training: the VAE on single frames, then the transformer on the frozen VAE's codes.
 
-A stage gives the loss of a step. What a step sees depends on the seed and the step's number alone, so that a run resumed
-at step k goes on exactly as the uninterrupted one.
+A stage gives the loss of a step. What a step sees depends on the seed and the step's number alone, so that a run
+resumed at step k goes on exactly as the uninterrupted one.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class VaeStage:
     def start_from_free(self, logit: float) -> None:
         """Start where nearly every voxel is: free, by a margin of `logit` over each other class.
 
-        The embedding of free becomes 0, so that empty space enters the encoder as nothing and norms see the surfaces; the
-        other embeddings get a common part along the first axis, against which the decoder's last bias points. Default
-        random embeddings would spend a fifth of a short run on finding this.
+        The embedding of free becomes 0, so that empty space enters the encoder as nothing and norms see the surfaces;
+        the other embeddings get a common part along the first axis, against which the decoder's last bias points.
+        Default random embeddings would spend a fifth of a short run on finding this.
         """
         table, common = self.model.vae.class_embeds.weight, 1.5
         table[:, 0] = common
@@ -140,8 +140,9 @@ class VaeStage:
     def sample_voxels(
         self, semantics: Sequence[NDArray[np.uint8]], observed: Sequence[NDArray[np.bool_]], rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Rows (M,) into the batch's flattened voxels and their weights (M,): no unknown voxel among them, every occupied
-        one and its neighbours, and a random part of the other free ones with the inverse of their probability."""
+        """Rows (M,) into the batch's flattened voxels and their weights (M,): no unknown voxel among them, every
+        occupied one and its neighbours, and a random part of the other free ones with the inverse of their
+        probability."""
         rows, weights, size = [], [], semantics[0].size
         for k, (volume, seen) in enumerate(zip(semantics, observed, strict=True)):
             occupied = volume != FREE

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import NUM_CLASSES
 
-#: Upper edges of the height bands, metres above the datum; the last is open. Below 6 m includes what is under the datum.
+#: Upper edges of the height bands, metres above the datum; the last is open. Below 6 m includes what is under the
+#: datum.
 BAND_EDGES = (6.0, 30.0, 75.0)
 BAND_NAMES = ("height_0_6", "height_6_30", "height_30_75", "height_above_75")
 CELLS = 2 * len(BAND_NAMES)

@@ -49,8 +49,9 @@ def train(
     progress   called with a text and the finished fraction
     resume     go on from the newest checkpoint in `work_dir` if there is one; without it such a folder is refused
 
-    The same seed, data and machine give the same bytes of model, curve and summary. SIGINT and SIGTERM write a checkpoint
-    and raise Interrupted (exit code 130 or 143). Raises InputError for bad input, TrainingError when the loss is not finite.
+    The same seed, data and machine give the same bytes of model, curve and summary. SIGINT and SIGTERM write a
+    checkpoint and raise Interrupted (exit code 130 or 143). Raises InputError for bad input, TrainingError when the
+    loss is not finite.
     """
     settings = config if isinstance(config, Config) else load_config(config, overrides)
     parts = read_split(Path(split))

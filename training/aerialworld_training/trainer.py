@@ -62,7 +62,8 @@ class Loop:
         stop: StopRequest,
         progress: Callable[[str, int], None],
     ) -> None:
-        """`run_offset` is the run step of the stage's step 0; `payload` gives what a checkpoint holds besides the loop's."""
+        """`run_offset` is the run step of the stage's step 0; `payload` gives what a checkpoint holds besides the
+        loop's."""
         self.stage, self.config, self.run_offset = stage, config, run_offset
         self.curve, self.board, self.checkpoints = curve, board, checkpoints
         self.payload, self.stop, self.progress = payload, stop, progress

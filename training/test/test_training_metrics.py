@@ -20,7 +20,7 @@ from aerialworld_training.strata import CELLS, STRATA, counting_base, height_ban
 def test_scores_by_hand() -> None:
     truth = np.array([MANMADE] * 4 + [TERRAIN] * 4 + [FREE] * 4, np.uint8)
     guess = np.array(
-        [MANMADE, MANMADE, TERRAIN, FREE] + [TERRAIN, TERRAIN, TERRAIN, FREE] + [FREE, FREE, CAR, FREE], np.uint8
+        [MANMADE, MANMADE, TERRAIN, FREE, TERRAIN, TERRAIN, TERRAIN, FREE, FREE, FREE, CAR, FREE], np.uint8
     )
     s = scores(confusion(truth, guess, np.ones(12, bool)))
     assert s["iou"] == pytest.approx(6 / 9)  # 6 occupied in both, 8 true, 7 guessed

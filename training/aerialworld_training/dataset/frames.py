@@ -105,7 +105,8 @@ class PooledSession:
         threads: int = 1,
         on_frame: Callable[[], None] | None = None,
     ) -> PooledSession:
-        """Read and pool every frame. Raises InputError that names session and frame; `on_frame` is called after each."""
+        """Read and pool every frame. Raises InputError that names session and frame; `on_frame` is called after
+        each."""
         grid, numbers = source.meta.grid.pooled(factors), list(source.frame_indices)
         if not numbers:
             raise InputError(f"{name}: the session has no finished frame; take it out of the split")

@@ -26,7 +26,8 @@ def displacements(position: Array, yaw: Array) -> Array:
 
 
 def past_commands(position: Array, yaw: Array, stamp_ns: NDArray[np.int64], longest_gap_ns: int) -> NDArray[np.int64]:
-    """The command (N,) of each frame, from the step that led to it: would going on like this leave the line by 2 m in 3 s?
+    """The command (N,) of each frame, from the step that led to it: would going on like this leave the line by 2 m in
+    3 s?
 
     Speed and yaw rate of the last step give the lateral offset ½ v ω t². The first frame, and frames after a gap longer
     than `longest_gap_ns`, count as straight. The future is never looked at.

@@ -33,8 +33,8 @@ def pool_occupancy(frame: Occupancy, factors: Sequence[int]) -> Occupancy:
     """Pool one frame by `factors` (x, y, z): occupied if any voxel is, observed if any is.
 
     The class is the most frequent one among the block's occupied voxels; moving classes win over still ones whatever
-    their number (a car must not vanish in the road), and the lower id wins a tie. Raises InputError if an occupied voxel
-    bears no class between 0 and 16.
+    their number (a car must not vanish in the road), and the lower id wins a tie. Raises InputError if an occupied
+    voxel bears no class between 0 and 16.
     """
     shape = tuple(n // f for n, f in zip(frame.occupancy.shape, factors, strict=True))
     observed = pool_any(np.asarray(frame.observed, dtype=bool), factors)

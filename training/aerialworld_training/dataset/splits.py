@@ -29,7 +29,8 @@ class Split:
 
     @classmethod
     def from_dict(cls, data: Any, source: str = "split") -> Split:
-        """Check a split. Raises InputError for unknown keys, an empty part, a name that is no folder name, an overlap."""
+        """Check a split. Raises InputError for unknown keys, an empty part, a name that is no folder name, an
+        overlap."""
         if not isinstance(data, dict):
             raise InputError(f"{source}: needs an object with {', '.join(PARTS)}, each a list of session names")
         for key in data:

@@ -41,7 +41,8 @@ class SessionWindows(Dataset[dict[str, object]]):
 
     A sample holds semantics (F, X, Y, Z) uint8, observed (F, X, Y, Z) bool, rel_poses (F, 2) float32 [metres right,
     forward, to the next frame; the last row is zero when the window ends the session], modes (F, 3) float32 one-hot
-    [right, left, straight], session and frames (numbers). Unknown voxels are free in `semantics` and False in `observed`.
+    [right, left, straight], session and frames (numbers). Unknown voxels are free in `semantics` and False in
+    `observed`.
     """
 
     def __init__(
@@ -64,9 +65,9 @@ class SessionWindows(Dataset[dict[str, object]]):
             step = session.frame_period_ns * frame_skip
             if abs(step - step_ns) > TOLERANCE * step_ns:
                 raise InputError(
-                    f"{session.name}: a frame every {session.frame_period_ns * 1e-9:g} s and data.frame_skip {frame_skip} "
-                    f"give {step * 1e-9:g} s; the time step is {step_ns * 1e-9:g} s (data.step). Change data.frame_skip "
-                    "or data.step"
+                    f"{session.name}: a frame every {session.frame_period_ns * 1e-9:g} s and data.frame_skip "
+                    f"{frame_skip} give {step * 1e-9:g} s; the time step is {step_ns * 1e-9:g} s (data.step). Change "
+                    "data.frame_skip or data.step"
                 )
             found = find_windows(session.stamps, history + future, step_ns, frame_skip)
             self.windows += [Window(session.name, frames) for frames in found]

@@ -14,9 +14,9 @@ from aerialworld_core.labels import NUM_CLASSES
 class OccWorldConfig:
     """Sizes of the VAE, the quantiser, the transformer and the pose coders. The defaults are the official model's.
 
-    `grid_shape` is the voxel grid [x, y, z] that goes in. `channels` are the U-Net's three widths; the first two are the
-    encoder levels, the third the middle. `num_frames` sizes the temporal tables (num_frames + 1 rows) and is the longest
-    window of transitions; shorter windows are allowed.
+    `grid_shape` is the voxel grid [x, y, z] that goes in. `channels` are the U-Net's three widths; the first two are
+    the encoder levels, the third the middle. `num_frames` sizes the temporal tables (num_frames + 1 rows) and is the
+    longest window of transitions; shorter windows are allowed.
     """
 
     grid_shape: tuple[int, int, int] = (200, 200, 16)
@@ -78,7 +78,8 @@ class OccWorldConfig:
 
     @classmethod
     def from_original(cls, config: Mapping[str, Any]) -> OccWorldConfig:
-        """From the nested `model` dictionary of the original's config files. Raises InputError for what is not supported."""
+        """From the nested `model` dictionary of the original's config files. Raises InputError for what is not
+        supported."""
         try:
             vae, transformer = config["vae"], config["transformer"]
             encoder, quantiser = vae["encoder_cfg"], vae["vqvae_cfg"]

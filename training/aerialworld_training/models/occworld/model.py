@@ -54,11 +54,12 @@ class OccWorld(nn.Module):
     def rollout(self, zq: Tensor, rel_poses: Tensor, modes: Tensor, future_modes: Tensor) -> Rollout:
         """Forecast T = future_modes.shape[1] frames after the context zq (B, N, e_dim, h, w).
 
-        rel_poses (B, N, 2) holds each context frame's displacement to its next: the last one reaches into the future. Take
-        it from `complete_motion` where the future is not given. Every step takes the likeliest codes and feeds them back.
+        rel_poses (B, N, 2) holds each context frame's displacement to its next: the last one reaches into the future.
+        Take it from `complete_motion` where the future is not given. Every step takes the likeliest codes and feeds
+        them back.
         """
         pose = self.encode_pose(rel_poses, modes)
-        all_logits, all_indices, all_displacements, all_fed = [], [], [], []
+        steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for i in range(future_modes.shape[1]):
             logits, out = self.transformer(zq, pose)
             indices = logits[:, -1].argmax(1)
@@ -66,14 +67,8 @@ class OccWorld(nn.Module):
             fed = (displacements * future_modes[:, i, :, None]).sum(1)
             zq = torch.cat([zq, self.vae.vqvae.lookup(indices)[:, None]], 1)
             pose = torch.cat([pose, self.encode_pose(fed, future_modes[:, i])[:, None]], 1)
-            for store, value in (
-                (all_logits, logits[:, -1]),
-                (all_indices, indices),
-                (all_displacements, displacements),
-                (all_fed, fed),
-            ):
-                store.append(value)
-        return Rollout(*(torch.stack(x, 1) for x in (all_logits, all_indices, all_displacements, all_fed)))
+            steps.append((logits[:, -1], indices, displacements, fed))
+        return Rollout(*(torch.stack(values, 1) for values in zip(*steps, strict=True)))
 
     @torch.no_grad()
     def complete_motion(self, zq: Tensor, rel_poses: Tensor, modes: Tensor) -> Tensor:

@@ -54,7 +54,8 @@ def compare_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> LoadRep
 
 
 def load_complete(model: nn.Module, state: Mapping[str, Tensor], source: str) -> LoadReport:
-    """Load `state` into `model` if every key and shape matches; else InputError with the counts, and nothing is loaded."""
+    """Load `state` into `model` if every key and shape matches; else InputError with the counts, and nothing is
+    loaded."""
     report = compare_state_dict(model, state)
     if not report.complete:
         raise InputError(f"{source}: does not fit the model: {report}. Use the config that it was trained with.")

@@ -1,8 +1,8 @@
 """The autoregressive U-Net transformer of OccWorld: the next frame's codes from the frames so far.
 
-Two streams share the convolutions: `queries` stand for the next frame, `tokens` for the frames seen. Only queries attend,
-to the tokens of their own and earlier frames. The pose stream looks at the image queries; the image never looks at poses.
-All attention is post-norm.
+Two streams share the convolutions: `queries` stand for the next frame, `tokens` for the frames seen. Only queries
+attend, to the tokens of their own and earlier frames. The pose stream looks at the image queries; the image never
+looks at poses. All attention is post-norm.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ class PlanUAutoRegTransformer(nn.Module):
         self.pose_out = nn.Linear(previous, config.pose_channels)
 
     def attend_poses(self, layers: nn.Module, pq: Tensor, pt: Tensor, queries: Tensor) -> Tensor:
-        """Pose queries (B, F, C) look at pose tokens (B, F, C) of the past and at their frame's image (B, F, C, h, w)."""
+        """Pose queries (B, F, C) look at pose tokens (B, F, C) of the past and at their frame's image (B, F, C, h,
+        w)."""
         b, f, c = pq.shape
         image = queries.reshape(b * f, c, -1).transpose(1, 2)
         mask = self.attn_mask[:f, :f]
@@ -155,7 +156,8 @@ class PlanUAutoRegTransformer(nn.Module):
         return q.reshape(b, h, w, f, c).permute(0, 3, 4, 1, 2)
 
     def forward(self, tokens: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, F, e_dim, h, w), pose (B, F, C), 1 ≤ F ≤ num_frames → code logits (B, F, n_e, h, w), pose (B, F, C).
+        """tokens (B, F, e_dim, h, w), pose (B, F, C), 1 ≤ F ≤ num_frames → code logits (B, F, n_e, h, w), pose (B, F,
+        C).
 
         Output f speaks of frame f + 1 and depends on frames 0 … f alone.
         """

@@ -6,6 +6,8 @@ original's, so that its checkpoints load.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -94,6 +96,9 @@ class Middle(nn.Module):
 class Level(nn.Module):
     """One resolution: residual blocks, each followed by attention where the config asks for it, then a resampling."""
 
+    downsample: Downsample
+    upsample: Upsample
+
     def __init__(self, cin: int, cout: int, blocks: int, attention: bool) -> None:
         super().__init__()
         self.block = nn.ModuleList([ResnetBlock(cin if i == 0 else cout, cout) for i in range(blocks)])
@@ -121,24 +126,30 @@ class Encoder2D(nn.Module):
         super().__init__()
         widths = level_widths(config)
         self.conv_in = conv3(config.grid_shape[2] * config.expansion, config.ch)
-        self.down = nn.ModuleList()
+        levels = []
         cin = config.ch
         for i, (cout, attention) in enumerate(widths):
             level = Level(cin, cout, config.num_res_blocks, attention)
             if i < len(widths) - 1:
                 level.downsample = Downsample(cout)
-            self.down.append(level)
+            levels.append(level)
             cin = cout
+        self.down = nn.ModuleList(levels)
         self.mid = Middle(cin)
         self.norm_out, self.conv_out = group_norm(cin), conv3(cin, config.z_channels)
+
+    @property
+    def levels(self) -> list[Level]:
+        """Finest first."""
+        return [cast(Level, level) for level in self.down]
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Shape]]:
         """x (N, D·e, H, W) → latent (N, z, h, w) and the sizes before each downsampling, finest first."""
         shapes: list[Shape] = []
         h = self.conv_in(x)
-        for level in self.down:
+        for i, level in enumerate(self.levels):
             h = level.blocks(h)
-            if hasattr(level, "downsample"):
+            if i < len(self.levels) - 1:
                 shapes.append((h.shape[2], h.shape[3]))
                 h = level.downsample(h)
         return self.conv_out(F.silu(self.norm_out(self.mid(h)))), shapes
@@ -163,13 +174,18 @@ class Decoder2D(nn.Module):
         self.norm_out = group_norm(cin)
         self.conv_out = conv3(cin, config.grid_shape[2] * config.expansion)
 
+    @property
+    def levels(self) -> list[Level]:
+        """Finest first."""
+        return [cast(Level, level) for level in self.up]
+
     def forward(self, z: Tensor, shapes: list[Shape]) -> Tensor:
         """z (N, z, h, w), `shapes` as the encoder gave them → (N, D·e, H, W)."""
         h = self.mid(self.conv_in(z))
-        for i in reversed(range(len(self.up))):
-            h = self.up[i].blocks(h)
+        for i in reversed(range(len(self.levels))):
+            h = self.levels[i].blocks(h)
             if i > 0:
-                h = self.up[i].upsample(h, shapes[i - 1])
+                h = self.levels[i].upsample(h, shapes[i - 1])
         return self.conv_out(F.silu(self.norm_out(h)))
 
 
@@ -201,8 +217,9 @@ class VAERes2D(nn.Module):
         return self.encoder(x)[0]
 
     def embed(self, classes: Tensor) -> Tensor:
-        """Classes (M,) → embeddings (M, e). Nearly all voxels are of the last class, free: it is spread first and the few
-        others are copied over it, which gives the same numbers as a look-up and spares the gradient a scatter over all."""
+        """Classes (M,) → embeddings (M, e). Nearly all voxels are of the last class, free: it is spread first and the
+        few others are copied over it, which gives the same numbers as a look-up and spares the gradient a scatter over
+        all."""
         table = self.class_embeds.weight
         rows = torch.nonzero(classes != len(table) - 1)[:, 0]
         spread = table[-1].expand(len(classes), -1)

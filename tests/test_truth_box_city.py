@@ -196,3 +196,30 @@ def test_carving_from_coarser_rays_observes_the_same_space():
     assert not (fast.observed & ~full.observed).any()
     assert (fast.observed != full.observed).sum() < 0.01 * full.observed.sum()
     assert (fast.occupancy == full.occupancy).all() and (fast.semantics == full.semantics).all()
+
+
+def test_curved_ground_seen_from_near_it_is_closed():
+    # A bowl z = 0.1 + r²/800 (r from the vehicle), 2 m below the camera: rows lie up to 3 m apart at the grid's rim, and
+    # no two of them on one plane. A ray (dx, dy, dz)·t from height h meets it where (dx² + dy²)/800·t² − dz·t + 0.1 = h.
+    pose, rig = Pose.from_rpy(0, 0, 2.1), cube_rig(mount=(0.0, 0.0, 0.0))
+    depth, semantic = {}, {}
+    for spec in rig.depth:
+        v, u = np.mgrid[0 : spec.height, 0 : spec.width] + 0.5
+        ray = np.stack([(u - spec.width / 2) / spec.focal, (v - spec.height / 2) / spec.focal, np.ones_like(u)], -1)
+        ray = ray @ spec.optical_pose.rotation.T
+        a, b = (ray[..., 0] ** 2 + ray[..., 1] ** 2) / 800, ray[..., 2]
+        t = 2 * 2.0 / (-b + np.sqrt(b * b + 4 * a * 2.0))
+        t[t * np.linalg.norm(ray, axis=-1) > spec.far] = np.inf
+        depth[spec.name] = t.astype(np.float32)
+        semantic[spec.name] = np.full(t.shape, TERRAIN, np.uint8)
+    occupied = OccupancyProjector(rig, GRID, 0.0).project(pose, depth, semantic).occupancy.astype(bool)
+    centres = -40 + 0.4 * (np.arange(200) + 0.5)
+    z = 0.1 + (centres[:, None] ** 2 + centres[None] ** 2) / 800
+    k = np.floor((z + 2) / 1.25).astype(int)
+    i, j = np.indices(k.shape)
+    assert occupied[i, j, k].mean() > 0.995
+    low, high = np.maximum(np.abs(centres) - 0.2, 0), np.abs(centres) + 0.2
+    lowest = np.floor((0.09 + (low[:, None] ** 2 + low[None] ** 2) / 800 + 2) / 1.25)
+    highest = np.floor((0.11 + (high[:, None] ** 2 + high[None] ** 2) / 800 + 2) / 1.25)
+    i, j, k = np.nonzero(occupied)
+    assert ((k >= lowest[i, j]) & (k <= highest[i, j])).mean() > 0.99

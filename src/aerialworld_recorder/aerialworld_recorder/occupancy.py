@@ -40,8 +40,8 @@ PLANE_TOLERANCE = (5e-3, 1e-4)
 #: How far, in pixels, a surface is carried on where it ends between two pixels.
 REACH = 0.5
 #: Rays at every 2^l-th pixel carve only from where those at every 2^(l + 1)-th are this many of a voxel's shortest
-#: edges apart. 0 carves along every ray from the camera on; 1.25 leaves less than 0.3 % of the observed voxels out (city
-#: scenes from 2 to 100 m above ground, a bare room) for an eighth of the steps.
+#: edges apart. 0 carves along every ray from the camera on; 1.25 leaves less than 0.3 % of the observed voxels out
+#: (city scenes from 2 to 100 m above ground, a bare room) for an eighth of the steps.
 CARVE_SPACING = 1.25
 
 

@@ -181,8 +181,8 @@ class Recorder:
             raise RecordingError(
                 f"{self.path.name}: frame {index}: {100 * seen.clipped_share:.2f} % of the seen surface lies below the "
                 f"grid, whose bottom is {self.meta.datum + grid.minimum[2]:.2f} m in map "
-                f"(datum {self.meta.datum:.2f} m, lowest voxel {grid.minimum[2]:g} m); record again with the datum at the lowest "
-                f"terrain around the flight, or with a grid that begins lower"
+                f"(datum {self.meta.datum:.2f} m, lowest voxel {grid.minimum[2]:g} m); record again with "
+                f"the datum at the lowest terrain around the flight, or with a grid that begins lower"
             )
         c.hits += seen.hits
         c.unlabelled += seen.unlabelled_share * seen.hits

@@ -6,7 +6,8 @@ floor), while a voxel may hold a strip a few centimetres wide: samples alone mis
 the rays that pass on would carve them free. So the samples are joined along rows and columns:
 
 - Along a row or column a plane's inverse depth is linear (both are projections). Two neighbours that continue a line of
-  inverse depth together with a third pixel lie on one surface: the segment between them is walked.
+  inverse depth together with a third pixel lie on one surface: the segment between them is walked. So it is where
+  four pixels follow a gently bending surface: terrain, grazed from near the ground, is sampled metres apart.
 - Where two such lines, one from either side, meet between the two neighbours, that is a crease (a roof's edge, the foot
   of a wall): both are walked up to the meeting point.
 - Otherwise one surface ends in front of another or of the sky somewhere between the two samples. Each side is carried
@@ -27,6 +28,9 @@ import numpy as np
 
 from aerialworld_recorder.pixel_rays import axis_depth
 
+#: Between four samples in a row the surface is taken for smooth if each step turns by at most this (sine) from the one
+#: before and is at most so many times as long or as short.
+BEND, STEP_RATIO = 0.1, 3.0
 SAMPLED, MIXED, CROSSED = 1, 2, 3
 FREE = 17
 #: Voxel index of a pixel without a hit; hits outside the grid bear OUTSIDE − (bits of the sides they lie beyond).
@@ -212,6 +216,24 @@ def at(inverse, u, v, su, sv, k):  # type: ignore[no-untyped-def]
     return inverse[v, u]
 
 
+@numba.njit(nogil=True, cache=True)
+def bends_gently(u0, v0, su, sv, a, b, c, optics):  # type: ignore[no-untyped-def]
+    """Whether three pixels in a row, (u0, v0) first, of inverse depths a, b, c, follow a smooth surface: the second step
+    turns from the first by at most BEND (sine) and neither is more than STEP_RATIO times as long as the other."""
+    inverse_focal, centre, _ = optics
+    x, y = (u0 + 0.5 - centre[0]) * inverse_focal, (v0 + 0.5 - centre[1]) * inverse_focal
+    dx, dy = su * inverse_focal, sv * inverse_focal
+    ta, tb, tc = 1.0 / a, 1.0 / b, 1.0 / c
+    px, py, pz = (x + dx) * tb - x * ta, (y + dy) * tb - y * ta, tb - ta
+    qx, qy, qz = (x + 2 * dx) * tc - (x + dx) * tb, (y + 2 * dy) * tc - (y + dy) * tb, tc - tb
+    pp, qq = px * px + py * py + pz * pz, qx * qx + qy * qy + qz * qz
+    limit = STEP_RATIO * STEP_RATIO
+    if qq > limit * pp or pp > limit * qq or px * qx + py * qy + pz * qz <= 0.0:
+        return False
+    cx, cy, cz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
+    return cx * cx + cy * cy + cz * cz <= BEND * BEND * pp * qq
+
+
 @numba.njit(nogil=True, cache=True, inline="always")
 def nothing_between(a, b, ny, nz):  # type: ignore[no-untyped-def]
     """Whether a segment between two pixels' voxels crosses no third voxel of the grid: the voxels are one, or share a
@@ -240,7 +262,15 @@ def join_pair(  # type: ignore[no-untyped-def]
     ub, vb = u + su, v + sv
     meet, met = -1.0, 0.0
     if a > 0.0 and b > 0.0:
-        if (a1 > 0.0 and on_line(a1, a, b, tolerance)) or (b1 > 0.0 and on_line(b1, b, a, tolerance)):
+        if (
+            (a1 > 0.0 and on_line(a1, a, b, tolerance))
+            or (b1 > 0.0 and on_line(b1, b, a, tolerance))
+            or (
+                (a1 > 0.0 and b1 > 0.0)
+                and bends_gently(u - su, v - sv, su, sv, a1, a, b, optics)
+                and bends_gently(u, v, su, sv, a, b, b1, optics)
+            )
+        ):
             if semantic[v, u] == semantic[vb, ub]:
                 p, q = point(u, v, a, optics, view), point(ub, vb, b, optics, view)
                 walk_segment(p, q, semantic[v, u], shape, dynamic, state, classes)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
 import time
+from random import Random
 
 import numpy as np
 import pytest
@@ -243,3 +245,45 @@ def test_an_obj_box_is_one_closed_building_of_its_volume(tmp_path):
 )
 def test_broken_obj_files_name_line_or_reason(tmp_path, old, new, match):
     refused(tmp_path, OBJ.replace(old, new), match, name="x_bldg.obj")
+
+
+WORDS = [b"nan", b"inf", b"1e9", b"1e308", b"-1", b"0", b"", b"<", b"&amp;", b"9" * 30, b"-9999", b"35.66", b" "]
+
+
+def mutated(data, random):
+    """Numbers replaced, bytes changed, pieces cut out or doubled: one to five times."""
+    data = bytearray(data)
+    for _ in range(random.choice([1, 1, 2, 5])):
+        start = random.randrange(max(len(data) - 200, 1))
+        kind = random.random()
+        if kind < 0.55:
+            numbers = [m.span() for m in re.finditer(rb"[-0-9.]+", bytes(data))]
+            begin, end = random.choice(numbers)
+            data[begin:end] = random.choice(WORDS)
+        elif kind < 0.7:
+            data[start] = random.randrange(256)
+        elif kind < 0.85:
+            del data[start : start + random.randrange(1, 150)]
+        else:
+            data[start:start] = data[start : start + random.randrange(1, 200)]
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["gml", "obj"])
+def test_mutated_files_end_in_a_world_or_our_error(tmp_path, kind):
+    random = Random(kind)  # noqa: S311 - mutations, no secrets
+    good = (HEAD + GOOD + building("second", box()) + TAIL) if kind == "gml" else OBJ
+    outcomes = {"world": 0, "error": 0}
+    for _ in range(30):
+        path = tmp_path / f"x_bldg_6677.{kind}"
+        path.write_bytes(mutated(good.encode(), random))
+        begin = time.process_time()
+        try:
+            report = convert(path, tmp_path / "world")
+            assert np.isfinite(report.bounds["world"]).all()
+            outcomes["world"] += 1
+        except InputError:
+            outcomes["error"] += 1
+        assert time.process_time() - begin < 6
+        assert {p.name for p in tmp_path.iterdir()} <= {path.name, "world"}
+    assert min(outcomes.values()) > 0

@@ -2,7 +2,7 @@
 
 
 class AerialWorldError(Exception):
-    """Base of every expected failure. The command line prints its text, without a traceback, and exits with `exit_code`."""
+    """Base of every expected failure: the command prints its text, without a traceback, and exits with `exit_code`."""
 
     exit_code = 1
 

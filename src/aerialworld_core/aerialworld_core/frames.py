@@ -87,7 +87,7 @@ def yaw_of(quaternion: Array | Sequence[float]) -> float:
 class Pose:
     """A rigid transform: where a frame's origin lies in its parent, and how it is turned there.
 
-    `position` (3,) metres; `orientation` (4,) x, y, z, w. `pose.transform(p)` takes points from the frame to its parent.
+    `position` (3,) metres; `orientation` (4,) x, y, z, w; `transform` takes points from the frame to its parent.
     """
 
     position: Array

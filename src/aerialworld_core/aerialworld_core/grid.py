@@ -30,7 +30,7 @@ class VoxelGrid:
         if not np.isfinite([*self.minimum, *self.voxel_size]).all():
             raise InputError(f"a grid needs finite numbers: {self.minimum}, {self.voxel_size}")
         if int(np.prod(np.array(self.shape, dtype=np.int64))) > 100_000_000:
-            raise InputError(f"a grid of {self.shape} voxels is larger than 10^8 voxels; use larger voxels or less range")
+            raise InputError(f"a grid of {self.shape} voxels has over 10^8; use larger voxels or less range")
 
     @classmethod
     def from_range(cls, bounds: Sequence[float], voxel_size: Sequence[float]) -> VoxelGrid:

@@ -179,8 +179,8 @@ class ImuSpec:
 @dataclass(frozen=True)
 class Rig:
     """All sensors of one vehicle. RGB cameras bear nuScenes names in lower case in SDF and topics (`cam_front`), and in
-    upper case in sessions (`CAM_FRONT`); depth cameras are named by face (`front` … `down`); a face's class image has the
-    geometry of its depth image."""
+    upper case in sessions (`CAM_FRONT`); depth cameras are named by face (`front` … `down`); a face's class image has
+    the geometry of its depth image."""
 
     name: str
     cameras: tuple[CameraSpec, ...]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from aerialworld.cli import app
 
@@ -98,6 +98,26 @@ def test_a_deleted_output_is_made_again_and_only_that(finished: Path) -> None:
     ran = started(demo(finished))
     assert [t.split(":")[0] for t in ran] == ["simulate 4/5", "report"], "equal bytes leave the later steps done"
     assert content(finished) == before
+
+
+def test_simulate_resume_keeps_what_is_finished_and_refuses_other_options(finished: Path, tmp_path: Path) -> None:
+    """A finished session is not touched; another seed is another session."""
+    options = (*TINY[:2], *TINY[-4:])
+    plan = sorted((finished / "plans").iterdir())[3]
+
+    def simulate(*extra: str) -> Result:
+        words = ["simulate", finished / "world", plan, "--out", tmp_path, "--modalities", "depth,imu", *options, *extra]
+        return CliRunner().invoke(app, [str(w) for w in words])
+
+    first = simulate("--seed", "5")
+    assert first.exit_code == 0, first.stderr
+    session = Path(first.stdout.strip())
+    before = content(session)
+    kept = simulate("--seed", "5", "--resume")
+    assert (kept.exit_code, "finished before, kept" in kept.stderr) == (0, True), kept.stderr
+    refused = simulate("--seed", "6", "--resume")
+    assert (refused.exit_code, "another seed" in refused.stderr) == (2, True), refused.stderr
+    assert content(session) == before
 
 
 def interrupted_when(out: Path, reached: Callable[[], bool]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,7 +93,9 @@ def simulate(
 def finished(folder: Path, expected: Any, plan: Plan) -> bool:
     """Is the session complete? Raises InputError when it was recorded from another plan or with other options."""
     session = stage("aerialworld_core.session", "Session").open(folder)
-    have, want = session.meta.to_dict(), expected.to_dict()
+    # Through the same reading as the session's: angles and focal lengths are stored in other forms than they are kept.
+    want = type(expected).from_dict(json.loads(json.dumps(expected.to_dict()))).to_dict()
+    have = session.meta.to_dict()
     for key in sorted((set(have) | set(want)) - {"frames", "sha256"}):
         if have.get(key) != want.get(key):
             raise InputError(f"{folder}: was recorded with another {key}; use the same options, or another --out")

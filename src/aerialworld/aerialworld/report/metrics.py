@@ -112,7 +112,11 @@ def metrics_section(evaluation: dict[str, Any]) -> dict[str, Any]:
     mean = mean_name(evaluation)
     strata = [Column(stratum_name(n), _mean(n, "iou")) for n in evaluation["strata"] if n != "all"]
     strata.append(Column("without ground", _mean("all", "above_ground")))
-    strata_note = "; ".join(f"{stratum_name(name)}: {meaning}" for name, meaning in evaluation["strata"].items())
+    strata_note = "; ".join(
+        f"{stratum_name(name)}: {meaning}"
+        for name, meaning in evaluation["strata"].items()
+        if meaning != stratum_name(name)
+    )
     classes = [
         Column("mIoU, classes that occur", _mean("all", "miou")),
         Column("mIoU as OccWorld reports it", _mean("all", "miou_occworld")),

@@ -113,6 +113,48 @@ def test_shadows_fall_where_gazebo_throws_them(shared, tmp_path):
     assert (mine != theirs).mean() < 0.02, "shadow maps are blurred at their edges, no more"
 
 
+def test_class_images_and_clipping_are_gazebos(shared, tmp_path):
+    """Semantic labels pixel by pixel; a depth camera clipped at 5 and 20 m and a LiDAR between 6 and 20 m."""
+    reference = shared / "reference/gazebo"
+    text = (reference / "world_segmentation_nearfar.sdf").read_text().replace("file://meshes", "meshes")
+    for theirs, ours in ((1, 11), (10, 1), (20, 2), (30, 3), (40, 4), (50, 5), (60, 6)):  # classes end at 17
+        text = text.replace(f"<label>{theirs}</label>", f"<label> {ours} </label>")
+    shutil.copytree(reference / "meshes", tmp_path / "meshes")
+    (tmp_path / "world.sdf").write_text(text)
+    world = load_world(tmp_path)
+    hfov = 1.2217304764
+    rig = Rig(
+        "nearfar",
+        (CameraSpec("seg", Pose.identity(), 800, 450, hfov, 0.1, 300, 10),),
+        (CameraSpec("nf", Pose.identity(), 160, 90, hfov, 5.0, 20.0, 10),),
+        LidarSpec("lidar", Pose.identity(), 360, -3.14159, 3.14159, 16, -0.4, 0.3, 6.0, 20.0, 10),
+    )
+    vehicle = Vehicle(rig, Static(Pose.from_rpy(0, 0, 1.6)))
+    engine = Engine(world, {"v": vehicle}, lidar_sampling="gazebo")
+    with np.load(reference / "segmentation_nearfar_pose_0_0_1.6.npz", allow_pickle=False) as z:
+        labels, depth, ranges = z["seg_sem_labels_map"][..., 0], z["nf_depth"], z["nf_lidar"]
+    mine = engine.render_camera("v", "seg").semantic
+    back = np.array([0, 10, 20, 30, 40, 50, 60, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0])
+    assert (back[mine] != labels).mean() < 5e-4 and len(np.unique(labels)) >= 6
+    frame = engine.render("v")
+    got = frame.depth["nf"]
+    assert np.isneginf(depth).any() and np.isposinf(depth).any()
+    # Gazebo leaves out an object that lies wholly before the near plane (the pole, 4 m away) and shows what is behind
+    # it; this engine says −inf there, as both do for the near part of the ground.
+    wide = CameraSpec("wide", Pose.identity(), 160, 90, hfov, 0.1, 300.0, 10)
+    whole = Engine(world, {"v": Vehicle(Rig("wide", (wide,), ()), vehicle.motion)}).render_camera("v", "wide")
+    pole = whole.instance == world.scene.instances.index("pole") + 1
+    assert np.isneginf(got[pole]).all() and 500 < pole.sum() < 1000
+    for kind in (np.isneginf, np.isposinf, np.isfinite):
+        assert (kind(depth) != kind(got))[~pole].sum() <= 5, kind
+    both = np.isfinite(depth) & np.isfinite(got)
+    assert np.median(np.abs(depth[both] - got[both])) < 2e-4
+    returned = np.zeros((16, 360), bool)
+    column = np.round((np.arctan2(frame.lidar[:, 1], frame.lidar[:, 0]) + 3.14159) / (2 * 3.14159 / 359)).astype(int)
+    returned[frame.lidar_ring, column] = True
+    assert (returned != np.isfinite(ranges)).mean() < 0.005
+
+
 @dataclass
 class Tile:
     scene: Scene

@@ -13,7 +13,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=["aerialworld_core[world]"],
+    install_requires=["aerialworld_core[world]", "numba>=0.61", "simplejpeg>=1.8"],
     extras_require={
         "ros": [
             "ros-jazzy-rclpy; platform_system=='Linux' and platform_machine=='x86_64'",

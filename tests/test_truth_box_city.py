@@ -199,8 +199,9 @@ def test_carving_from_coarser_rays_observes_the_same_space():
 
 
 def test_curved_ground_seen_from_near_it_is_closed():
-    # A bowl z = 0.1 + r²/800 (r from the vehicle), 2 m below the camera: rows lie up to 3 m apart at the grid's rim, and
-    # no two of them on one plane. A ray (dx, dy, dz)·t from height h meets it where (dx² + dy²)/800·t² − dz·t + 0.1 = h.
+    # A bowl z = 0.1 + r²/800 (r from the vehicle), 2 m below the camera: rows lie up to 3 m apart at the grid's rim,
+    # and no two of them on one plane. A ray (dx, dy, dz)·t from height h meets it where
+    # (dx² + dy²)/800·t² − dz·t + 0.1 = h.
     pose, rig = Pose.from_rpy(0, 0, 2.1), cube_rig(mount=(0.0, 0.0, 0.0))
     depth, semantic = {}, {}
     for spec in rig.depth:

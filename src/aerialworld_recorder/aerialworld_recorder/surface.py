@@ -7,7 +7,7 @@ the rays that pass on would carve them free. So the samples are joined along row
 
 - Along a row or column a plane's inverse depth is linear (both are projections). Two neighbours that continue a line of
   inverse depth together with a third pixel lie on one surface: the segment between them is walked. So it is where
-  four pixels follow a gently bending surface: terrain, grazed from near the ground, is sampled metres apart.
+  four pixels follow a smooth surface: terrain, grazed from near the ground, is sampled metres apart.
 - Where two such lines, one from either side, meet between the two neighbours, that is a crease (a roof's edge, the foot
   of a wall): both are walked up to the meeting point.
 - Otherwise one surface ends in front of another or of the sky somewhere between the two samples. Each side is carried
@@ -30,7 +30,7 @@ from aerialworld_recorder.pixel_rays import axis_depth
 
 #: Between four samples in a row the surface is taken for smooth if each step turns by at most this (sine) from the one
 #: before and is at most so many times as long or as short.
-BEND, STEP_RATIO = 0.1, 3.0
+BEND, STEP_RATIO = 0.5, 5.0
 SAMPLED, MIXED, CROSSED = 1, 2, 3
 FREE = 17
 #: Voxel index of a pixel without a hit; hits outside the grid bear OUTSIDE − (bits of the sides they lie beyond).
@@ -218,8 +218,8 @@ def at(inverse, u, v, su, sv, k):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, cache=True)
 def bends_gently(u0, v0, su, sv, a, b, c, optics):  # type: ignore[no-untyped-def]
-    """Whether three pixels in a row, (u0, v0) first, of inverse depths a, b, c, follow a smooth surface: the second step
-    turns from the first by at most BEND (sine) and neither is more than STEP_RATIO times as long as the other."""
+    """Whether three pixels in a row, (u0, v0) first, of inverse depths a, b, c, follow a smooth surface: the second
+    step turns from the first by at most BEND (sine) and neither is more than STEP_RATIO times as long as the other."""
     inverse_focal, centre, _ = optics
     x, y = (u0 + 0.5 - centre[0]) * inverse_focal, (v0 + 0.5 - centre[1]) * inverse_focal
     dx, dy = su * inverse_focal, sv * inverse_focal

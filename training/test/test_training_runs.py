@@ -279,7 +279,7 @@ def test_a_small_model_memorises_two_sequences(
     split.write_text(json.dumps({"train": NAMES[:2], "val": NAMES[2:], "test": ["drone_20240115_120009"]}))
     (sessions / "drone_20240115_120009").mkdir()
     training.train(sessions, split, tmp_path / "work", "fast", 0, overrides=[
-        "threads=2", "data.pooling=[1, 1, 1]", "model.expansion=4", "model.ch=32", "model.ch_mult=[1, 2]",
+        "threads=1", "data.pooling=[1, 1, 1]", "model.expansion=4", "model.ch=32", "model.ch_mult=[1, 2]",
         "model.z_channels=32", "model.n_e=256", "model.e_dim=32", "model.channels=[64, 64, 64]",
         "vae.steps=700", "vae.codebook_start=200", "vae.restart_every=20", "vae.batch=2", "vae.lr=3e-3",
         "vae.warmup=20", "vae.free_logit=5", "vae.checkpoint_every=700", "vae.validate_every=700",

@@ -16,7 +16,6 @@ setup(
     install_requires=["numpy>=2.0"],
     extras_require={
         "world": [
-            "trimesh>=5.2,<6",
             "embreex>=4.4,<5",
             "lxml>=6.1.1",
             "numba>=0.61",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from aerialworld_core.labels import FREE, NUM_CLASSES
 from aerialworld_core.warp import column_sources, warp_columns
 from aerialworld_training.dataset.frames import PooledSession
+from aerialworld_training.dataset.pooling import shift_levels
 
 
 def move_frame(session: PooledSession, frame: int, target: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -39,17 +40,21 @@ def fuse_history(
     return semantics, seen
 
 
-def constant_prediction(sessions: Iterable[PooledSession]) -> NDArray[np.uint8]:
+def constant_prediction(sessions: Iterable[PooledSession], ground_level: int | None = None) -> NDArray[np.uint8]:
     """Per voxel of the ego grid the majority over all frames that observed it: free or occupied first, then the class
-    (the lower id on a tie). Voxels that no frame observed are free. Returns (X, Y, Z) class ids."""
+    (the lower id on a tie). Voxels that no frame observed are free. With `ground_level` every frame is first moved so
+    that its ground lies there. Returns (X, Y, Z) class ids."""
     sessions = list(sessions)
     grid = sessions[0].grid
     observed = np.zeros(grid.size, np.int64)
     classes = np.zeros((NUM_CLASSES - 1, grid.size), np.int32)
     for session in sessions:
         for n in range(len(session)):
-            observed += session.observed_mask(n).reshape(-1)
+            up = session.shift(n, ground_level)
+            observed += shift_levels(session.observed_mask(n), up, False).reshape(-1)
             part = slice(session.offsets[n], session.offsets[n + 1])
-            classes[session.classes[part], session.cells[part]] += 1
+            level = session.cells[part].astype(np.int64) % grid.shape[2] + up
+            stays = (level >= 0) & (level < grid.shape[2])
+            classes[session.classes[part][stays], session.cells[part][stays].astype(np.int64) + up] += 1
     occupied = 2 * classes.sum(0, dtype=np.int64) > observed
     return np.where(occupied, classes.argmax(0), FREE).astype(np.uint8).reshape(grid.shape)

@@ -25,13 +25,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """`pooling` voxels per axis become one; `history` + `future` frames make a window, `step` seconds apart."""
+    """`pooling` voxels per axis become one; `history` + `future` frames make a window, `step` seconds apart.
+
+    The model sees each window moved by whole levels so that the ground under its last history frame (5th percentile)
+    lies at `ground_level`: streets look alike whatever their height above the session's datum. null leaves it as it is.
+    """
 
     pooling: tuple[int, int, int] = (2, 2, 2)
     history: int = 4
     future: int = 6
     frame_skip: int = 1
     step: float = 0.5
+    ground_level: int | None = 1
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class VaeConfig(StageConfig):
     occupied voxels against their rarity. The first `codebook_start` steps train without quantising; then the codebook
     is set to k-means centres of the encoder's outputs, and every `restart_every` steps codes that nothing used are
     moved to encoder outputs (0: never; not in the last third). `free_logit` starts the decoder at *free* by
-    this margin (0: the original's random start).
+    this margin (0: the original's random start). `augment` turns and mirrors frames about the vertical, seeded.
     """
 
     ce: float = 10.0
@@ -99,6 +104,7 @@ class VaeConfig(StageConfig):
     free_logit: float = 0.0
     codebook_start: int = 100
     restart_every: int = 20
+    augment: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,6 @@ class EvaluationConfig:
 
     max_windows: int = 16
     saved_windows: int = 2
-    batch: int = 4
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,8 @@ class Config:
                 raise InputError(f"{name}: steps, batch and the *_every keys must be at least 1")
         if self.vae.codebook_start >= self.vae.steps:
             raise InputError("vae.codebook_start must be below vae.steps, or nothing is quantised")
-        if self.evaluation.max_windows < 1 or self.evaluation.batch < 1:
-            raise InputError("evaluation.max_windows and evaluation.batch must be at least 1")
+        if self.evaluation.max_windows < 1 or self.evaluation.saved_windows < 0:
+            raise InputError("evaluation.max_windows must be at least 1 and evaluation.saved_windows at least 0")
 
     def to_yaml(self) -> str:
         """The whole resolved tree; `load_config` reads it back to an equal object."""

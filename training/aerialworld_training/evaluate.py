@@ -25,6 +25,7 @@ from aerialworld_training.baselines import constant_prediction, fuse_history, mo
 from aerialworld_training.config import Config, parse_config
 from aerialworld_training.dataset import PooledSession, SessionWindows, Window, read_split
 from aerialworld_training.dataset.frames import load_sessions
+from aerialworld_training.dataset.pooling import shift_levels
 from aerialworld_training.logbook import Progress
 from aerialworld_training.metrics import StratifiedCounts, scores
 from aerialworld_training.models.occworld import OccWorld, load_complete
@@ -40,7 +41,7 @@ Volume = NDArray[np.uint8]
 
 #: name → (label, what it is and what it knows of the future)
 ROWS: dict[str, tuple[str, str]] = {
-    "constant": ("constant", "per-voxel majority of the training frames in the ego grid; knows nothing of the window"),
+    "constant": ("constant", "per-voxel majority of the training frames in the ego grid, at the ground's height"),
     "copy": ("copy of the last frame", "the last history frame, not moved"),
     "ego_warp": (
         "ego-warp of the last frame (true future motion)",
@@ -112,10 +113,13 @@ def evaluate(
         future=data.future,
         frame_skip=data.frame_skip,
         step_ns=round(data.step * 1e9),
+        ground_level=data.ground_level,
         split=split_name,
     )
     with deterministic(config.threads), torch.no_grad():
-        run = Evaluation(model, config, windows, constant_prediction([loaded[n] for n in parts.train]))
+        run = Evaluation(
+            model, config, windows, constant_prediction([loaded[n] for n in parts.train], data.ground_level)
+        )
         result = run.go(tell)
     result = {"schema_version": SCHEMA_VERSION, "split": split_name, "sessions": list(names), **result}
     out = Path(out)
@@ -138,11 +142,10 @@ class Evaluation:
         self.model, self.config, self.windows, self.constant = model, config, windows, constant
         self.chosen = evenly(len(windows), config.evaluation.max_windows)
         self.grid = next(iter(windows.sessions.values())).grid
-        self.bands = height_bands(self.grid)
         self.counts = {row: StratifiedCounts(config.data.future, CELLS) for row in ROWS}
         self.motion = MotionScores(config.data.future)
-        self.codes: dict[tuple[str, int], torch.Tensor] = {}
-        self.reconstructions: dict[tuple[str, int], Volume] = {}
+        self.codes: dict[tuple[str, int, int], torch.Tensor] = {}
+        self.reconstructions: dict[tuple[str, int, int], Volume] = {}
         self.saved: list[dict[str, Any]] = []
         saved = evenly(len(self.chosen), config.evaluation.saved_windows + 2)
         # Windows from within the run make better pictures than its first and last.
@@ -154,31 +157,34 @@ class Evaluation:
             self.add(index)
         return self.result()
 
-    def encode(self, session: PooledSession, n: int) -> torch.Tensor:
-        """Code indices (h, w) of a frame, computed once."""
-        key = session.name, n
+    def encode(self, session: PooledSession, n: int, up: int) -> torch.Tensor:
+        """Code indices (h, w) of a frame moved up by `up` levels, computed once."""
+        key = session.name, n, up
         if key not in self.codes:
-            volume = torch.from_numpy(session.semantics(n))[None]
+            volume = torch.from_numpy(shift_levels(session.semantics(n), up, FREE))[None]
             self.codes[key] = self.model.vae.vqvae.encode_indices(self.model.vae.encode(volume))[0]
         return self.codes[key]
 
-    def decode(self, indices: torch.Tensor) -> Volume:
-        """Code indices (h, w) → the likeliest class of every voxel (X, Y, Z)."""
+    def decode(self, indices: torch.Tensor, up: int) -> Volume:
+        """Code indices (h, w) → the likeliest class of every voxel (X, Y, Z), moved back down by `up` levels."""
         classes: Volume = self.model.vae.decode_classes(self.model.vae.vqvae.lookup(indices[None]))[0].numpy()
-        return classes
+        return shift_levels(classes, -up, FREE)
 
-    def reconstruct(self, session: PooledSession, n: int) -> Volume:
-        key = session.name, n
+    def reconstruct(self, session: PooledSession, n: int, up: int) -> Volume:
+        key = session.name, n, up
         if key not in self.reconstructions:
-            self.reconstructions[key] = self.decode(self.encode(session, n))
+            self.reconstructions[key] = self.decode(self.encode(session, n, up), up)
         return self.reconstructions[key]
 
     def forecast(self, window: Window) -> tuple[list[Volume], NDArray[np.float64]]:
         """The model's frames and displacements (T, 2) from the window's history alone."""
         session = self.windows.sessions[window.session]
         h, t = self.config.data.history, self.config.data.future
+        up = self.windows.shift(window)
         rel_poses, modes = self.windows.motion(window)
-        context = self.model.vae.vqvae.lookup(torch.stack([self.encode(session, n) for n in window.frames[:h]]))[None]
+        context = self.model.vae.vqvae.lookup(torch.stack([self.encode(session, n, up) for n in window.frames[:h]]))[
+            None
+        ]
         known = rel_poses[None, : h - 1]  # the last history frame's displacement already lies in the future
         past_modes = modes[None, :h]
         rel = self.model.complete_motion(context, known, past_modes)
@@ -186,7 +192,7 @@ class Evaluation:
         future_modes = past_modes[:, -1:].expand(-1, t, -1)
         roll = self.model.rollout(context, rel, past_modes, future_modes)
         moved = torch.cat([rel[:, -1:], roll.fed_back[:, :-1]], 1)[0]
-        return [self.decode(roll.indices[0, k]) for k in range(t)], moved.double().numpy()
+        return [self.decode(roll.indices[0, k], up) for k in range(t)], moved.double().numpy()
 
     def add(self, index: int) -> None:
         """Forecast one window with every row and count."""
@@ -199,22 +205,25 @@ class Evaluation:
             displacements, self.windows.rel_poses[window.session][list(window.frames)].astype(np.float64), h,
             session.yaw[list(window.frames)],
         )  # fmt: skip
+        up = self.windows.shift(window)
+        constant = shift_levels(self.constant, -up, FREE)
+        bands = height_bands(self.grid, up)
         last = session.semantics(past[-1])
         truth, observed, warped = [], [], []
         for k, n in enumerate(future):
             fused, seen = fuse_history(session, past, n)
             rows = {
-                "constant": self.constant,
+                "constant": constant,
                 "copy": last,
                 "ego_warp": move_frame(session, past[-1], n)[0],
                 "ego_warp_fused": fused,
-                "reconstruction": self.reconstruct(session, n),
+                "reconstruction": self.reconstruct(session, n, up),
                 "occworld": forecast[k],
             }
             truth.append(session.semantics(n))
             observed.append(session.observed_mask(n))
             warped.append(fused)
-            base = counting_base(truth[-1], seen, observed[-1], self.bands)
+            base = counting_base(truth[-1], seen, observed[-1], bands)
             for name, predicted in rows.items():
                 self.counts[name].add(k, base, predicted[observed[-1]])
         if index in self.to_save:
@@ -226,7 +235,7 @@ class Evaluation:
                     "truth_observed": np.stack(observed),
                     "predicted_semantics": np.stack(forecast),
                     "ego_warp_fused_semantics": np.stack(warped),
-                    "reconstructed_semantics": np.stack([self.reconstruct(session, n) for n in future]),
+                    "reconstructed_semantics": np.stack([self.reconstruct(session, n, up) for n in future]),
                     "last_semantics": last,
                     "last_observed": session.observed_mask(past[-1]),
                     "horizons_s": self.horizons,
@@ -309,7 +318,17 @@ class Evaluation:
             "miou_occworld: mean over 17 classes, a class that never occurs counting 1 (as OccWorld reports); miou: "
             "mean over the classes that occur in truth or prediction. above_ground: iou of everything but road, "
             "other flat, sidewalk and terrain. A score is null where there is nothing to score. Rows that say TRUE "
-            "are given what no forecast has."
+            "are given what no forecast has. " + self.ground()
+        )
+
+    def ground(self) -> str:
+        level = self.config.data.ground_level
+        if level is None:
+            return "Heights are above the session's datum."
+        return (
+            "The model and the constant work on windows moved by whole levels so that the ground under the last "
+            f"history frame (5th percentile) lies at level {level}; their forecasts are moved back before they are "
+            "scored, and what that leaves out counts as free. Heights are above that ground."
         )
 
 

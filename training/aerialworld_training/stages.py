@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from aerialworld_core.labels import FREE
 from aerialworld_training.config import TransformerConfig, VaeConfig
 from aerialworld_training.dataset.frames import PooledSession
+from aerialworld_training.dataset.pooling import shift_levels
 from aerialworld_training.dataset.windows import SessionWindows
 from aerialworld_training.losses import lovasz_softmax, masked_cross_entropy, motion_loss
 from aerialworld_training.models.occworld import OccWorld
@@ -73,8 +74,9 @@ class VaeStage:
         train: Sequence[PooledSession],
         val: Sequence[PooledSession],
         seed: int,
+        ground_level: int | None = None,
     ) -> None:
-        self.model, self.config, self.seed = model, config, seed
+        self.model, self.config, self.seed, self.ground_level = model, config, seed, ground_level
         self.train = [(s, n) for s in train for n in range(len(s))]
         validation = [(s, n) for s in val for n in range(len(s))]
         self.validation = [validation[i] for i in evenly(len(validation), config.validation_samples)]
@@ -113,7 +115,7 @@ class VaeStage:
         config, vae = self.config, self.model.vae
         chosen = [self.train[i] for i in shuffled(len(self.train), config.batch, step, self.seed)]
         rng = np.random.default_rng([self.seed, 1, step])
-        volumes = [s.semantics(n) for s, n in chosen]
+        volumes, masks = zip(*(self.volume(s, n, step) for s, n in chosen), strict=True)
         semantics = torch.from_numpy(np.stack(volumes))
         if step == config.codebook_start:
             self.start_codebook(rng)
@@ -125,7 +127,7 @@ class VaeStage:
             zq, embed, indices = vae.vqvae(z)
             self.count_codes(indices, z, step, rng)
         features = vae.decode_features(vae.vqvae.post_quant_conv(zq))
-        rows, weights = self.sample_voxels(volumes, [s.observed_mask(n) for s, n in chosen], rng)
+        rows, weights = self.sample_voxels(volumes, masks, rng)
         logits = vae.classify(features.reshape(-1, features.shape[-1]).index_select(0, rows))
         target = semantics.reshape(-1)[rows].long()
         ce = masked_cross_entropy(logits, target, weights)
@@ -136,6 +138,24 @@ class VaeStage:
             loss = loss + config.lovasz * lovasz
             parts["lovasz"] = lovasz.item()
         return StepResult(loss, parts, [f"{s.name} frame {s.numbers[n]:06d}" for s, n in chosen])
+
+    def volume(
+        self, session: PooledSession, n: int, step: int | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Semantics and observed mask of a frame with its ground aligned; turned and mirrored by the seed and `step`
+        when frames are augmented."""
+        up = session.shift(n, self.ground_level)
+        semantics = shift_levels(session.semantics(n), up, FREE)
+        observed = shift_levels(session.observed_mask(n), up, False)
+        if step is None or not self.config.augment:
+            return semantics, observed
+        way = int(np.random.default_rng([self.seed, 2, step]).integers(8))
+        turns = way % 4 if semantics.shape[0] == semantics.shape[1] else 2 * (way % 2)
+        side = -1 if way >= 4 else 1
+        return (
+            np.ascontiguousarray(np.rot90(semantics, turns)[:, ::side]),
+            np.ascontiguousarray(np.rot90(observed, turns)[:, ::side]),
+        )
 
     def sample_voxels(
         self, semantics: Sequence[NDArray[np.uint8]], observed: Sequence[NDArray[np.bool_]], rng: np.random.Generator
@@ -164,7 +184,9 @@ class VaeStage:
         """Set the codes to k-means centres of encoder outputs (k-means++ would cost more than it gains here)."""
         chosen = [self.train[i] for i in np.sort(rng.permutation(len(self.train))[:12])]
         vae = self.model.vae
-        z = torch.cat([vae.vqvae.quant_conv(vae.encode(torch.from_numpy(s.semantics(n))[None])) for s, n in chosen])
+        z = torch.cat(
+            [vae.vqvae.quant_conv(vae.encode(torch.from_numpy(self.volume(s, n)[0])[None])) for s, n in chosen]
+        )
         points = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
         codes = vae.vqvae.embedding.weight
         codes.copy_(farthest_points(points, len(codes), rng))
@@ -200,12 +222,13 @@ class VaeStage:
         """Reconstruction IoU of occupied voxels on validation frames, among observed ones."""
         both = either = 0
         for session, n in self.validation:
-            truth = torch.from_numpy(session.semantics(n))
+            volume, observed = self.volume(session, n)
+            truth = torch.from_numpy(volume)
             z = self.model.vae.vqvae.quant_conv(self.model.vae.encode(truth[None]))
             if step >= self.config.codebook_start:
                 z = self.model.vae.vqvae.quantize(z)[0]
             predicted = self.model.vae.decode_classes(z)[0] != FREE
-            seen, occupied = torch.from_numpy(session.observed_mask(n)), truth != FREE
+            seen, occupied = torch.from_numpy(observed), truth != FREE
             both += int((predicted & occupied & seen).sum())
             either += int(((predicted | occupied) & seen).sum())
         return {"val_reconstruction_iou": both / max(either, 1)}
@@ -236,8 +259,10 @@ class TransformerStage:
         self.module: nn.Module = nn.ModuleList([model.transformer, model.pose_encoder, model.pose_decoder])
         for parameter in model.vae.parameters():
             parameter.requires_grad_(False)
-        sessions = {**train.sessions, **val.sessions}
-        self.codes = {name: encode_codes(model, session) for name, session in sessions.items()}
+        self.codes: dict[tuple[str, int, int], Tensor] = {}
+        for windows in (train, val):
+            for window in windows.windows:
+                self.encode(windows.sessions[window.session], window.frames, windows.shift(window))
         self.validation = evenly(len(val), config.validation_samples)
 
     def state(self) -> dict[str, Any]:
@@ -246,10 +271,21 @@ class TransformerStage:
     def load_state(self, state: dict[str, Any]) -> None:
         pass
 
+    @torch.no_grad()
+    def encode(self, session: PooledSession, frames: Sequence[int], up: int) -> None:
+        """Compute the code indices (h, w) int32 of frames moved up by `up` levels, where they are not known yet."""
+        new = [n for n in frames if (session.name, n, up) not in self.codes]
+        if new:
+            volumes = np.stack([shift_levels(session.semantics(n), up, FREE) for n in new])
+            indices = self.model.vae.vqvae.encode_indices(self.model.vae.encode(torch.from_numpy(volumes)))
+            self.codes |= {(session.name, n, up): i for n, i in zip(new, indices.to(torch.int32), strict=True)}
+
     def losses(self, windows: SessionWindows, chosen: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Cross-entropy, displacement loss and code accuracy of windows."""
         picked = [windows.windows[i] for i in chosen]
-        indices = torch.stack([self.codes[w.session][list(w.frames)] for w in picked]).long()
+        indices = torch.stack(
+            [torch.stack([self.codes[w.session, n, windows.shift(w)] for n in w.frames]) for w in picked]
+        ).long()
         motion = [windows.motion(w) for w in picked]
         rel_poses, modes = torch.stack([m[0] for m in motion]), torch.stack([m[1] for m in motion])
         b, f = indices.shape[:2]
@@ -274,13 +310,3 @@ class TransformerStage:
         values = [self.losses(self.val, [i]) for i in self.validation]
         ce, motion, accuracy = (float(np.mean([v[k].item() for v in values])) for k in range(3))
         return {"val_ce": ce, "val_motion": motion, "val_code_accuracy": accuracy}
-
-
-@torch.no_grad()
-def encode_codes(model: OccWorld, session: PooledSession, batch: int = 4) -> Tensor:
-    """Code indices (N, h, w) int32 of all frames of a session."""
-    codes = []
-    for start in range(0, len(session), batch):
-        volumes = np.stack([session.semantics(n) for n in range(start, min(start + batch, len(session)))])
-        codes.append(model.vae.vqvae.encode_indices(model.vae.encode(torch.from_numpy(volumes))))
-    return torch.cat(codes).to(torch.int32)

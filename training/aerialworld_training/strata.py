@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import NUM_CLASSES
 
-#: Upper edges of the height bands, metres above the datum; the last is open. Below 6 m includes what is under the
-#: datum.
+#: Upper edges of the height bands, metres above the window's ground (the session's datum where ground is not aligned);
+#: the last is open. Below 6 m includes what lies deeper.
 BAND_EDGES = (6.0, 30.0, 75.0)
 BAND_NAMES = ("height_0_6", "height_6_30", "height_30_75", "height_above_75")
 CELLS = 2 * len(BAND_NAMES)
@@ -35,7 +35,7 @@ STRATA = (
         for i, (name, meaning) in enumerate(
             zip(
                 BAND_NAMES,
-                ("voxel centres below 6 m above the datum", "6–30 m", "30–75 m", "75 m and above"),
+                ("voxel centres below 6 m above the ground", "6–30 m", "30–75 m", "75 m and above"),
                 strict=True,
             )
         )
@@ -43,9 +43,9 @@ STRATA = (
 )
 
 
-def height_bands(grid: VoxelGrid) -> NDArray[np.int32]:
-    """(Z,) band of each level by its voxels' centre height above the datum."""
-    z = grid.minimum[2] + (np.arange(grid.shape[2]) + 0.5) * grid.voxel_size[2]
+def height_bands(grid: VoxelGrid, up: int = 0) -> NDArray[np.int32]:
+    """(Z,) band of each level by its voxels' centre height, when the volume is moved up by `up` levels."""
+    z = grid.minimum[2] + (np.arange(grid.shape[2]) + up + 0.5) * grid.voxel_size[2]
     return np.searchsorted(BAND_EDGES, z, side="right").astype(np.int32)
 
 

@@ -107,7 +107,7 @@ class Run:
         self.board = TensorBoard(self.work_dir / "logs", (resumed_at or 0) + 1)
         try:
             last = newest[1] if newest else None
-            vae = VaeStage(self.model, self.config.vae, train, val, self.seed)
+            vae = VaeStage(self.model, self.config.vae, train, val, self.seed, self.config.data.ground_level)
             self.run_stage(vae, self.config.vae, 0, checkpoints, last)
             self.progress("codes", self.fraction(self.config.vae.steps))
             transformer = TransformerStage(
@@ -153,6 +153,7 @@ class Run:
             future=data.future,
             frame_skip=data.frame_skip,
             step_ns=round(data.step * 1e9),
+            ground_level=data.ground_level,
             split=part,
         )
 

@@ -239,7 +239,7 @@ def test_every_pass_sees_every_sample_once_in_an_order_of_its_own() -> None:
 
 
 def test_learning_rate_warms_up_and_falls_to_its_floor() -> None:
-    config = load_config("demo", ["vae.steps=200", "vae.warmup=10", "vae.lr=1e-3"]).vae
+    config = load_config("demo", ["vae.steps=200", "vae.codebook_start=100", "vae.warmup=10", "vae.lr=1e-3"]).vae
     rates = [learning_rate(config, s) for s in range(200)]
     assert rates[9] == pytest.approx(1e-3) and max(rates) <= 1e-3 + 1e-12
     assert (np.diff(rates[:10]) >= 0).all() and (np.diff(rates[10:]) <= 0).all() and rates[-1] < 2e-6

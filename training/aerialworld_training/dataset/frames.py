@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import canonical_json, write_bytes
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
-from aerialworld_core.labels import FREE
+from aerialworld_core.labels import FREE, GROUND
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_training.dataset.pooling import pool_occupancy
 
@@ -75,6 +76,26 @@ class PooledSession:
     @property
     def yaw(self) -> NDArray[np.float64]:
         return np.array([self.pose(n).yaw for n in range(len(self))])
+
+    @cached_property
+    def ground_levels(self) -> NDArray[np.int64]:
+        """(N,) the 5th percentile of the levels of a frame's ground voxels: road, sidewalk, other flat and terrain, or
+        everything occupied where a frame has no ground; the session's median where nothing is occupied."""
+        depth = self.grid.shape[2]
+        levels = np.full(len(self), -1, np.int64)
+        for n in range(len(self)):
+            part = slice(self.offsets[n], self.offsets[n + 1])
+            z = self.cells[part] % depth
+            ground = z[np.isin(self.classes[part], GROUND)]
+            if len(z):
+                levels[n] = np.percentile(ground if len(ground) else z, 5, method="lower")
+        known = levels[levels >= 0]
+        levels[levels < 0] = int(np.median(known)) if len(known) else 0
+        return levels
+
+    def shift(self, n: int, ground_level: int | None) -> int:
+        """Levels to move volumes up so that the ground of frame n lies at `ground_level`; 0 if that is None."""
+        return 0 if ground_level is None else ground_level - int(self.ground_levels[n])
 
     def semantics(self, n: int) -> NDArray[np.uint8]:
         """(X, Y, Z) class ids of frame n, FREE where free or unknown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.labels import DYNAMIC, FREE, NUM_CLASSES
 from aerialworld_core.occupancy import Occupancy
 
+T = TypeVar("T", bound=np.generic)
 _IS_DYNAMIC = np.isin(np.arange(NUM_CLASSES), DYNAMIC)
 
 
@@ -27,6 +29,19 @@ def pool_any(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.bool
         for part in parts[2:]:
             mask |= part
     return mask
+
+
+def shift_levels(volume: NDArray[T], levels: int, fill: int | bool) -> NDArray[T]:
+    """A volume (X, Y, Z) moved up by `levels` (down if negative); what leaves is dropped, what enters is `fill`."""
+    if levels == 0:
+        return volume
+    moved = np.full_like(volume, fill)
+    if abs(levels) < volume.shape[2]:
+        if levels > 0:
+            moved[:, :, levels:] = volume[:, :, :-levels]
+        else:
+            moved[:, :, :levels] = volume[:, :, -levels:]
+    return moved
 
 
 def pool_occupancy(frame: Occupancy, factors: Sequence[int]) -> Occupancy:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from aerialworld_core.errors import InputError
+from aerialworld_core.labels import FREE
 from aerialworld_training.dataset.frames import PooledSession
 from aerialworld_training.dataset.motion import displacements, past_commands
+from aerialworld_training.dataset.pooling import shift_levels
 
 #: How far a time step may be off.
 TOLERANCE = 0.01
@@ -42,7 +44,8 @@ class SessionWindows(Dataset[dict[str, object]]):
     A sample holds semantics (F, X, Y, Z) uint8, observed (F, X, Y, Z) bool, rel_poses (F, 2) float32 [metres right,
     forward, to the next frame; the last row is zero when the window ends the session], modes (F, 3) float32 one-hot
     [right, left, straight], session and frames (numbers). Unknown voxels are free in `semantics` and False in
-    `observed`.
+    `observed`. With `ground_level` both are moved, a whole window by one number of levels, so that the ground of the
+    last history frame lies at that level.
     """
 
     def __init__(
@@ -53,11 +56,13 @@ class SessionWindows(Dataset[dict[str, object]]):
         future: int = 6,
         frame_skip: int = 1,
         step_ns: int = 500_000_000,
+        ground_level: int | None = None,
         split: str = "",
     ) -> None:
         """Raises InputError when a session's frame rate does not give `step_ns`, or when no window is found."""
         self.sessions = {s.name: s for s in sessions}
         self.history, self.future, self.step_ns = history, future, step_ns
+        self.ground_level = ground_level
         self.windows: list[Window] = []
         self.rel_poses: dict[str, NDArray[np.float32]] = {}
         self.modes: dict[str, NDArray[np.int64]] = {}
@@ -91,6 +96,10 @@ class SessionWindows(Dataset[dict[str, object]]):
     def __len__(self) -> int:
         return len(self.windows)
 
+    def shift(self, window: Window) -> int:
+        """Levels that the window's volumes are moved up; known from its history alone."""
+        return self.sessions[window.session].shift(window.frames[self.history - 1], self.ground_level)
+
     def motion(self, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
         """rel_poses (F, 2) and one-hot modes (F, 3), float32."""
         at = list(window.frames)
@@ -104,9 +113,12 @@ class SessionWindows(Dataset[dict[str, object]]):
         window = self.windows[index]
         session = self.sessions[window.session]
         rel_poses, modes = self.motion(window)
+        up = self.shift(window)
+        semantics = [shift_levels(session.semantics(n), up, FREE) for n in window.frames]
+        observed = [shift_levels(session.observed_mask(n), up, False) for n in window.frames]
         return {
-            "semantics": torch.from_numpy(np.stack([session.semantics(n) for n in window.frames])),
-            "observed": torch.from_numpy(np.stack([session.observed_mask(n) for n in window.frames])),
+            "semantics": torch.from_numpy(np.stack(semantics)),
+            "observed": torch.from_numpy(np.stack(observed)),
             "rel_poses": rel_poses,
             "modes": modes,
             "session": window.session,

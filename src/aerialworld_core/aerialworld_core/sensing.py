@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array, Pose
 
+#: m/s² along −z of map, as Gazebo's worlds have it (`<gravity>0 0 -9.8</gravity>`): a level IMU at rest reads +9.8 up.
+GRAVITY = 9.8
+
 
 @dataclass(frozen=True, eq=False)
 class VehicleState:

@@ -17,11 +17,11 @@ from scipy.spatial.transform import Rotation
 from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
+from aerialworld_core.sensing import GRAVITY
 from aerialworld_missions.clearance import obstacle_distance, obstacle_top
 from aerialworld_missions.heightmap import HeightMap, ground_height
 from aerialworld_missions.motion import KNOT, PER_KNOT, SAMPLE, heading_along, window
 
-GRAVITY = 9.8
 #: Height of the default voxel grid's top above the datum, metres: above it a drone could not be seen in its own grid.
 CEILING = 149.0
 #: No plan passes nearer to a building than this, metres.

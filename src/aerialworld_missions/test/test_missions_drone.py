@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 from aerialworld_core.errors import PlanError
 from aerialworld_core.files import canonical_json
 from aerialworld_core.plan import Motion, Plan
+from aerialworld_core.sensing import GRAVITY
 from aerialworld_missions import orbit, survey
-from aerialworld_missions.flight import GRAVITY
 
 TOWN = ((100, 80, 130, 120, 45), (160, 60, 170, 150, 20), (60, 20, 90, 40, 12), (200, 120, 225, 140, 33))
 

@@ -6,11 +6,10 @@ import numpy as np
 
 from aerialworld_core.frames import Array
 from aerialworld_core.rig import ImuSpec
+from aerialworld_core.sensing import GRAVITY
 from aerialworld_sim import noise
 from aerialworld_sim.motion import Motion
 
-#: m/s², as Gazebo worlds declare it (`<gravity>0 0 -9.8</gravity>`).
-GRAVITY = 9.8
 #: Half the span over which angular acceleration is differenced for an IMU that sits off the base's origin.
 _HALF_SPAN_NS = 500_000
 

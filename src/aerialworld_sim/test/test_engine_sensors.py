@@ -9,8 +9,9 @@ import pytest
 from aerialworld_core.frames import Pose, quaternion_from_rotation, rotation_from_rpy
 from aerialworld_core.plan import Plan
 from aerialworld_core.rig import ImuSpec, LidarSpec, Rig
+from aerialworld_core.sensing import GRAVITY
 from aerialworld_sim import Engine, Static, Vehicle
-from aerialworld_sim.imu import GRAVITY, sample_stamps
+from aerialworld_sim.imu import sample_stamps
 
 
 def lidar(pose=None, columns=256, beams=16, noise=0.0, low=-60.0, high=10.0) -> LidarSpec:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import SessionError
 from aerialworld_core.frames import Array, quaternion_from_rotation, rotation_from_quaternion
+from aerialworld_core.sensing import GRAVITY
 from aerialworld_core.session.frame_files import PoseRecord
 from aerialworld_core.session.reader import Session
 from aerialworld_core.session.report import ValidationReport
@@ -27,7 +28,6 @@ SCALE_TOLERANCE, SCALE_DISTANCE_M = 0.03, 5.0
 ACCELERATION_TOLERANCE, GYRO_TOLERANCE = 0.5, 0.05
 #: The same over one interval, m/s²: orientation between two frames is only interpolated.
 INTERVAL_ACCELERATION_TOLERANCE = 3.0
-GRAVITY = 9.80665
 
 
 def check_motion(session: Session, poses: dict[int, PoseRecord], report: ValidationReport) -> None:

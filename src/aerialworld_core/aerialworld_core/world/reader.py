@@ -12,6 +12,7 @@ import numpy as np
 
 from aerialworld_core.errors import WorldError
 from aerialworld_core.frames import Georeference
+from aerialworld_core.sensing import GRAVITY
 from aerialworld_core.world.scene import Light
 from aerialworld_core.world.sdf import (
     Document,
@@ -62,6 +63,10 @@ def load_world(path: Path) -> World:
     for child in model.children:
         if worlds and not child.is_static:
             notes.add(f"model {child.name}: is not static; it stays where it starts")
+    if worlds:
+        gravity = numbers(document, root, "gravity", 3, (0.0, 0.0, -GRAVITY))
+        if not np.allclose(gravity, (0.0, 0.0, -GRAVITY), atol=0.01):
+            notes.add(f"<gravity> is not honoured: IMU and flights take {GRAVITY} m/s² downwards")
     for tag in _NOT_READ:
         if root.find(tag) is not None:
             notes.add(f"<{tag}> elements are not read")

@@ -18,14 +18,14 @@ from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE, MANMADE, TERRAIN
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.rig import CUBE_FACES, CameraSpec, ImuSpec, LidarSpec, Rig
-from aerialworld_core.sensing import SensorFrame, VehicleState
+from aerialworld_core.sensing import GRAVITY, SensorFrame, VehicleState
 from aerialworld_core.session import SessionMeta, SessionWriter
 
 PERIOD_NS = 500_000_000
 GRID = VoxelGrid.from_range((-16, -16, -2, 16, 16, 14), (0.8, 0.8, 1.0))
 DATUM = -1.0
 CAMERAS = ("cam_front", "cam_back")
-GRAVITY = np.array([0, 0, 9.80665])
+UP_FORCE = np.array([0, 0, GRAVITY])
 
 RIG = Rig(
     name="test",
@@ -138,7 +138,7 @@ def sensor_frame(city: City, index: int, period_ns: int = PERIOD_NS) -> SensorFr
         ts = t - period_ns * 1e-9 + k / RIG.imu.rate
         s = state(ts)
         mount = rotation_from_rpy(0, 0, 0.4).T
-        force = mount @ s.pose.rotation.T @ (s.linear_acceleration + GRAVITY)
+        force = mount @ s.pose.rotation.T @ (s.linear_acceleration + UP_FORCE)
         samples.append([ts, *(mount @ s.angular_velocity), *force])
     return SensorFrame(
         state=now,

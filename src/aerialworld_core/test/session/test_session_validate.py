@@ -36,7 +36,7 @@ def test_true_session_has_no_error_and_right_figures(tmp_path, synthetic, record
     assert f["distance_m"] == pytest.approx(15 * chord, rel=1e-9)
     assert f["velocity_scale"] == pytest.approx(1.0, abs=2e-3)
     assert f["imu_force_residual"] < 0.05 and f["imu_rate_residual"] < 1e-3
-    assert f["imu_specific_force_mean"] == pytest.approx(np.hypot(9.80665, 1.0), abs=1e-3)
+    assert f["imu_specific_force_mean"] == pytest.approx(np.hypot(9.8, 1.0), abs=1e-3)
     assert f["lidar_agreement"] > 0.99 and f["lidar_agreement_above_ground"] > 0.99
     occupied = np.mean([np.count_nonzero(o.occupancy) / o.occupancy.size for _, o, _ in recorded])
     assert f["occupied_fraction"] == pytest.approx(occupied, rel=1e-12)
@@ -103,7 +103,7 @@ def test_bad_imu_is_an_error(tmp_path, synthetic, recorded, bad):
     def change(i, f, o, e):
         imu = f.imu.copy()
         if bad == "no gravity":
-            imu[:, 4:] -= synthetic.GRAVITY
+            imu[:, 4:] -= synthetic.UP_FORCE
         elif bad == "wrong mount":
             imu[:, [4, 6]] = imu[:, [6, 4]]
         else:

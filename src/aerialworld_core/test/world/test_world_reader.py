@@ -157,6 +157,8 @@ def test_light_scene_and_georeference(make_world):
     assert light.ambient.tolist() == [0.3, 0.2, 0.1] and light.background.tolist() == [0.6, 0.7, 0.9] and light.shadows
     assert world.georeference.to_dict() == {"latitude": 35.66, "longitude": 139.74, "height": 12.5}
     assert [n for n in world.notes if "lamp" in n] and [n for n in world.notes if "brightest" in n]
+    assert [n for n in make_world("<gravity>0 0 -1.62</gravity>").notes if "9.8" in n]
+    assert make_world("<gravity>0 0 -9.8</gravity>").notes == []
     dark = make_world("")
     assert not dark.light.sun.any() and not dark.light.shadows and dark.georeference is None
     with pytest.raises(WorldError, match="heading_deg 0"):

@@ -26,13 +26,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from aerialworld_core.labels import FREE
 from aerialworld_recorder.pixel_rays import axis_depth
 
 #: Between four samples in a row the surface is taken for smooth if each step turns by at most this (sine) from the one
 #: before and is at most so many times as long or as short.
 BEND, STEP_RATIO = 0.5, 5.0
 SAMPLED, MIXED, CROSSED = 1, 2, 3
-FREE = 17
 #: Voxel index of a pixel without a hit; hits outside the grid bear OUTSIDE − (bits of the sides they lie beyond).
 NO_HIT, OUTSIDE = -1, -2
 #: Columns of the sums: hit pixels; area of hits in the grid's x-y range; of these below its bottom; hits of class 0;

@@ -101,7 +101,7 @@ def _marked(picture: NDArray[np.uint8], row: int, column: int, size: int = 5) ->
     return picture
 
 
-def chosen_level(semantics: NDArray[np.uint8], grid: VoxelGrid, ground: float) -> int:
+def chosen_level(grid: VoxelGrid, ground: float) -> int:
     """The level about 4 m above `ground` (metres above the datum), where walls are and the ground is not."""
     return int(np.clip((ground + 4.0 - grid.minimum[2]) / grid.voxel_size[2], 0, grid.shape[2] - 1))
 

@@ -42,7 +42,7 @@ def session_card(path: Path, split: dict[str, Any]) -> dict[str, Any]:
     below = ground_below(pose)
     ground = below - datum
     altitude = float(pose.pose.position[2]) - datum
-    level = chosen_level(occupancy.semantics, grid, ground)
+    level = chosen_level(grid, ground)
     bottom, top = heights_shown(occupancy.semantics, grid)
     levels, shown = cropped_levels(grid, bottom, max(top, min(altitude + 3.0, grid.maximum[2])))
     semantics, observed = occupancy.semantics[:, :, levels], occupancy.observed[:, :, levels]

@@ -161,6 +161,23 @@ def test_low_recall_is_told_but_stops_no_demo() -> None:
     assert content_errors({"errors": ["precision of the surface is 0.8"]}) == []
 
 
+def test_missions_keep_the_grids_of_two_places_apart() -> None:
+    """Corners of both grids, turned to face each other, must not meet; a drone at the ceiling is inside its grid."""
+    from aerialworld.demo.pipeline import mission_limits
+    from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
+    from aerialworld_missions import plan_demo
+
+    assert mission_limits(DEFAULT_GRID) == {"separation": 115.0, "ceiling": 149.0}
+    defaults = plan_demo.__kwdefaults__
+    assert mission_limits(DEFAULT_GRID) == {k: defaults[k] for k in ("separation", "ceiling")}
+    for bounds in ((-80, -80, -2, 80, 80, 60), (-10, -30, -2, 50, 20, 41)):
+        grid = VoxelGrid.from_range(bounds, (0.5, 0.5, 1.25))
+        limits = mission_limits(grid)
+        corner = max((x * x + y * y) ** 0.5 for x in grid.range[0::3] for y in grid.range[1::3])
+        assert 2 * corner < limits["separation"] <= 2 * corner + 2
+        assert grid.minimum[2] < limits["ceiling"] <= grid.maximum[2]
+
+
 def test_split_is_by_place() -> None:
     import numpy as np
 

@@ -11,6 +11,7 @@ import typer
 
 from aerialworld.console import command, note, say
 from aerialworld.lazy import stage
+from aerialworld.opened import open_world
 from aerialworld.options import OptionError, SeedOption, WorldArgument, numbers
 from aerialworld_core.files import write_bytes
 
@@ -76,7 +77,7 @@ def plan(
     for key, value in given.items():
         if key != "centre" and not (math.isfinite(value) and value > 0):
             raise OptionError(f"--{key}: {value} is not a positive number")
-    loaded = stage("aerialworld_core.world", "load_world")(world)
+    loaded = open_world(world)
     planned = make_plan(loaded, pattern, given, name=name or str(pattern), place=place, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     planned.write(out)

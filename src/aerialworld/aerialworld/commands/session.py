@@ -11,6 +11,7 @@ from rich.markup import escape
 from aerialworld.commands.city import show
 from aerialworld.console import OUT, command
 from aerialworld.lazy import stage
+from aerialworld.opened import open_world
 from aerialworld.progress import meter
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import write_json
@@ -60,7 +61,7 @@ def validate(
     """
     if truth_frames and world is None:
         raise InputError("--truth-frames: needs --world, because recall and precision are measured against its mesh")
-    loaded = stage("aerialworld_core.world", "load_world")(world) if world else None
+    loaded = open_world(world) if world else None
     check = stage("aerialworld_core.session", "validate")
     reports: dict[str, dict[str, Any]] = {}
     paths = sessions_in(folders)

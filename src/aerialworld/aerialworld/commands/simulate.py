@@ -10,6 +10,7 @@ import typer
 
 from aerialworld.console import command, kept, note, say
 from aerialworld.lazy import stage
+from aerialworld.opened import open_world
 from aerialworld.options import (
     FrameRateOption,
     GridRangeOption,
@@ -61,7 +62,7 @@ def simulate(
     options = RecordingOptions(
         grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed
     )
-    loaded = stage("aerialworld_core.world", "load_world")(world)
+    loaded = open_world(world)
     runs = [(index, plan, rig_for(plan, rig)) for index, plan in enumerate(Plan.read(path) for path in plans)]
     require_space(
         out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from aerialworld.console import note
 from aerialworld.demo import fingerprint
 from aerialworld.demo.steps import RunFolder, Work
 from aerialworld.lazy import stage
+from aerialworld.opened import open_world
 from aerialworld.progress import meter
 from aerialworld.provenance import machine, provenance, versions
 from aerialworld.recording import (
@@ -80,7 +82,13 @@ class Demo:
         self.folder.run("city", {"source": source, "versions": _own_versions("city")}, self._city, "city → world")
         self.folder.run(
             "missions",
-            {"world": self._outputs("city", "world"), "seed": options.seed, "duration": options.duration},
+            {
+                "world": self._outputs("city", "world"),
+                "seed": options.seed,
+                "duration": options.duration,
+                "limits": mission_limits(options.grid),
+                "versions": _own_versions("missions"),
+            },
             self._missions,
             "missions",
         )
@@ -94,6 +102,7 @@ class Demo:
                 "rig": rig.to_dict(),
                 "recording": recording.to_dict(),
                 "start_time": start_time(index),
+                "versions": _own_versions("sim", "recorder"),
             }
             for index, (plan, rig) in enumerate(zip(plans, rigs, strict=True))
         ]
@@ -112,7 +121,12 @@ class Demo:
         sessions = self.folder.digest(*steps)
         self.folder.run(
             "validate",
-            {"sessions": sessions, "world": self._outputs("city", "world"), "truth_frames": options.truth_frames},
+            {
+                "sessions": sessions,
+                "world": self._outputs("city", "world"),
+                "truth_frames": options.truth_frames,
+                "versions": _own_versions(),
+            },
             self._validate,
             "validate",
         )
@@ -132,7 +146,12 @@ class Demo:
         )
         self.folder.run(
             "evaluate",
-            {"sessions": sessions, "split": split, "model": self.folder.digest("train")},
+            {
+                "sessions": sessions,
+                "split": split,
+                "model": self.folder.digest("train"),
+                "versions": _own_versions("training", "torch"),
+            },
             self._evaluate,
             "evaluate",
         )
@@ -199,7 +218,7 @@ class Demo:
     def world(self) -> Any:
         """The world, loaded once."""
         if self._world is None:
-            self._world = stage("aerialworld_core.world", "load_world")(self.root / "world")
+            self._world = open_world(self.root / "world")
         return self._world
 
     def _city(self, work: Work) -> None:
@@ -221,7 +240,7 @@ class Demo:
 
     def _missions(self, work: Work) -> None:
         plans = stage("aerialworld_missions", "plan_demo")(
-            self.world, seed=self.options.seed, duration=self.options.duration
+            self.world, seed=self.options.seed, duration=self.options.duration, **mission_limits(self.options.grid)
         )
         made = work.partial / "plans"
         shutil.rmtree(made, ignore_errors=True)
@@ -291,6 +310,15 @@ class Demo:
         page = stage("aerialworld.report", "render_report")(self.root)
         write_bytes(work.partial / "report.html", page.encode())
         work.publish(work.partial / "report.html", "report.html")
+
+
+def mission_limits(grid: VoxelGrid) -> dict[str, float]:
+    """What a grid asks of the missions, metres: `separation` of any two poses in different places, so that the grids of
+    one, turned anyhow, hold nothing of the other's (what is tested was not trained on); `ceiling` above the datum, so
+    that no drone leaves its own grid."""
+    x0, y0, _, x1, y1, top = grid.range
+    reach = math.hypot(max(abs(x0), abs(x1)), max(abs(y0), abs(y1)))
+    return {"separation": float(math.ceil(2 * reach + 1)), "ceiling": float(math.floor(top))}
 
 
 def split_by_place(plans: list[Plan]) -> dict[str, Any]:

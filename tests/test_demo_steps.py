@@ -120,7 +120,7 @@ def test_two_demos_in_one_folder_are_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_fresh_removes_a_demo_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "sessions" / "x").mkdir(parents=True)
+    (tmp_path / "sessions" / "drone_20240115_120000").mkdir(parents=True)
     (tmp_path / "report.html").write_text("old")
     (tmp_path / ".train.partial").mkdir()
     clear(tmp_path)
@@ -130,6 +130,42 @@ def test_fresh_removes_a_demo_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"thesis\.tex"):
         clear(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["sessions", "thesis.tex"]
+    (tmp_path / "thesis.tex").unlink()
+    (tmp_path / "sessions" / "drone_20250401_093000").mkdir()
+    with pytest.raises(InputError, match="drone_20250401_093000"):
+        clear(tmp_path)
+    assert (tmp_path / "sessions" / "drone_20250401_093000").exists()
+
+
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+@pytest.mark.parametrize("run_json", [None, "{}", '{"command": "x"}', "not json"])
+def test_a_folder_that_is_no_demo_s_is_never_worked_in(
+    tmp_path: Path, run_json: str | None, fresh: tuple[str, ...]
+) -> None:
+    """`world` and `training` in a folder of one's own bear names that the demo would replace."""
+    for name in ("world", "training"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("years of work")
+    if run_json is not None:
+        (tmp_path / "run.json").write_text(run_json)
+    before = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*"))
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), *fresh])
+    assert result.exit_code == 2
+    assert "is no demo's folder" in " ".join(result.stderr.split())
+    assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == before
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "world" / "mine.txt"), *fresh])
+    assert (result.exit_code, "is a file" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "[]", '{"a": NaN}', '{"outputs": 3}', '{"outputs": {}}', "\x00\xff", "[" * 200_000]
+)
+def test_a_damaged_record_means_the_step_runs_again(tmp_path: Path, damage: str) -> None:
+    folder = RunFolder(tmp_path)
+    folder.record_path("a").parent.mkdir()
+    folder.record_path("a").write_text(damage)
+    assert folder.record("a") is None
+    assert not folder.is_done("a", {})
 
 
 def test_too_little_disk_is_refused_before_anything_is_recorded(

@@ -66,6 +66,8 @@ def find_sources(source: Path) -> tuple[list[SourceFile], list[str]]:
         raise InputError(
             f"{source}: not a city model that can be read; give a .gml or .obj file, or a data set's folder"
         )
+    if source.exists() and not source.is_dir():
+        raise InputError(f"{source}: a pipe or device, not a file; give a .gml or .obj file, or a data set's folder")
     if not source.is_dir():
         raise InputError(f"{source}: no such file or folder; give a .gml or .obj file, or a data set's folder")
     files = sorted(p for p in source.rglob("*") if p.suffix.lower() in (".gml", ".obj") and p.is_file())

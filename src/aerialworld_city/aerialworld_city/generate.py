@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from aerialworld_city import gml_writer as gml
+from aerialworld_city.citygml import GENERATED_MARK
 from aerialworld_city.geodesy import Projection
 from aerialworld_city.overlay import TriangleIndex
 from aerialworld_city.shapes import (
@@ -61,7 +62,7 @@ def generate_city(folder: Path, seed: int = 0) -> Path:
     """Write the data set (`udx/bldg`, `udx/tran`, `udx/dem`) into `folder` and return it.
 
     The same seed gives the same bytes; another seed gives other hills, lots and buildings on the same streets. Raises
-    InputError when `folder` is a file or `seed` is negative.
+    InputError when `folder` is a file or holds another city, or `seed` is negative.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -80,11 +81,20 @@ def generate_city(folder: Path, seed: int = 0) -> Path:
     low, high = terrain.min(axis=(0, 1)), terrain.max(axis=(0, 1))
     high[2] = max(house.top for house in houses)
     bounds = to(np.array([low, high]))
+    paths = {module: folder / "udx" / module / f"{mesh}_{module}_6697_op.gml" for module in files}
+    _refuse_another_city(folder, set(paths.values()))
     for module, members in files.items():
-        path = folder / "udx" / module / f"{mesh}_{module}_6697_op.gml"
+        path = paths[module]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, gml.document(members, bounds).encode(), sync=False)
     return folder
+
+
+def _refuse_another_city(folder: Path, ours: set[Path]) -> None:
+    """A generated city replaces an older generated one, and is never mixed with real files."""
+    for path in sorted(folder.glob("udx/**/*")):
+        if not path.is_dir() and (path not in ours or GENERATED_MARK.encode() not in path.read_bytes()[:4096]):
+            raise InputError(f"{path}: the folder holds another city already; choose another folder")
 
 
 def _georeference() -> tuple[gml.ToGeographic, str]:

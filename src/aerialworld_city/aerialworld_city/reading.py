@@ -151,7 +151,11 @@ def _projection(contents: list[CityContent], crs: int | None) -> Projection:
     ]
     if not rings:
         raise InputError(f"{first.source}: no building has a coordinate")
-    latitude, longitude = np.nanmedian(np.array(rings)[:, :2], axis=0)
+    corners = np.array(rings)[:, :2]
+    corners = corners[np.isfinite(corners).all(axis=1)]
+    if not len(corners):
+        raise InputError(f"{first.source}: the buildings' coordinates are no finite numbers; export the file again")
+    latitude, longitude = np.median(corners, axis=0)
     try:
         return Projection(find_zone(float(latitude), float(longitude)))
     except InputError as error:

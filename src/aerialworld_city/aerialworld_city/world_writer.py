@@ -38,6 +38,8 @@ KINDS = {
     "flat": Kind(labels.OTHER_FLAT, 50.0, False),
     "planting": Kind(labels.VEGETATION, 30.0, False),
 }
+#: What a world folder holds; an older world with anything else in it is not replaced.
+WORLD_ENTRIES = frozenset({"world.sdf", "models", "city.json", "conversion_report.json"})
 #: The kind of model for each road class.
 KIND_OF_LABEL = {
     labels.DRIVEABLE_SURFACE: "road",
@@ -156,12 +158,15 @@ def write_model(folder: Path, name: str, kind: str, glb: bytes) -> None:
 @contextmanager
 def folder_when_whole(out: Path, marker: str) -> Iterator[Path]:
     """A temporary sibling of `out` to write into; it takes the place of `out` when the block ends well, and vanishes
-    otherwise (Ctrl-C too). An older folder at `out` is replaced only when it is empty or holds `marker`; else
-    InputError.
+    otherwise (Ctrl-C too). An older folder at `out` is replaced only when it is empty, or holds `marker` and nothing
+    that a conversion does not write; else InputError.
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and ((out / marker).is_file() or not any(out.iterdir()))):
         raise InputError(f"{out}: exists and is no world that was written here before; choose another folder")
+    foreign = _foreign(out)
+    if foreign:
+        raise InputError(f"{foreign}: is not of the world that would be replaced; move it, or choose another folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = out.parent / f".{out.name}.{os.getpid()}.tmp"
@@ -183,6 +188,19 @@ def folder_when_whole(out: Path, marker: str) -> Iterator[Path]:
         raise
     sync_directory(out.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _foreign(world: Path) -> Path | None:
+    """The first thing in an older world folder that no conversion wrote: a plan, a note, a model of one's own."""
+    models = world / "models"
+    entries = sorted(world.iterdir()) if world.is_dir() else []
+    for entry in entries:
+        if entry.name not in WORLD_ENTRIES:
+            return entry
+    for model in sorted(models.iterdir()) if models.is_dir() else []:
+        if model.name.rpartition("_")[2] not in KINDS:
+            return model
+    return None
 
 
 def _sync_tree(folder: Path) -> None:

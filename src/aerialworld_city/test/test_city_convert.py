@@ -225,9 +225,15 @@ def test_an_older_world_is_replaced_and_foreign_folders_are_left_alone(tmp_path,
     source, _, _, _ = generated
     out = tmp_path / "w"
     convert(source, out)
-    (out / "stale").write_text("old")
+    (out / "models" / "x9y9_building").mkdir()
     convert(source, out)
-    assert not (out / "stale").exists() and sorted(p.name for p in tmp_path.iterdir()) == ["w"]
+    assert not (out / "models" / "x9y9_building").exists() and sorted(p.name for p in tmp_path.iterdir()) == ["w"]
+    for mine in (out / "plan.json", out / "models" / "my_crane"):
+        mine.mkdir()
+        with pytest.raises(InputError, match=mine.name):
+            convert(source, out)
+        assert mine.exists() and (out / "world.sdf").exists()
+        mine.rmdir()
     foreign = tmp_path / "mine"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("x")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from aerialworld_city.convert import convert
+from aerialworld_city.generate import generate_city
 from aerialworld_city.inspect import city_info
 from aerialworld_core.errors import InputError, UnsafeInputError
 
@@ -287,3 +288,25 @@ def test_mutated_files_end_in_a_world_or_our_error(tmp_path, kind):
         assert time.process_time() - begin < 6
         assert {p.name for p in tmp_path.iterdir()} <= {path.name, "world"}
     assert min(outcomes.values()) > 0
+
+
+def test_a_generated_city_is_never_mixed_with_another(tmp_path):
+    generate_city(tmp_path, 1)
+    generate_city(tmp_path, 2)  # an older generated one is replaced
+    real = tmp_path / "udx" / "bldg" / "53393580_bldg_6697_op.gml"
+    for path in (tmp_path / "udx" / "bldg" / "53394525_bldg_6697_op.gml", real):
+        path.write_text(HEAD + GOOD + TAIL)
+        with pytest.raises(InputError, match=path.name):
+            generate_city(tmp_path, 1)
+        assert path.read_text() == HEAD + GOOD + TAIL
+        path.unlink()
+
+
+@pytest.mark.parametrize("word", ["NaN", "inf"])
+def test_a_city_without_one_finite_coordinate_says_so(tmp_path, word, recwarn):
+    source = tmp_path / "lost.gml"
+    lost = re.sub(r"(<gml:posList>)([^<]*)", lambda m: m[1] + " ".join(word for _ in m[2].split()), HEAD + GOOD + TAIL)
+    source.write_text(lost)
+    with pytest.raises(InputError, match=r"lost\.gml.*(finite|number)"):
+        convert(source, tmp_path / "w")
+    assert not (tmp_path / "w").exists() and not [w for w in recwarn if w.category is RuntimeWarning]

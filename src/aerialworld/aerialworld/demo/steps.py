@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from aerialworld.console import note
 from aerialworld.demo import fingerprint
+from aerialworld.recording import session_name
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import read_json, write_json
+
+#: The names that a demo can give its sessions.
+DEMO_SESSIONS = frozenset(session_name(agent, index) for agent in ("drone", "rover") for index in range(100))
 
 
 @dataclass
@@ -59,12 +62,13 @@ class RunFolder:
         return self.root / "stages" / f"{name}.json"
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """The record of a finished step, or None."""
+        """The record of a finished step, or None: it never ran, or its record is damaged and it runs again."""
         try:
             data = read_json(self.record_path(name))
-        except (FileNotFoundError, JSONDecodeError, UnicodeDecodeError):
-            return None  # never ran, or its record is damaged: the step runs again
-        return data if isinstance(data, dict) else None
+        except (FileNotFoundError, ValueError):
+            return None
+        whole = isinstance(data, dict) and isinstance(data.get("outputs"), dict) and "seconds" in data
+        return data if whole else None
 
     def is_done(self, name: str, inputs: dict[str, Any]) -> bool:
         """Finished from the same inputs, with every output still as it was?"""
@@ -91,7 +95,7 @@ class RunFolder:
         marker = partial / "inputs.json"
         try:
             resumed = read_json(marker).get("inputs_sha256") == digest
-        except (FileNotFoundError, NotADirectoryError, JSONDecodeError, UnicodeDecodeError, AttributeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError):
             resumed = False
         if not resumed:
             shutil.rmtree(partial, ignore_errors=True)
@@ -128,8 +132,14 @@ def _cpu_seconds() -> float:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold the run folder for this process. Raises InputError at once when another demo works in it."""
+    """Hold the run folder for this process. Raises InputError at once when another demo works in it, or when it holds
+    things and is no demo's folder: steps replace `world`, `sessions`, `training` …, which must not be someone's own."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is a file; give a folder with --out")
     root.mkdir(parents=True, exist_ok=True)
+    foreign = sorted(e.name for e in root.iterdir() if e.name != ".lock" and not _is_partial(e.name))
+    if foreign and not is_demo(root):
+        raise InputError(f"{root}: holds {foreign[0]} and is no demo's folder; choose an empty or a new one with --out")
     with open(root / ".lock", "a+", encoding="ascii") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,8 +155,17 @@ def locked(root: Path) -> Iterator[None]:
         yield  # closing the file releases the lock, also after a crash; the file stays, so that no two can race on it
 
 
+def is_demo(root: Path) -> bool:
+    """Does run.json say that a demo made this folder?"""
+    try:
+        data = read_json(root / "run.json")
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(data, dict) and list(data.get("command") or [])[:2] == ["aerialworld", "demo"]
+
+
 def clear(root: Path) -> None:
-    """Remove what a demo made in its folder (--fresh). Raises InputError when the folder is not a demo's."""
+    """Remove what a demo made in its folder (--fresh). Raises InputError when anything else lies there."""
     if not root.exists():
         return
     known = {
@@ -155,6 +174,10 @@ def clear(root: Path) -> None:
     }  # fmt: skip
     entries = list(root.iterdir())
     foreign = sorted(e.name for e in entries if e.name not in known and not _is_partial(e.name))
+    sessions = root / "sessions"
+    foreign += sorted(
+        f"sessions/{e.name}" for e in (sessions.iterdir() if sessions.is_dir() else ()) if e.name not in DEMO_SESSIONS
+    )
     if foreign:
         raise InputError(f"{root}: --fresh would remove the demo here, but {foreign[0]} is not of a demo; move it away")
     for entry in entries:

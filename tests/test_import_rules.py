@@ -15,7 +15,10 @@ PACKAGES = {
     "aerialworld_training": ROOT / "training/aerialworld_training",
     "aerialworld": ROOT / "src/aerialworld/aerialworld",
 }
-ROS_MODULES = {"rclpy", "sensor_msgs", "nav_msgs", "std_msgs", "std_srvs", "geometry_msgs", "rosgraph_msgs"}
+ROS_MODULES = {
+    "rclpy", "rcl_interfaces", "builtin_interfaces", "rosgraph_msgs", "std_msgs", "std_srvs", "geometry_msgs",
+    "sensor_msgs", "nav_msgs", "tf2_msgs", "tf2_ros", "cv_bridge", "ament_index_python",
+}  # fmt: skip
 
 
 def imported(path: Path) -> set[str]:

@@ -59,9 +59,8 @@ TRAINING = INSTALL["aerialworld_training"]
 
 LIBRARIES = (
     Library("numpy", (2, 0), "all arrays", LOCAL),
-    Library("scipy", (1, 11), "trajectories, missions", LOCAL),
+    Library("scipy", (1, 13), "trajectories, missions", LOCAL),
     Library("lxml", (6, 1, 1), "reading SDF and CityGML (older ones resolve external entities)", LOCAL),
-    Library("trimesh", (4, 6), "reading meshes", LOCAL),
     Library("embreex", (4, 4), "ray casting", LOCAL),
     Library("numba", (0, 61), "sensors and occupancy at native speed", LOCAL),
     Library("pyproj", (3, 7), "geographic coordinates of city models", LOCAL),
@@ -78,7 +77,8 @@ LIBRARIES = (
     Library("matplotlib", (3, 9), "maps and curves of the report", LOCAL),
     Library("jinja2", (3, 1, 6), "the report", LOCAL),
     Library("torch", (2, 11), "training and evaluation", TRAINING, required=False),
-    Library("tensorboard", (2, 0), "watching training curves live", TRAINING, required=False),
+    Library("PyYAML", (6, 0), "training configs", TRAINING, required=False),
+    Library("tensorboard", (2, 18), "watching training curves live", TRAINING, required=False),
 )
 
 STAGES = (
@@ -213,7 +213,7 @@ def _machine() -> Iterator[Check]:
         yield Check("memory", "warning" if few else "ok", f"{memory / 1e9:.1f} GB", advice)
     free = shutil.disk_usage(Path.cwd()).free
     short = free < MINIMUM_FREE_DISK
-    advice = "a demo writes about 2 GB; free some space" if short else ""
+    advice = "a demo writes about 0.5 GB, recordings 2 to 6 MB a frame; free some space" if short else ""
     yield Check("disk (this folder)", "warning" if short else "ok", f"{free / 1e9:.1f} GB free", advice)
 
 

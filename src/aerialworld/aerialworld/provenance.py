@@ -10,7 +10,7 @@ from typing import Any
 
 PACKAGES = (
     "aerialworld", "aerialworld_core", "aerialworld_city", "aerialworld_sim", "aerialworld_missions",
-    "aerialworld_recorder", "aerialworld_training", "numpy", "scipy", "numba", "embreex", "trimesh", "lxml", "pyproj",
+    "aerialworld_recorder", "aerialworld_training", "numpy", "scipy", "numba", "embreex", "lxml", "pyproj",
     "torch", "pillow", "simplejpeg",
 )  # fmt: skip
 

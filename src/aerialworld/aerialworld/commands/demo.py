@@ -33,7 +33,7 @@ def demo(
     grid_range: GridRangeOption = None,
     voxel_size: VoxelSizeOption = None,
     frame_rate: FrameRateOption = 2.0,
-    duration: Annotated[float, typer.Option("--duration", help="Seconds of each of the five runs.")] = 20.0,
+    duration: Annotated[float, typer.Option("--duration", help="Seconds of each of the five runs.")] = 25.0,
     config: Annotated[str, typer.Option("--config", help="Training config: shipped name or YAML file.")] = "demo",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a training key; repeatable.")

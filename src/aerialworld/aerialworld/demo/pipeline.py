@@ -46,7 +46,7 @@ class DemoOptions:
     rig: str | None = None
     grid: VoxelGrid = DEFAULT_GRID
     frame_rate: float = 2.0
-    duration: float = 20.0
+    duration: float = 25.0
     truth_frames: int = 2
     config: str = "demo"
     overrides: list[str] = field(default_factory=list)

@@ -102,6 +102,12 @@ def test_fifty_random_kills(tmp_path, synthetic, recorded, sync):
     kill_and_resume(tmp_path, synthetic, recorded, kills=50, sync=sync, seed=2)
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_thousand_random_kills(tmp_path, synthetic, recorded):
+    kill_and_resume(tmp_path, synthetic, recorded, kills=1000, sync=True, seed=3)
+
+
 def test_killed_session_validates_with_what_it_has(tmp_path, synthetic, recorded):
     ready, tell = os.pipe()
 

@@ -112,6 +112,12 @@ def test_many_states_after_a_power_cut(tmp_path, monkeypatch, synthetic, recorde
     assert run(tmp_path, monkeypatch, synthetic, recorded, per_cut=40) > 3000
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_fifty_thousand_states_after_a_power_cut(tmp_path, monkeypatch, synthetic, recorded):
+    assert run(tmp_path, monkeypatch, synthetic, recorded, per_cut=700) > 50_000
+
+
 def test_the_model_sees_a_writer_that_does_not_flush(tmp_path, monkeypatch, synthetic, recorded):
     """The same check on the order without flushes must fail, else it proves nothing."""
     real = SessionWriter.write_frame

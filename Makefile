@@ -66,7 +66,7 @@ test-all: lint
 	$(BIN)/python -m pytest -n 2 -m 'not soak'
 
 soak: install
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak --timeout 7200
 
 bench: install
 	mkdir -p out/benchmarks

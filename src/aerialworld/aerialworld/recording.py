@@ -73,7 +73,7 @@ def start_time(index: int) -> str:
 
 def session_name(agent_type: str, index: int) -> str:
     """The folder name that a session of run `index` gets."""
-    return f"{agent_type}_{(FIRST_START + index * RUN_SPACING):%Y%m%d_%H%M%S}"
+    return str(stage("aerialworld_core.session.layout", "session_name")(agent_type, start_time(index)))
 
 
 def rig_for(plan: Plan, choice: str | None) -> Rig:

@@ -58,11 +58,3 @@ COLOURS = np.array(
     ],
     dtype=np.uint8,
 )
-
-
-def label_id(name: str) -> int:
-    """The id of a class name; KeyError names the known ones."""
-    try:
-        return NAMES.index(name)
-    except ValueError:
-        raise KeyError(f"no class {name!r}; known: {', '.join(NAMES)}") from None

@@ -34,10 +34,6 @@ class ValidationReport:
         """Several errors of one kind; beyond the first few, `rest` says of what there were how many more."""
         self.errors.extend(_shortened(texts, rest))
 
-    def warnings_of(self, texts: list[str], rest: str) -> None:
-        """Several warnings of one kind, likewise."""
-        self.warnings.extend(_shortened(texts, rest))
-
     def to_dict(self) -> dict[str, Any]:
         """For JSON: session (folder name), ok, errors, warnings, figures."""
         return {

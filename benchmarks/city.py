@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from aerialworld.provenance import machine, versions
 
 _CHILD = """
 import json, resource, sys, time
@@ -69,16 +68,6 @@ def measure(source: Path, runs: int) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path, help="a city model; set 06 and the generated city if absent")
@@ -99,6 +88,7 @@ def main() -> None:
         "command": f"python benchmarks/city.py --runs {arguments.runs}",
         "cities": cities,
         "machine": machine(),
+        "versions": versions(),
     }
     text = json.dumps(result, indent=1)
     print(text)

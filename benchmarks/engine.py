@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -28,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from aerialworld.provenance import machine, versions
 
 
 @dataclass
@@ -298,13 +299,8 @@ def main() -> None:
             world = Path(folder) / "world"
             convert(generate_city(Path(folder) / "city", 0), world)
         result = {
-            "machine": {
-                "cpu": platform.processor() or platform.machine(),
-                "cores": os.cpu_count(),
-                "load": os.getloadavg()[0],
-                "system": f"{platform.system()} {platform.release()}",
-                "python": platform.python_version(),
-            },
+            "machine": {**machine(), "load": os.getloadavg()[0]},
+            "versions": versions(),
             "world": world.name,
             **both_starts(str(world), options.frames),
         }

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -21,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from aerialworld.provenance import machine, versions
 from aerialworld_core.errors import PlanError
 from aerialworld_core.world import load_world
 from aerialworld_missions import orbit, plan_demo, road_run, survey
@@ -45,16 +44,6 @@ def summary(results: list[tuple[float, str]]) -> dict[str, Any]:
         "median_cpu_s": round(statistics.median(seconds), 4),
         "p95_cpu_s": round(seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))], 4),
         "max_cpu_s": round(seconds[-1], 4),
-    }
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
     }
 
 
@@ -86,6 +75,7 @@ def measure(world_folder: Path, plans: int) -> dict[str, Any]:
         "raster_cpu_s": round(raster, 3),
         "per_plan": {name: summary(r) for name, r in results.items()},
         "machine": machine(),
+        "versions": versions(),
     }
 
 

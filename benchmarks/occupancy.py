@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from aerialworld.provenance import machine, versions
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import DEFAULT_GRID
 from aerialworld_recorder.occupancy import OccupancyProjector
@@ -104,8 +103,8 @@ def main() -> None:
     options = parser.parse_args()
     per_byte, per_voxel = machine_speed(options.runs)
     figures = {
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "python": platform.python_version(),
+        "machine": machine(),
+        "versions": versions(),
         "copy_ns_per_byte": per_byte * 1e9,
         "walk_ns_per_voxel": per_voxel * 1e9,
         "cube_400": measure(None, options.runs, per_byte, per_voxel),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -215,3 +216,38 @@ def test_output_needs_no_colour_terminal() -> None:
         capture_output=True, text=True, timeout=120, env={**os.environ, "TERM": "dumb"},
     )  # fmt: skip
     assert "\x1b[" not in done.stdout
+
+
+def test_a_path_that_cannot_be_used_is_told_in_words(tmp_path: Path) -> None:
+    """The system's own refusals: the path, the reason, no errno and no traceback."""
+    result = run("city", "convert", tmp_path / ("x" * 300), "--out", tmp_path / "w")
+    assert result.exit_code == 2
+    assert "File name too long" in text_of(result) and "Errno" not in text_of(result)
+    (tmp_path / "file").write_text("mine")
+    result = run("simulate", tmp_path, tmp_path / "p.json", "--out", tmp_path / "file")
+    assert (result.exit_code, "is a file" in text_of(result)) == (2, True)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("tag", "value"), [("width", "0"), ("width", "1000000"), ("horizontal_fov", "9")])
+def test_a_camera_that_cannot_be_is_told_with_file_and_line(tmp_path: Path, tag: str, value: str) -> None:
+    from aerialworld_core.errors import InputError
+    from aerialworld_core.resources import model_path
+    from aerialworld_core.world import load_rig
+
+    rig = tmp_path / "mine.sdf"
+    text = Path(model_path("rig_small")).read_text()
+    rig.write_text(re.sub(rf"<{tag}>[^<]*</{tag}>", f"<{tag}>{value}</{tag}>", text))
+    with pytest.raises(InputError, match=r"mine\.sdf:\d+: .*cam_front"):
+        load_rig(rig)
+
+
+def test_a_damaged_city_json_is_named(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from aerialworld.recording import attribution
+    from aerialworld_core.errors import InputError
+
+    (tmp_path / "city.json").write_text('{"attribution": 3')
+    with pytest.raises(InputError, match=r"city\.json"):
+        attribution(SimpleNamespace(path=tmp_path))

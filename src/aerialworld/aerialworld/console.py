@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import signal
@@ -34,6 +35,13 @@ ERR = Console(stderr=True, soft_wrap=True, highlight=False, width=_width(sys.std
 
 #: Set by --debug, which may stand anywhere on the command line.
 DEBUG_VARIABLE = "AERIALWORLD_DEBUG"
+
+#: Errors of the system that come of the path that was given, and those of a full disk.
+BAD_PATH = frozenset(
+    {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+    | {errno.ENAMETOOLONG, errno.ELOOP}
+)
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -85,11 +93,11 @@ def sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _report(error: BaseException, headline: str) -> None:
+def _report(error: BaseException, headline: str, text: str = "") -> None:
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error, file=sys.stderr)
     ERR.print(headline, style="bold red", end=" ", markup=False)
-    ERR.print(escape(str(error) or "by a signal"))
+    ERR.print(escape(text or str(error) or "by a signal"))
     for line in getattr(error, "__notes__", ()):
         ERR.print(escape(line))
 
@@ -97,7 +105,8 @@ def _report(error: BaseException, headline: str) -> None:
 def command(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator of every command: expected failures become a message and the error's exit code.
 
-    AerialWorldError → its `exit_code`; OSError → 1 with the path (28 when the disk is full, as the shell's ENOSPC);
+    AerialWorldError → its `exit_code`; OSError → its reason with the path, 2 when the path is at
+    fault, 28 when the disk is full, else 1;
     Ctrl-C → 130; SIGTERM → 143. Anything else is a defect and keeps its traceback.
     """
 
@@ -118,7 +127,8 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
             sys.stdout = open(os.devnull, "w")  # the reader of our output has gone; say nothing more to it
             raise typer.Exit(1) from None
         except OSError as error:
-            _report(error, "error:")
-            raise typer.Exit(28 if error.errno == 28 else 1) from error
+            place = f"{error.filename}: " if error.filename is not None else ""
+            _report(error, "error:", f"{place}{error.strerror or error}")
+            raise typer.Exit(28 if error.errno in NO_ROOM else 2 if error.errno in BAD_PATH else 1) from error
 
     return wrapper

@@ -146,7 +146,12 @@ def attribution(world: Any) -> str:
 
     path = Path(world.path)
     city = (path if path.is_dir() else path.parent) / "city.json"
-    return str(read_json(city).get("attribution", "")) if city.is_file() else ""
+    if not city.is_file():
+        return ""
+    try:
+        return str(read_json(city).get("attribution", ""))
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{city}: cannot be read ({error}); convert the city again") from error
 
 
 def record_plan(

@@ -88,7 +88,9 @@ class Recorder:
         *,
         jpeg_quality: int = 95,
     ) -> None:
-        projector, pool = self._prepare(meta, jpeg_quality)
+        # The rig as it will be read from session.json, which differs in a last bit: a resumed session, whose rig was
+        # read from there, projects the same voxels. Exactly once: a second round trip differs in another last bit.
+        projector, pool = self._prepare(meta, Rig.from_dict(meta.rig.to_dict()), jpeg_quality)
         self._start(SessionWriter(Path(root), meta, dict(mission), dict(provenance)), projector, pool, jpeg_quality)
 
     @classmethod
@@ -101,7 +103,7 @@ class Recorder:
         recorder = cls.__new__(cls)
         writer = SessionWriter.resume(Path(path), provenance=provenance)
         try:
-            projector, pool = cls._prepare(writer.meta, jpeg_quality)
+            projector, pool = cls._prepare(writer.meta, writer.meta.rig, jpeg_quality)
         except BaseException:
             writer.release()
             raise
@@ -109,11 +111,9 @@ class Recorder:
         return recorder
 
     @staticmethod
-    def _prepare(meta: SessionMeta, jpeg_quality: int) -> tuple[OccupancyProjector, ThreadPoolExecutor]:
+    def _prepare(meta: SessionMeta, rig: Rig, jpeg_quality: int) -> tuple[OccupancyProjector, ThreadPoolExecutor]:
         if not 1 <= jpeg_quality <= 100:
             raise RecordingError(f"jpeg_quality must be 1 to 100, not {jpeg_quality}")
-        # The rig as session.json holds it, which may differ in a last bit: a resumed session projects the same voxels.
-        rig = Rig.from_dict(meta.rig.to_dict())
         threads = max(1, min(os.cpu_count() or 1, len(meta.rig.cameras)))
         return OccupancyProjector(rig, meta.grid, meta.datum), ThreadPoolExecutor(threads, "jpeg")
 

@@ -17,6 +17,7 @@ from aerialworld_core.labels import FREE, TERRAIN
 from aerialworld_core.rig import CUBE_FACES, CameraSpec, ImuSpec, LidarSpec, Rig
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.session import Session, SessionMeta
+from aerialworld_core.world import load_rig
 from aerialworld_recorder import Recorder, RecordingError
 from aerialworld_recorder.occupancy import OccupancyProjector
 
@@ -223,3 +224,15 @@ def test_frame_numbers_increase(tmp_path: Path):
         recorder.record(3, frame_over_plane(3))
         with pytest.raises(RecordingError, match="must increase"):
             recorder.record(3, replace(frame_over_plane(3)))
+
+
+@pytest.mark.parametrize("name", ["rig_small", "rig_drone", "rig_rover"])
+def test_a_resumed_recording_projects_through_the_very_same_rig(tmp_path: Path, name: str):
+    """Focal lengths and angles lose a last bit on each trip through JSON: enough to move a voxel's face."""
+    recorder = Recorder(tmp_path, replace(meta(), rig=load_rig(name)), {}, {})
+    fresh = recorder._projector.rig
+    recorder.abort()
+    for _ in range(2):
+        again = Recorder.resume(recorder.path)
+        assert again._projector.rig == fresh
+        again.abort()

@@ -59,6 +59,8 @@ def simulate(
 
     Runs in this process, faster or slower than real time; the same seed gives the same bytes.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder with --out")
     options = RecordingOptions(
         grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed
     )
@@ -103,4 +105,10 @@ def finished(folder: Path, expected: Any, plan: Plan) -> bool:
     recorded = {k: v for k, v in session.mission.items() if k != "sha256"}
     if recorded != plan.to_dict():
         raise InputError(f"{folder}: was recorded from another plan; use the same plan, or another --out")
-    return have.get("frames") is not None
+    frames = have.get("frames")
+    if frames is not None and len(session.frame_indices) < frames:
+        raise InputError(
+            f"{folder}: was finished with {frames} frames, and {len(session.frame_indices)} are left; "
+            "move it away to record it anew"
+        )
+    return frames is not None

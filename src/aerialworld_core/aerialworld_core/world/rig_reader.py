@@ -7,7 +7,7 @@ Names say what a sensor is for: an RGB camera bears its nuScenes name in lower c
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from aerialworld_core.world.uris import Files, Resolved
 
 _IGNORED = {"navsat", "gps", "magnetometer", "air_pressure", "altimeter", "contact", "force_torque", "air_speed"}
 _SAME = 1e-6
+_Spec = TypeVar("_Spec", CameraSpec, LidarSpec)
 
 
 def load_rig(source: str | Path) -> Rig:
@@ -144,7 +145,9 @@ def _camera(document: Document, sensor: Any, name: str, pose: Pose) -> CameraSpe
         if not value.is_integer():
             raise WorldError(f"{context}: <{tag}> must be a whole number, not {value:g}")
         size.append(int(value))
-    return CameraSpec(
+    return _made(
+        CameraSpec,
+        context,
         name=name,
         pose=pose,
         width=size[0],
@@ -171,7 +174,9 @@ def _lidar(document: Document, sensor: Any, name: str, pose: Pose) -> LidarSpec:
         if not samples.is_integer() or samples < 1:
             raise WorldError(f"{context}: <samples> must be a positive whole number, not {samples:g}")
         counts.append(int(samples))
-    return LidarSpec(
+    return _made(
+        LidarSpec,
+        context,
         name=name,
         pose=pose,
         columns=counts[0],
@@ -202,6 +207,14 @@ def _imu(document: Document, sensor: Any, name: str, pose: Pose) -> ImuSpec:
                 if number(document, sensor, f"imu/{tag}/{axis}/noise/{unused}", 0.0) != 0.0:
                     raise WorldError(f"{where(document, sensor)}: {tag}: <{unused}> is not supported; it must be 0")
     return ImuSpec(name, pose, _rate(document, sensor), **values)
+
+
+def _made(kind: type[_Spec], context: str, **values: Any) -> _Spec:
+    """The specification; what it refuses is told with file and line, which it does not know."""
+    try:
+        return kind(**values)
+    except WorldError as error:
+        raise WorldError(f"{context}: {error}") from error
 
 
 def _noise(document: Document, element: Any) -> float:

@@ -244,7 +244,7 @@ def record(world: Any, plan: Any, rig: Any, frames: int, modalities: tuple[str, 
         frame_period_ns=500_000_000,
         seed=0,
         mission=plan.name,
-        conditions={"weather": "clear", "local_time": "12:00"},
+        conditions={"weather": "clear"},
         start_time="2024-01-15T12:00:00Z",
         attribution="",
     )

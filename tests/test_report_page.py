@@ -207,3 +207,9 @@ def test_the_best_forecast_is_marked_and_the_ceiling_is_none() -> None:
     marked = {r.label: [c.best for c in r.cells] for r in table.rows}
     assert marked == {"copy": [False] * 4, "ego-warp": [True] * 4, "ceiling": [False] * 4, "OccWorld": [False] * 4}
     assert [c.text for c in table.rows[0].cells] == ["50.0"] * 4
+
+
+def test_a_foreign_run_record_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="do not fit this version"):
+        write_report(tmp_path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class Checkpoints:
             try:
                 return step, read_torch(self.path(step))
             except InputError as error:
-                warnings.warn(f"skipped: {error}", stacklevel=2)
+                logging.getLogger("aerialworld_training").warning("skipped %s", error)
         if steps:
             raise InputError(f"{self.folder}: no checkpoint can be read; delete the folder to start again")
         return None

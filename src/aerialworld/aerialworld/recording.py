@@ -134,7 +134,7 @@ def session_meta(plan: Plan, world: Any, rig: Rig, options: RecordingOptions, st
         frame_period_ns=options.period_ns,
         seed=options.seed,
         mission=plan.name,
-        conditions={"weather": "clear", "local_time": "12:00"},
+        conditions={"weather": "clear", "sun_direction": [round(float(v), 6) for v in world.light.direction]},
         start_time=started,
         attribution=attribution(world),
     )

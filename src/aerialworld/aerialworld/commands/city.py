@@ -57,8 +57,8 @@ def convert(
     place = numbers(origin, 2, "--origin") if origin else None
     if place and not (-90 <= place[0] <= 90 and -180 <= place[1] <= 180):
         raise OptionError(f"--origin: {origin} is not a latitude and a longitude in degrees")
-    if not 1.0 <= chunk <= 100_000.0:
-        raise OptionError(f"--chunk: {chunk} m is not between 1 and 100,000 m")
+    if not 10.0 <= chunk <= 100_000.0:
+        raise OptionError(f"--chunk: {chunk} m is not between 10 and 100,000 m")
     with kept(f"nothing was written to {out}"), meter("city", 1.0) as bar:
         report = stage("aerialworld_city.convert", "convert")(
             source, out, crs=crs, origin=place, strict=strict, chunk=chunk, progress=lambda what, f: bar.update(f, what)

@@ -32,7 +32,7 @@ def write_report(run_folder: Path) -> Path:
 
 def render_report(run_folder: Path) -> str:
     """The page's HTML. Every text from data is escaped; pictures are data URIs; nothing is fetched, no script runs."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 
     run = _json(run_folder / "run.json")
     if run is None:
@@ -40,7 +40,12 @@ def render_report(run_folder: Path) -> str:
     environment = Environment(
         loader=PackageLoader("aerialworld.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("template.html").render(**gather(run_folder, run))
+    try:
+        return environment.get_template("template.html").render(**gather(run_folder, run))
+    except (KeyError, TypeError, UndefinedError) as error:
+        raise InputError(
+            f"{run_folder}: its records do not fit this version ({type(error).__name__}: {error}); run the demo again"
+        ) from error
 
 
 def gather(folder: Path, run: dict[str, Any]) -> dict[str, Any]:

@@ -70,8 +70,11 @@ def read_torch(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint") from error
     except Exception as error:  # the unpickler's and the zip reader's errors have no common base
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__}: {reason})") from error
+        # The library's own text advises to load such a file unsafely; that advice is not passed on.
+        raise InputError(
+            f"{path}: not a readable checkpoint: damaged, or it holds more than tensors and plain values "
+            f"({type(error).__name__})"
+        ) from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds {type(data).__name__}, not a dictionary")
     return data

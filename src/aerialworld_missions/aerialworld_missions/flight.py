@@ -168,3 +168,37 @@ def check_flight(plan: Plan, heights: HeightMap, *, clearance: float, limits: Dr
             k = int(np.argmax(where))
             x, y, z = p[k]
             raise PlanError(f"{plan.name}: the planned path {what} at {k * SAMPLE:.2f} s, ({x:.1f}, {y:.1f}, {z:.1f})")
+
+
+def checked_plan(
+    heights: HeightMap,
+    knots: tuple[Array, Array, Array],
+    *,
+    clearance: float,
+    limits: DroneLimits,
+    name: str,
+    vehicle: str,
+    pattern: str,
+    place: str,
+    seed: int,
+    parameters: dict[str, Any],
+) -> Plan:
+    """The drone's plan through `fly`'s knots, rounded as its file holds it, so that what is checked is what is flown.
+
+    Raises PlanError where `check_flight` does.
+    """
+    t, position, orientation = knots
+    plan = Plan(
+        name=name,
+        vehicle=vehicle,
+        agent_type="drone",
+        pattern=pattern,
+        place=place,
+        seed=int(seed),
+        t=np.round(t, 6),
+        position=np.round(position, 6),
+        orientation=np.round(orientation, 9),
+        parameters=parameters,
+    )
+    check_flight(plan, heights, clearance=clearance, limits=limits)
+    return plan

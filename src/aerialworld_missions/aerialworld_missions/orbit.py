@@ -86,7 +86,7 @@ def orbit(
     level = float(heights.ground[row[0], column[0]])
     if not inside[0] or math.isnan(level):
         raise PlanError(f"{name}: there is no ground at the centre ({cx:g}, {cy:g})")
-    t, position, orientation = flight.fly(
+    knots = flight.fly(
         heights,
         xy,
         lambda _, ground: np.full(len(ground), level + flown_altitude),
@@ -96,16 +96,16 @@ def orbit(
         name=name,
         look_at=np.array([cx, cy]) if look == "centre" else None,
     )
-    plan = Plan(
+    return flight.checked_plan(
+        heights,
+        knots,
+        clearance=clearance,
+        limits=limits,
         name=name,
         vehicle=vehicle,
-        agent_type="drone",
         pattern="orbit",
         place=place,
-        seed=int(seed),
-        t=np.round(t, 6),
-        position=np.round(position, 6),
-        orientation=np.round(orientation, 9),
+        seed=seed,
         parameters={
             "centre": [cx, cy],
             "radius": float(radius),
@@ -121,5 +121,3 @@ def orbit(
             "jitter": bool(jitter),
         },
     )
-    flight.check_flight(plan, heights, clearance=clearance, limits=limits)
-    return plan

@@ -124,7 +124,7 @@ def survey(
     xy = xy * np.array([-1.0 if v.reverse else 1.0, -1.0 if v.mirror else 1.0])
     c, s = math.cos(flown_heading), math.sin(flown_heading)
     xy = np.array([cx, cy]) + xy @ np.array([[c, s], [-s, c]])
-    t, position, orientation = flight.fly(
+    knots = flight.fly(
         heights,
         xy,
         lambda _, ground: ground + flown_altitude,
@@ -133,16 +133,16 @@ def survey(
         limits=limits,
         name=name,
     )
-    plan = Plan(
+    return flight.checked_plan(
+        heights,
+        knots,
+        clearance=clearance,
+        limits=limits,
         name=name,
         vehicle=vehicle,
-        agent_type="drone",
         pattern="survey",
         place=place,
-        seed=int(seed),
-        t=np.round(t, 6),
-        position=np.round(position, 6),
-        orientation=np.round(orientation, 9),
+        seed=seed,
         parameters={
             "centre": [cx, cy],
             "size": list(box),
@@ -156,5 +156,3 @@ def survey(
             "jitter": bool(jitter),
         },
     )
-    flight.check_flight(plan, heights, clearance=clearance, limits=limits)
-    return plan

@@ -77,7 +77,7 @@ def main() -> None:
     if arguments.source:
         cities = [measure(arguments.source, arguments.runs)]
     else:
-        from aerialworld_city.generate import generate_city
+        from aerialworld_city.synthetic.generate import generate_city
 
         shared = Path(os.environ.get("AERIALWORLD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
         cities = [measure(p, arguments.runs) for p in sorted((shared / "data" / "plateau").glob("06_*"))]

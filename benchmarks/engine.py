@@ -294,7 +294,7 @@ def main() -> None:
         world = options.world
         if world is None:
             from aerialworld_city.convert import convert
-            from aerialworld_city.generate import generate_city
+            from aerialworld_city.synthetic.generate import generate_city
 
             world = Path(folder) / "world"
             convert(generate_city(Path(folder) / "city", 0), world)

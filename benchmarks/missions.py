@@ -89,7 +89,7 @@ def main() -> None:
         result = measure(arguments.world, arguments.plans)
     else:
         from aerialworld_city.convert import convert
-        from aerialworld_city.generate import generate_city
+        from aerialworld_city.synthetic.generate import generate_city
 
         with tempfile.TemporaryDirectory() as folder:
             convert(generate_city(Path(folder) / "city", 0), Path(folder) / "world")

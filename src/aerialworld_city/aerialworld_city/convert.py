@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld_city.chunks import write_models
-from aerialworld_city.discover import find_sources
 from aerialworld_city.geodesy import LocalFrame, Projection
-from aerialworld_city.ground import ROAD_OFFSET, lay_roads, reach_down
+from aerialworld_city.geometry.ground import ROAD_OFFSET, lay_roads, reach_down
+from aerialworld_city.geometry.solids import Mesh, Shells, bounding_boxes, orient
+from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
 from aerialworld_city.reading import City, Progress, read_city, stop_if_strict
 from aerialworld_city.report import ConversionReport
-from aerialworld_city.solids import Mesh, Shells, bounding_boxes, orient
-from aerialworld_city.terrain import EXTENSION, Terrain, make_terrain
-from aerialworld_city.world_writer import folder_when_whole, safe_name, world_sdf
+from aerialworld_city.sources.discover import find_sources
+from aerialworld_city.writing.chunks import write_models
+from aerialworld_city.writing.world_writer import folder_when_whole, safe_name, world_sdf
 from aerialworld_core import __version__
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import write_json

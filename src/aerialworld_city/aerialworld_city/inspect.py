@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld_city.discover import SourceFile, find_sources
 from aerialworld_city.features import CityContent
 from aerialworld_city.geodesy import GEOGRAPHIC, Projection, plane_of
+from aerialworld_city.sources.discover import SourceFile, find_sources
 from aerialworld_core.frames import Array
 
 
@@ -59,14 +59,14 @@ def city_info(source: Path, *, crs: int | None = None) -> dict[str, Any]:
 def _read(file: SourceFile, crs: int | None) -> tuple[CityContent, Array]:
     """A file's content and the corners (N, 3) of its geometry, in its own coordinates (OBJ: east, north, height)."""
     if file.module.startswith("obj"):
-        from aerialworld_city.obj import read_obj
+        from aerialworld_city.readers.obj import read_obj
 
         content, triangles, piece = read_obj(file.path, file.name, crs=crs)
         if file.module == "obj":
             content.count("Building", len(np.unique(piece)))
             content.count("Building LOD1", len(np.unique(piece)))
         return content, triangles.reshape(-1, 3)
-    from aerialworld_city.citygml import read_citygml
+    from aerialworld_city.readers.citygml import read_citygml
 
     content = read_citygml(file.path, file.name, crs=crs)
     rings = [r for b in content.buildings for p in b.polygons for r in p.rings]

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_city.discover import SourceFile
 from aerialworld_city.features import Building, CityContent, Polygon, RoadArea, Skipped
 from aerialworld_city.geodesy import GEOGRAPHIC, Projection, find_zone, plane_of, to_plane
+from aerialworld_city.geometry.solids import Mesh
+from aerialworld_city.geometry.triangulate import PolygonError, triangulate
 from aerialworld_city.report import ConversionReport
-from aerialworld_city.solids import Mesh
-from aerialworld_city.triangulate import PolygonError, triangulate
+from aerialworld_city.sources.discover import SourceFile
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 
@@ -39,7 +39,7 @@ def read_city(
     """Read every file; the result's coordinates are east, north, height of the projection."""
     if files[0].module.startswith("obj"):
         return _read_obj(source, files, crs, strict, report, tell)
-    from aerialworld_city.citygml import read_citygml  # lxml is imported only for CityGML
+    from aerialworld_city.readers.citygml import read_citygml  # lxml is imported only for CityGML
 
     contents = []
     for number, file in enumerate(files):
@@ -82,7 +82,7 @@ def read_city(
 def _read_obj(
     source: Path, files: list[SourceFile], crs: int | None, strict: bool, report: ConversionReport, tell: Progress
 ) -> tuple[City, Projection, bool]:
-    from aerialworld_city.obj import read_obj
+    from aerialworld_city.readers.obj import read_obj
 
     buildings: list[Building] = []
     contents, parts, owners, terrain = [], [], [], []

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aerialworld_city import gml_writer as gml
 from aerialworld_city.convert import GENERATED_CREDIT, PLATEAU_CREDIT, convert
-from aerialworld_city.generate import BLOCKS, generate_city
 from aerialworld_city.geodesy import Projection
 from aerialworld_city.inspect import city_info
-from aerialworld_city.shapes import at, gabled, prism, rectangle
+from aerialworld_city.synthetic import gml_writer as gml
+from aerialworld_city.synthetic.generate import BLOCKS, generate_city
+from aerialworld_city.synthetic.shapes import at, gabled, prism, rectangle
 from aerialworld_core.errors import InputError
 from aerialworld_core.safexml import parse
 

@@ -6,8 +6,8 @@ import numpy as np
 import pyproj
 import pytest
 
-from aerialworld_city.citygml import epsg_of
 from aerialworld_city.geodesy import LocalFrame, Projection, find_zone, plane_of, to_plane
+from aerialworld_city.readers.citygml import epsg_of
 from aerialworld_core.errors import InputError
 
 

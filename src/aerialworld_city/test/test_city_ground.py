@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from aerialworld_city.features import Polygon, RoadArea
-from aerialworld_city.ground import ROAD_OFFSET, lay_roads, reach_down
-from aerialworld_city.overlay import TriangleIndex, fans, subdivide
-from aerialworld_city.shapes import prism, rectangle
-from aerialworld_city.solids import Mesh, normals
-from aerialworld_city.terrain import EXTENSION, Terrain, make_terrain
-from aerialworld_city.triangulate import triangulate
+from aerialworld_city.geometry.ground import ROAD_OFFSET, lay_roads, reach_down
+from aerialworld_city.geometry.overlay import TriangleIndex, fans, subdivide
+from aerialworld_city.geometry.solids import Mesh, normals
+from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
+from aerialworld_city.geometry.triangulate import triangulate
+from aerialworld_city.synthetic.shapes import prism, rectangle
 from aerialworld_core import labels
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from aerialworld_city.convert import convert
-from aerialworld_city.generate import generate_city
 from aerialworld_city.inspect import city_info
+from aerialworld_city.synthetic.generate import generate_city
 from aerialworld_core.errors import InputError, UnsafeInputError
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>

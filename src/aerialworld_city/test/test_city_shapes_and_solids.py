@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aerialworld_city.features import Surface
-from aerialworld_city.shapes import gabled, hipped, inset, l_shape, parapet, prism, rectangle, round_tower
-from aerialworld_city.solids import Mesh, double_sided, normals, orient, signed_volumes
-from aerialworld_city.triangulate import MAX_RING_POINTS, PolygonError, area_vector, triangulate
+from aerialworld_city.geometry.solids import Mesh, double_sided, normals, orient, signed_volumes
+from aerialworld_city.geometry.triangulate import MAX_RING_POINTS, PolygonError, area_vector, triangulate
+from aerialworld_city.synthetic.shapes import gabled, hipped, inset, l_shape, parapet, prism, rectangle, round_tower
 
 HERE = (-8100.0, -37400.0)
 BOX = rectangle(10.0, 6.0, HERE)

@@ -29,7 +29,7 @@ def load(source: Path, out: Path):
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
-    generate = pytest.importorskip("aerialworld_city.generate", reason="aerialworld_city is not installed")
+    generate = pytest.importorskip("aerialworld_city.synthetic.generate", reason="aerialworld_city is not installed")
     folder = tmp_path_factory.mktemp("generated")
     return load(generate.generate_city(folder / "city", 0), folder / "world")
 

@@ -26,7 +26,7 @@ def generate(
 
     A few dozen LOD1 and LOD2 buildings in two blocks, roads, and terrain with gentle hills.
     """
-    folder = stage("aerialworld_city.generate", "generate_city")(out, seed)
+    folder = stage("aerialworld_city.synthetic.generate", "generate_city")(out, seed)
     say(str(folder))
 
 

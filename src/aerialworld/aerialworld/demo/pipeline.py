@@ -226,7 +226,7 @@ class Demo:
         if source is None:
             made = work.partial / "city"
             shutil.rmtree(made, ignore_errors=True)
-            stage("aerialworld_city.generate", "generate_city")(made, self.options.seed)
+            stage("aerialworld_city.synthetic.generate", "generate_city")(made, self.options.seed)
             source = work.publish(made, "city")
         world = work.partial / "world"
         shutil.rmtree(world, ignore_errors=True)

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_city.features import RoadArea, Skipped
-from aerialworld_city.overlay import fans, subdivide
-from aerialworld_city.solids import Mesh, normals
-from aerialworld_city.terrain import Terrain
-from aerialworld_city.triangulate import PolygonError, triangulate
+from aerialworld_city.geometry.overlay import fans, subdivide
+from aerialworld_city.geometry.solids import Mesh, normals
+from aerialworld_city.geometry.terrain import Terrain
+from aerialworld_city.geometry.triangulate import PolygonError, triangulate
 from aerialworld_core.frames import Array
 
 #: Roads lie this far above the terrain, so that they win over it in every sensor, metres.

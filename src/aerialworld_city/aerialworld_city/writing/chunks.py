@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld_city import looks
-from aerialworld_city.appearance import dress
-from aerialworld_city.glb import Part, flat_part, smooth_part, write_glb
+from aerialworld_city.geometry.solids import Mesh, bounding_boxes, double_sided, normals
+from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.reading import City, Progress
 from aerialworld_city.report import ConversionReport
-from aerialworld_city.solids import Mesh, bounding_boxes, double_sided, normals
-from aerialworld_city.terrain import Terrain
-from aerialworld_city.world_writer import KIND_OF_LABEL, write_model
+from aerialworld_city.writing import looks
+from aerialworld_city.writing.dress import dress
+from aerialworld_city.writing.glb import Part, flat_part, smooth_part, write_glb
+from aerialworld_city.writing.world_writer import KIND_OF_LABEL, write_model
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 

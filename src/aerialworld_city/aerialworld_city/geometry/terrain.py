@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
-from aerialworld_city.overlay import TriangleIndex
+from aerialworld_city.geometry.overlay import TriangleIndex
 from aerialworld_core.frames import Array
 
 #: How far the ground reaches beyond the city, metres.

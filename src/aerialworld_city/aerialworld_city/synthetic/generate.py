@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aerialworld_city import gml_writer as gml
-from aerialworld_city.citygml import GENERATED_MARK
 from aerialworld_city.geodesy import Projection
-from aerialworld_city.overlay import TriangleIndex
-from aerialworld_city.shapes import (
+from aerialworld_city.geometry.overlay import TriangleIndex
+from aerialworld_city.readers.citygml import GENERATED_MARK
+from aerialworld_city.synthetic import gml_writer as gml
+from aerialworld_city.synthetic.shapes import (
     Face,
     gabled,
     hipped,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_city import looks
 from aerialworld_city.features import Surface
-from aerialworld_city.solids import Mesh, normals
+from aerialworld_city.geometry.solids import Mesh, normals
+from aerialworld_city.writing import looks
 from aerialworld_core.frames import Array
 
 #: A roof flatter than this (cosine of about 6°) is a flat roof.

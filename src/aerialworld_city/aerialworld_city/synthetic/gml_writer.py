@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from aerialworld_city.citygml import GENERATED_MARK
 from aerialworld_city.features import Surface
-from aerialworld_city.shapes import Face
+from aerialworld_city.readers.citygml import GENERATED_MARK
+from aerialworld_city.synthetic.shapes import Face
 from aerialworld_core.frames import Array
 
 #: Local metres (N, 3) → latitude, longitude, height (N, 3).

@@ -1,0 +1,1 @@
+"""Polygons to triangles, closed shells, the ground, simplification: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""One module per format: a file in, its features and triangles out."""

@@ -1,0 +1,1 @@
+"""What the user points at: files, folders, archives, and which part of them is wanted."""

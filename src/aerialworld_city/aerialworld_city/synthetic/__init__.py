@@ -1,0 +1,1 @@
+"""The small made-up city."""

@@ -1,0 +1,1 @@
+"""What is written: meshes, looks and textures, SDF, previews."""

@@ -103,11 +103,16 @@ class Feature:
 @dataclass(frozen=True)
 class Material:
     """How the source wants a surface to look: `image` is a path relative to the source file's folder (checked to stay
-    inside the source, "/" between parts), `colour` sRGB 0-1 and `opacity` (X3DMaterial, MTL); an image wins."""
+    inside the source, "/" between parts), `colour` sRGB 0-1 and `opacity` (X3DMaterial, MTL); an image wins.
+
+    `span` (offset, bytes): the image is that part of the file `image` (a mesh file with pictures inside);
+    `embedded_image` reads it.
+    """
 
     image: str | None = None
     colour: tuple[float, float, float] | None = None
     opacity: float = 1.0
+    span: tuple[int, int] | None = None
 
 
 @dataclass(eq=False)

@@ -59,7 +59,7 @@ def city_info(source: Path, *, crs: int | None = None) -> dict[str, Any]:
 def _read(file: SourceFile, crs: int | None) -> tuple[CityContent, Array]:
     """A file's content and the corners (N, 3) of its geometry, in its own coordinates (OBJ: east, north, height)."""
     if file.module.startswith("obj"):
-        from aerialworld_city.readers.obj import read_obj
+        from aerialworld_city.readers.old_obj import read_obj
 
         content, triangles, piece = read_obj(file.path, file.name, crs=crs)
         if file.module == "obj":

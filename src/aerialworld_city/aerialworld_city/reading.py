@@ -82,7 +82,7 @@ def read_city(
 def _read_obj(
     source: Path, files: list[SourceFile], crs: int | None, strict: bool, report: ConversionReport, tell: Progress
 ) -> tuple[City, Projection, bool]:
-    from aerialworld_city.readers.obj import read_obj
+    from aerialworld_city.readers.old_obj import read_obj
 
     buildings: list[Building] = []
     contents, parts, owners, terrain = [], [], [], []

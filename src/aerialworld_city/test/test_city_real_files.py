@@ -11,7 +11,7 @@ import pytest
 
 from aerialworld_city.convert import convert
 from aerialworld_city.geodesy import Projection
-from aerialworld_city.readers.obj import read_obj
+from aerialworld_city.readers.old_obj import read_obj
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import rotation_from_rpy
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from aerialworld_city.geodesy import LocalFrame, Projection
 from aerialworld_city.geometry.ground import ROAD_OFFSET, lay_roads, reach_down
-from aerialworld_city.geometry.solids import Mesh, Shells, bounding_boxes, orient
+from aerialworld_city.geometry.old_solids import Mesh, Shells, bounding_boxes, orient
 from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
 from aerialworld_city.reading import City, Progress, read_city, stop_if_strict
 from aerialworld_city.report import ConversionReport

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aerialworld_city.features import Building, CityContent, Polygon, RoadArea, Skipped
 from aerialworld_city.geodesy import GEOGRAPHIC, Projection, find_zone, plane_of, to_plane
-from aerialworld_city.geometry.solids import Mesh
+from aerialworld_city.geometry.old_solids import Mesh
 from aerialworld_city.geometry.triangulate import PolygonError, triangulate
 from aerialworld_city.report import ConversionReport
 from aerialworld_city.sources.discover import SourceFile

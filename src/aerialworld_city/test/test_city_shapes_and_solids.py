@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aerialworld_city.features import Surface
-from aerialworld_city.geometry.solids import Mesh, double_sided, normals, orient, signed_volumes
-from aerialworld_city.geometry.triangulate import MAX_RING_POINTS, PolygonError, area_vector, triangulate
+from aerialworld_city.geometry.mesh import Mesh
+from aerialworld_city.geometry.solids import bounding_boxes, double_sided, normals, orient, signed_volumes
+from aerialworld_city.geometry.triangulate import (
+    MAX_RING_POINTS,
+    PolygonError,
+    area_vector,
+    triangulate,
+    triangulate_polygons,
+)
 from aerialworld_city.synthetic.shapes import gabled, hipped, inset, l_shape, parapet, prism, rectangle, round_tower
 
 HERE = (-8100.0, -37400.0)
@@ -17,16 +24,21 @@ BOX = rectangle(10.0, 6.0, HERE)
 
 
 def solid(faces, leave_out=None, turn=False):
-    found = [triangulate(rings) for i, (_, rings) in enumerate(faces) if i != leave_out]
-    kinds = [kind for i, (kind, _) in enumerate(faces) if i != leave_out]
-    triangles = np.concatenate([f.triangles for f in found])
-    edges = np.concatenate([f.edges for f in found])
-    surface = np.concatenate([np.full(len(f.triangles), k, np.int8) for f, k in zip(found, kinds, strict=True)])
-    if turn:
-        triangles, edges = triangles[:, ::-1], edges[:, ::-1]
-    n = len(triangles)
+    """One body through the batch: packed polygons, triangles, shells."""
+    faces = [f for i, f in enumerate(faces) if i != leave_out]
+    rings = [np.asarray(r)[::-1] if turn else np.asarray(r) for _, rings in faces for r in rings]
+    ring_start = np.cumsum([0, *(len(r) for r in rings)])
+    polygon_start = np.cumsum([0, *(len(rings) for _, rings in faces)])
+    found = triangulate_polygons(np.concatenate(rings), ring_start, polygon_start)
+    assert found.problems == []
+    n = len(found.corners)
+    surface = np.array([kind for kind, _ in faces], np.int8)[found.polygon]
+    mesh = Mesh(
+        found.points[found.corners], np.zeros(n, np.int32), surface, np.zeros(n, bool), np.full(n, -1, np.int32)
+    )
+    owner = np.zeros(len(found.points), np.int64)
     return orient(
-        Mesh(triangles, np.zeros(n, np.int64), surface, np.zeros(n, bool)), edges, np.zeros(len(edges), np.int64), 1
+        mesh, 1, corners=found.points, corner_owner=owner, triangle_corners=found.corners, follow=found.follow
     )
 
 

@@ -1,4 +1,8 @@
-"""Polygons in space to triangles: ear clipping in the polygon's own plane, holes included, orientation kept."""
+"""Polygons in space to triangles, many at once: holes included, orientation kept, texture coordinates carried along.
+
+Triangles and convex quadrilaterals, which most polygons of a city are, need no search; the others are ear-clipped in
+their own plane.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,16 @@ from dataclasses import dataclass
 
 import mapbox_earcut
 import numpy as np
+from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
 
-#: A ring with more points than this is refused: real rings have a few hundred, and ear clipping may take n².
+#: A ring, and a polygon, with more points than this is refused: real ones have a few hundred.
 MAX_RING_POINTS = 10_000
+#: Ear clipping may take n² steps for hostile outlines (about 25 ns each). What one call may take at most is this, plus
+#: `_STEPS_PER_POINT` for every point it is given.
+_STEPS = 3e8
+_STEPS_PER_POINT = 5_000
 #: Neighbouring points nearer than this are one point, metres.
 _SAME_POINT = 1e-4
 #: A polygon smaller than this has no area, m².
@@ -24,103 +33,243 @@ class PolygonError(ValueError):
     """A polygon that cannot be triangulated; the text says why, for the report."""
 
 
-def clean_ring(ring: Array) -> Array:
-    """The ring without its closing point and without repeated neighbours, (N, 3).
-
-    Raises PolygonError when fewer than three points remain, when there are too many, or when a number is not finite.
-    """
-    ring = np.asarray(ring, np.float64).reshape(-1, 3)
-    if len(ring) > MAX_RING_POINTS:
-        raise PolygonError(f"a ring of {len(ring)} points (at most {MAX_RING_POINTS})")
-    if not np.isfinite(ring).all():
-        raise PolygonError("a coordinate that is not a place on earth")
-    if len(ring):
-        step = np.abs(ring - np.roll(ring, 1, axis=0)).max(axis=1)
-        ring = ring[step > _SAME_POINT]
-    if len(ring) < 3:
-        raise PolygonError(f"a ring with {len(ring)} distinct points (at least 3)")
-    if np.ptp(ring, axis=0).max() > _MAX_EXTENT:
-        raise PolygonError(f"a ring that spans more than {_MAX_EXTENT / 1000:g} km")
-    return ring
-
-
-def area_vector(ring: Array) -> Array:
-    """Newell's vector: the normal, its length the area (m²)."""
-    p = ring - ring[0]
-    vector: Array = 0.5 * np.cross(p[:-1], p[1:]).sum(axis=0)
-    return vector
-
-
 @dataclass(frozen=True, eq=False)
-class Face:
-    """A polygon as triangles: `triangles` (T, 3, 3), and `edges` (E, 2, 3) of its rings, the face to their left. The
-    triangles may leave out corners that lie on a straight line; the edges have them all."""
+class Faces:
+    """Polygons as triangles over shared points.
 
-    triangles: Array
-    edges: Array
-
-
-def triangulate(rings: Sequence[Array]) -> Face:
-    """Triangles of an outer ring and its holes, counter-clockwise about the outer ring's normal.
-
-    Raises PolygonError (see `clean_ring`; no area). Holes that are broken themselves count as an error too; holes that
-    wind as the outer ring does are turned. Rings that cross give triangles inside the outer ring only.
+    points  (M, 3) float64, the cleaned rings one after the other; the face lies to the left of its rings
+    follow  (M,) int64, the next point of the same ring: the polygons' directed edges. Triangles may leave out corners
+            that lie on a straight line; the edges have them all
+    owner   (M,) int64, each point's polygon
+    uv      (M, 2) float32, None where the polygons have none
+    corners (T, 3) int64 into points, counter-clockwise about the outer ring's normal, sorted by polygon
+    polygon (T,) int64, each triangle's polygon
+    problems of the polygons that gave no triangle: (polygon, reason)
     """
-    outer = clean_ring(rings[0])
-    vector = area_vector(outer)
-    area = float(np.linalg.norm(vector))
-    if area < _NO_AREA:
-        raise PolygonError("no area")
-    if len(rings) == 1 and len(outer) == 3:
-        return Face(outer[None], _edges([outer]))
-    normal = vector / area
-    if len(rings) == 1 and len(outer) == 4:
-        quad = _split_quad(outer, normal)
-        if quad is not None:
-            return Face(quad, _edges([outer]))
-    holes = [clean_ring(r) for r in rings[1:]]
-    holes = [h[::-1] if area_vector(h) @ normal > 0 else h for h in holes]
-    points = np.concatenate([outer, *holes])
-    if len(points) > MAX_RING_POINTS:
-        raise PolygonError(f"{len(points)} points (at most {MAX_RING_POINTS})")
-    plane = _in_plane(points - outer[0], normal)
-    ends = np.cumsum([len(r) for r in [outer, *holes]]).astype(np.uint32)
-    index = mapbox_earcut.triangulate_float64(np.ascontiguousarray(plane), ends).reshape(-1, 3).astype(np.int64)
+
+    points: Array
+    follow: NDArray[np.int64]
+    owner: NDArray[np.int64]
+    uv: NDArray[np.float32] | None
+    corners: NDArray[np.int64]
+    polygon: NDArray[np.int64]
+    problems: list[tuple[int, str]]
+
+
+def triangulate_polygons(
+    points: Array,
+    ring_start: NDArray[np.int64],
+    polygon_start: NDArray[np.int64],
+    uv: NDArray[np.float32] | None = None,
+) -> Faces:
+    """Triangles of packed polygons.
+
+    `points` (P, 3) in metres, rings closed or not; `ring_start` (R + 1,) into points, `polygon_start` (N + 1,) into
+    rings, outer ring first; `uv` (P, 2). Closing points and repeated neighbours are removed. Holes that wind as their
+    outer ring does are turned; rings that cross give triangles inside the outer ring only. A polygon gives nothing and
+    is named in `problems` when a coordinate is not finite, a ring has fewer than three distinct points, too many, or
+    spans too far, or the polygon has no area.
+    """
+    points = np.asarray(points, np.float64).reshape(-1, 3)
+    ring_start, polygon_start = np.asarray(ring_start, np.int64), np.asarray(polygon_start, np.int64)
+    count = len(polygon_start) - 1
+    rings = np.diff(ring_start)
+    ring_polygon = np.repeat(np.arange(count), np.diff(polygon_start))
+    reasons = _Reasons(count)
+    rows, lengths = _clean(points, ring_start, rings, ring_polygon, reasons)
+    reasons.mark(np.flatnonzero(np.diff(polygon_start) == 0), "no ring")
+
+    kept_ring = reasons.good[ring_polygon]
+    rows, lengths, ring_polygon = rows[np.repeat(kept_ring, lengths)], lengths[kept_ring], ring_polygon[kept_ring]
+    first = np.cumsum(lengths) - lengths
+    p = points[rows]
+    ring = np.repeat(np.arange(len(lengths)), lengths)
+    follow = np.arange(1, len(p) + 1)
+    follow[first + lengths - 1] = first
+    vector = _area_vectors(p, follow, first, ring)
+    outer = np.r_[True, ring_polygon[1:] != ring_polygon[:-1]] if len(ring_polygon) else np.zeros(0, bool)
+    normal, area = np.zeros((count, 3)), np.zeros(count)
+    area[ring_polygon[outer]] = np.linalg.norm(vector[outer], axis=1)
+    reasons.mark(np.flatnonzero(reasons.good & (area < _NO_AREA)), "no area")
+    normal[ring_polygon[outer]] = vector[outer]
+    normal /= np.where(area > 0, area, 1.0)[:, None]
+
+    turned = ~outer & ((vector * normal[ring_polygon]).sum(axis=1) > 0)
+    if turned.any():
+        place = np.arange(len(p))
+        mirrored = (2 * first + lengths - 1)[ring] - place
+        rows = rows[np.where(turned[ring], mirrored, place)]
+        p = points[rows]
+    owner = ring_polygon[ring]
+    total = np.bincount(owner, minlength=count)
+    reasons.mark(np.flatnonzero(reasons.good & (total > MAX_RING_POINTS)), f"more than {MAX_RING_POINTS} points")
+
+    holes = np.bincount(ring_polygon, minlength=count) - 1
+    start = np.zeros(count, np.int64)
+    start[ring_polygon[outer]] = first[outer]
+    corners, polygon, clipped = _simple(p, start, total, holes, normal, reasons)
+    hole_area = np.bincount(ring_polygon[~outer], np.linalg.norm(vector[~outer], axis=1), minlength=count)
+    more, owners = _clip(p, first, lengths, ring_polygon, clipped, normal, area, hole_area, reasons, len(points))
+    corners, polygon = np.concatenate([corners, more]), np.concatenate([polygon, owners])
+    order = np.argsort(polygon, kind="stable")
+    taken = None if uv is None else np.asarray(uv, np.float32)[rows]
+    return Faces(p, follow, owner, taken, corners[order], polygon[order], reasons.found())
+
+
+class _Reasons:
+    """Why polygons give nothing; the first reason counts."""
+
+    def __init__(self, count: int) -> None:
+        self.good = np.ones(count, bool)
+        self.text: dict[int, str] = {}
+
+    def mark(self, polygons: NDArray[np.int64], reason: str) -> None:
+        for number in polygons.tolist():
+            self.text.setdefault(number, reason)
+        self.good[polygons] = False
+
+    def found(self) -> list[tuple[int, str]]:
+        return sorted(self.text.items())
+
+
+def _clean(
+    points: Array,
+    ring_start: NDArray[np.int64],
+    rings: NDArray[np.int64],
+    ring_polygon: NDArray[np.int64],
+    reasons: _Reasons,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of points without closing and repeated ones, and each ring's length; broken rings are marked."""
+    long = np.flatnonzero(rings > MAX_RING_POINTS)
+    for number in long.tolist():
+        reasons.mark(ring_polygon[[number]], f"a ring of {rings[number]} points (at most {MAX_RING_POINTS})")
+    ring = np.repeat(np.arange(len(rings)), rings)
+    finite = np.isfinite(points).all(axis=1)
+    reasons.mark(np.unique(ring_polygon[ring[~finite]]), "a coordinate that is not a place on earth")
+    before = np.arange(-1, len(points) - 1)
+    has_points = rings > 0
+    before[ring_start[:-1][has_points]] = ring_start[1:][has_points] - 1
+    with np.errstate(invalid="ignore"):
+        keep = ~(np.abs(points - points[before]).max(axis=1, initial=0.0) <= _SAME_POINT)
+    rows = np.flatnonzero(keep)
+    lengths = np.bincount(ring[rows], minlength=len(rings))
+    for number in np.flatnonzero(lengths < 3).tolist():
+        reasons.mark(ring_polygon[[number]], f"a ring with {lengths[number]} distinct points (at least 3)")
+    usable = np.flatnonzero(has_points)
+    if len(usable):
+        edge = ring_start[:-1][usable]
+        with np.errstate(invalid="ignore"):
+            span = (np.maximum.reduceat(points, edge) - np.minimum.reduceat(points, edge)).max(axis=1)
+        wide = ring_polygon[usable[span > _MAX_EXTENT]]
+        reasons.mark(np.unique(wide), f"a ring that spans more than {_MAX_EXTENT / 1000:g} km")
+    return rows, lengths
+
+
+def _area_vectors(p: Array, follow: NDArray[np.int64], first: NDArray[np.int64], ring: NDArray[np.int64]) -> Array:
+    """Newell's vector of every ring (R, 3): the normal, its length the area (m²)."""
+    if not len(first):
+        return np.zeros((0, 3))
+    local = p - p[first][ring]
+    return np.asarray(0.5 * np.add.reduceat(np.cross(local, local[follow]), first, axis=0))
+
+
+def _simple(
+    p: Array,
+    start: NDArray[np.int64],
+    total: NDArray[np.int64],
+    holes: NDArray[np.int64],
+    normal: Array,
+    reasons: _Reasons,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Triangles (T, 3) and their polygons for those that are a triangle or a convex quadrilateral; the rest's numbers."""
+    plain = reasons.good & (holes == 0)
+    threes, fours = np.flatnonzero(plain & (total == 3)), np.flatnonzero(plain & (total == 4))
+    quad = start[fours][:, None] + np.arange(4)
+    edges = p[np.roll(quad, -1, axis=1)] - p[quad]
+    turns = (np.cross(edges, np.roll(edges, -1, axis=1)) * normal[fours][:, None]).sum(axis=-1)
+    convex = (turns > 1e-9).all(axis=1)
+    quad, fours = quad[convex], fours[convex]
+    corners = np.concatenate([start[threes][:, None] + np.arange(3), quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]])
+    rest = reasons.good.copy()
+    rest[threes] = rest[fours] = False
+    return corners, np.concatenate([threes, fours, fours]), np.flatnonzero(rest)
+
+
+def _clip(
+    p: Array,
+    first: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    ring_polygon: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    normal: Array,
+    area: Array,
+    hole_area: Array,
+    reasons: _Reasons,
+    given: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ear clipping of the chosen polygons, each in its own plane."""
+    ring_low = np.searchsorted(ring_polygon, chosen)
+    ring_high = np.searchsorted(ring_polygon, chosen, side="right")
+    begin = first[ring_low]
+    end = first[ring_high - 1] + lengths[ring_high - 1]
+    steps = np.cumsum((end - begin).astype(np.float64) ** 2)
+    dear = (steps > _STEPS + _STEPS_PER_POINT * given) & (end - begin > 1000)
+    reasons.mark(chosen[dear], "too many large polygons in one file; split the file")
+    plane = _in_planes(p, begin, end, normal[chosen])
+    found, owners = [np.zeros((0, 3), np.int64)], [np.zeros(0, np.int64)]
+    offset = 0
+    clip = mapbox_earcut.triangulate_float64
+    for number, polygon in enumerate(chosen.tolist()):
+        b, e = int(begin[number]), int(end[number])
+        flat = plane[offset : offset + e - b]
+        offset += e - b
+        if dear[number]:
+            continue
+        ends = np.cumsum(lengths[ring_low[number] : ring_high[number]]).astype(np.uint32)
+        index = clip(flat, ends).reshape(-1, 3).astype(np.int64)
+        index, problem = _checked(flat, index, int(ends[0]), len(ends) > 1, float(area[polygon]), hole_area[polygon])
+        if problem:
+            reasons.mark(chosen[[number]], problem)
+        found.append(index + b)
+        owners.append(np.full(len(index), polygon))
+    return np.concatenate(found), np.concatenate(owners)
+
+
+def _checked(
+    plane: Array, index: NDArray[np.int64], outer: int, holes: bool, area: float, hole_area: float
+) -> tuple[NDArray[np.int64], str]:
+    """Triangles that have an area, all turned one way, none outside the outline."""
     corners = plane[index]
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     doubled = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-    index[doubled < 0] = index[doubled < 0][:, ::-1]
-    keep = np.abs(doubled) > 2 * _NO_AREA
-    expected = area - sum(float(np.linalg.norm(area_vector(h))) for h in holes)
-    if holes and abs(np.abs(doubled).sum() / 2 - expected) > 1e-3 * area:
-        keep &= points_in_ring(corners.mean(axis=1), plane[: len(outer)])
+    down = doubled < 0
+    if down.any():
+        index[down] = index[down][:, ::-1]
+    size = np.abs(doubled)
+    keep = size > 2 * _NO_AREA
+    if holes and abs(size.sum() / 2 - (area - hole_area)) > 1e-3 * area:
+        keep &= points_in_ring(corners.mean(axis=1), plane[:outer])
     if not keep.any():
-        raise PolygonError("no area")
-    return Face(points[index[keep]], _edges([outer, *holes]))
+        return index[:0], "no area"
+    return index[keep], ""
 
 
-def _edges(rings: Sequence[Array]) -> Array:
-    return np.concatenate([np.stack([r, np.roll(r, -1, axis=0)], axis=1) for r in rings])
+def _in_planes(p: Array, begin: NDArray[np.int64], end: NDArray[np.int64], normal: Array) -> Array:
+    """(sum of lengths, 2) coordinates of slices of points, each in a right-handed basis of the plane with its normal."""
+    if not len(begin):
+        return np.zeros((0, 2))
+    aside = np.eye(3)[np.argmin(np.abs(normal), axis=1)]
+    u = np.cross(aside, normal)
+    u /= np.linalg.norm(u, axis=1, keepdims=True)
+    v = np.cross(normal, u)
+    sizes = end - begin
+    which = np.repeat(np.arange(len(begin)), sizes)
+    rows = np.arange(int(sizes.sum())) + np.repeat(begin - (np.cumsum(sizes) - sizes), sizes)
+    local = p[rows] - p[begin][which]
+    return np.column_stack([(local * u[which]).sum(axis=1), (local * v[which]).sum(axis=1)])
 
 
-def _split_quad(quad: Array, normal: Array) -> Array | None:
-    """A convex quadrilateral in two triangles; None when a corner is not convex."""
-    edges = np.roll(quad, -1, axis=0) - quad
-    turns = np.cross(edges, np.roll(edges, -1, axis=0)) @ normal
-    if (turns <= 1e-9).any():
-        return None
-    return quad[[[0, 1, 2], [0, 2, 3]]]
-
-
-def _in_plane(points: Array, normal: Array) -> Array:
-    """(N, 2) coordinates in a right-handed basis of the plane with this normal."""
-    helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
-    u = np.cross(helper, normal)
-    u /= np.linalg.norm(u)
-    return np.asarray(points @ np.column_stack([u, np.cross(normal, u)]))
-
-
-def points_in_ring(points: Array, ring: Array) -> np.ndarray:
+def points_in_ring(points: Array, ring: Array) -> NDArray[np.bool_]:
     """Which points (N, 2) lie inside a ring (M, 2), by the even-odd rule."""
     inside = np.zeros(len(points), bool)
     x, y = points[:, 0], points[:, 1]
@@ -129,3 +278,29 @@ def points_in_ring(points: Array, ring: Array) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
     return inside
+
+
+def area_vector(ring: Array) -> Array:
+    """Newell's vector of one ring without its closing point (N, 3): the normal, its length the area (m²)."""
+    p = ring - ring[0]
+    vector: Array = 0.5 * np.cross(p[:-1], p[1:]).sum(axis=0)
+    return vector
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A polygon as triangles: `triangles` (T, 3, 3), and `edges` (E, 2, 3) of its rings, the face to their left."""
+
+    triangles: Array
+    edges: Array
+
+
+def triangulate(rings: Sequence[Array]) -> Face:
+    """One polygon, outer ring first. Raises PolygonError where `triangulate_polygons` would name a problem."""
+    arrays = [np.asarray(r, np.float64).reshape(-1, 3) for r in rings]
+    starts = np.cumsum([0, *(len(r) for r in arrays)])
+    points = np.concatenate(arrays) if arrays else np.zeros((0, 3))
+    faces = triangulate_polygons(points, starts, np.array([0, len(arrays)]))
+    if faces.problems:
+        raise PolygonError(faces.problems[0][1])
+    return Face(faces.points[faces.corners], np.stack([faces.points, faces.points[faces.follow]], axis=1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld_city.geometry.solids import Mesh, bounding_boxes, double_sided, normals
+from aerialworld_city.geometry.old_solids import Mesh, bounding_boxes, double_sided, normals
 from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.reading import City, Progress
 from aerialworld_city.report import ConversionReport

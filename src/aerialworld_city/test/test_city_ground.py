@@ -8,7 +8,7 @@ import pytest
 from aerialworld_city.features import Polygon, RoadArea
 from aerialworld_city.geometry.ground import ROAD_OFFSET, lay_roads, reach_down
 from aerialworld_city.geometry.overlay import TriangleIndex, fans, subdivide
-from aerialworld_city.geometry.solids import Mesh, normals
+from aerialworld_city.geometry.old_solids import Mesh, normals
 from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
 from aerialworld_city.geometry.triangulate import triangulate
 from aerialworld_city.synthetic.shapes import prism, rectangle

@@ -11,34 +11,51 @@ Index = NDArray[np.int64]
 
 #: Pieces narrower than this vanish when their corners become float32 in a mesh, metres.
 _SLIVER = 2e-4
+#: Twice the area in plan below which a triangle is vertical, m².
+_NO_AREA = 1e-9
 
 
 class TriangleIndex:
-    """Terrain triangles (T, 3, 3), hashed by cells of the x-y plane; vertical triangles are ignored."""
+    """Terrain triangles (T, 3, 3), hashed by cells of the x-y plane; vertical triangles are ignored.
+
+    `triangles` (T, 3, 3) float64, `low` and `high` (T, 2) their bounds, `doubled` (T,) twice their signed
+    areas in plan.
+    """
 
     def __init__(self, triangles: Array) -> None:
         self.triangles = np.asarray(triangles, np.float64)
         xy = self.triangles[:, :, :2]
-        self.low, self.high = xy.min(axis=1), xy.max(axis=1)
-        self.origin = self.low.min(axis=0)
-        extent = self.high.max(axis=0) - self.origin
+        if len(xy):
+            self.low, self.high = xy.min(axis=1), xy.max(axis=1)
+            self.origin = self.low.min(axis=0)
+            extent = self.high.max(axis=0) - self.origin
+        else:
+            self.low, self.high = np.zeros((0, 2)), np.zeros((0, 2))
+            self.origin, extent = np.zeros(2), np.zeros(2)
         self.cell = max(float(np.sqrt(extent.prod() / max(len(xy), 1))) * 1.5, 1.0, float(extent.max()) / 2000)
         self.shape = np.floor(extent / self.cell).astype(np.int64) + 1
         triangle, cell = self._cells(self.low, self.high)
-        order = np.argsort(cell, kind="stable")
-        self.members = triangle[order]
-        self.start = np.searchsorted(cell[order], np.arange(int(self.shape.prod()) + 1))
+        self.members = triangle[np.argsort(cell, kind="stable")].astype(np.int32)
+        counts = np.bincount(cell, minlength=int(self.shape.prod()))
+        self.start = np.concatenate([[0], np.cumsum(counts)])
         # z = a·x + b·y + c of each triangle's plane, about its first corner.
-        p = self.triangles
-        normal = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
-        self.doubled = normal[:, 2]
-        safe = np.where(np.abs(self.doubled) > 1e-12, self.doubled, 1.0)
-        self.slope = -normal[:, :2] / safe[:, None]
+        a, b = self.triangles[:, 1] - self.triangles[:, 0], self.triangles[:, 2] - self.triangles[:, 0]
+        self.doubled = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+        safe = np.where(np.abs(self.doubled) > _NO_AREA, self.doubled, 1.0)
+        x = (a[:, 2] * b[:, 1] - a[:, 1] * b[:, 2]) / safe
+        y = (a[:, 0] * b[:, 2] - a[:, 2] * b[:, 0]) / safe
+        self.slope = np.column_stack([x, y])
+
+    def __len__(self) -> int:
+        return len(self.triangles)
+
+    def _cell_of(self, places: Array) -> Index:
+        """(N, 2) column and row of the cells that hold places (N, 2), the nearest ones for places outside."""
+        return np.clip(np.floor((places - self.origin) / self.cell), 0, self.shape - 1).astype(np.int64)
 
     def _cells(self, low: Array, high: Array) -> tuple[Index, Index]:
         """(box, cell) pairs of all cells that boxes (N, 2) touch."""
-        first = np.clip(np.floor((low - self.origin) / self.cell), 0, self.shape - 1).astype(np.int64)
-        last = np.clip(np.floor((high - self.origin) / self.cell), 0, self.shape - 1).astype(np.int64)
+        first, last = self._cell_of(low), self._cell_of(high)
         span = last - first + 1
         count = span.prod(axis=1)
         box = np.repeat(np.arange(len(low)), count)
@@ -49,18 +66,22 @@ class TriangleIndex:
 
     def pairs(self, low: Array, high: Array) -> tuple[Index, Index]:
         """(box, triangle) pairs, each once, whose bounds in the plane overlap; boxes (N, 2) low and high."""
+        if not len(self.triangles):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         box, cell = self._cells(low, high)
         count = self.start[cell + 1] - self.start[cell]
         query = np.repeat(box, count)
         slot = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(self.start[cell], count)
-        triangle = self.members[slot]
-        overlap = (
-            (self.low[triangle] <= high[query]).all(axis=1)
-            & (self.high[triangle] >= low[query]).all(axis=1)
-            & (np.abs(self.doubled[triangle]) > 1e-9)
+        triangle = self.members[slot].astype(np.int64)
+        bottom, top = np.maximum(self.low[triangle], low[query]), np.minimum(self.high[triangle], high[query])
+        # A pair that shares several cells counts in the one that holds its overlap's lowest corner.
+        home = self._cell_of(bottom)
+        kept = (
+            (bottom <= top).all(axis=1)
+            & (np.abs(self.doubled[triangle]) > _NO_AREA)
+            & (home[:, 1] * self.shape[0] + home[:, 0] == np.repeat(cell, count))
         )
-        key = np.unique(query[overlap] * len(self.triangles) + triangle[overlap])
-        return key // len(self.triangles), key % len(self.triangles)
+        return query[kept], triangle[kept]
 
     def plane_height(self, triangle: Index, xy: Array) -> Array:
         """Height of the planes of triangles (M,) at points (M, …, 2)."""
@@ -92,11 +113,13 @@ class TriangleIndex:
         Returns polygons (M, 9, 3) that lie on the terrain, their number of corners (M,), the triangle cut (M,) and the
         terrain triangle (M,); corners beyond the number repeat none and mean nothing.
         """
+        if not len(xy):
+            return np.zeros((0, 3, 3)), *(np.zeros(0, np.int64),) * 3
         query, triangle = self.pairs(xy.min(axis=1), xy.max(axis=1))
         polygon, count = counter_clockwise(xy)[query], np.full(len(query), 3, np.int64)
         window = counter_clockwise(self.triangles[:, :, :2])[triangle]
         for k in range(3):
-            polygon, count = _clip(polygon, count, window[:, k], window[:, (k + 1) % 3])
+            polygon, count = cut(polygon, count, _left_of(polygon, window[:, k], window[:, (k + 1) % 3]))
             keep = count >= 3
             polygon, count, window = polygon[keep], count[keep], window[keep]
             query, triangle = query[keep], triangle[keep]
@@ -113,8 +136,12 @@ def counter_clockwise(xy: Array) -> Array:
     return result
 
 
-def _clip(polygon: Array, count: Index, a: Array, b: Array) -> tuple[Array, Index]:
-    """Sutherland–Hodgman against the left side of lines a → b, for all polygons (M, K, 2) at once."""
+def cut(polygon: Array, count: Index, value: Array) -> tuple[Array, Index]:
+    """The parts of convex polygons (M, K, D) where a value (M, K), linear over each, is not negative.
+
+    Sutherland–Hodgman for all at once: corners (M, K', D), all D coordinates interpolated, and their number (M,), less
+    than 3 where nothing remains.
+    """
     if len(polygon) == 0:
         return polygon, count
     size = polygon.shape[1]
@@ -122,23 +149,32 @@ def _clip(polygon: Array, count: Index, a: Array, b: Array) -> tuple[Array, Inde
     valid = slots < count[:, None]
     following = np.where(slots + 1 < count[:, None], slots + 1, 0)
     rows = np.arange(len(polygon))[:, None]
-    nxt = polygon[rows, following]
-    direction = (b - a)[:, None]
-
-    def side(points: Array) -> Array:
-        offset = points - a[:, None]
-        value: Array = direction[..., 0] * offset[..., 1] - direction[..., 1] * offset[..., 0]
-        return value
-
-    here, there = side(polygon), side(nxt)
+    here, there = value, value[rows, following]
     crosses = valid & ((here < 0) != (there < 0))
     share = here / np.where(crosses, here - there, 1.0)
-    cut = polygon + share[..., None] * (nxt - polygon)
-    candidates = np.stack([polygon, cut], axis=2).reshape(len(polygon), 2 * size, 2)
+    crossing = polygon + share[..., None] * (polygon[rows, following] - polygon)
+    candidates = np.stack([polygon, crossing], axis=2).reshape(len(polygon), 2 * size, polygon.shape[2])
     taken = np.stack([valid & (here >= 0), crosses], axis=2).reshape(len(polygon), 2 * size)
     number = taken.sum(axis=1)
     order = np.argsort(~taken, axis=1, kind="stable")[:, : max(int(number.max(initial=0)), 3)]
     return candidates[rows, order], number
+
+
+def _left_of(points: Array, a: Array, b: Array) -> Array:
+    """How far points (M, K, 2) lie left of lines a → b (M, 2), times the lines' length."""
+    direction, offset = (b - a)[:, None], points - a[:, None]
+    value: Array = direction[..., 0] * offset[..., 1] - direction[..., 1] * offset[..., 0]
+    return value
+
+
+def barycentric(xy: Array, triangles: Array) -> Array:
+    """(M, K, 3) weights in plan of points (M, K, 2) in triangles (M, 3, ≥ 2) that have an area in plan."""
+    a, b, c = (triangles[:, k, :2] for k in range(3))
+    u, v, p = b - a, c - a, xy - a[:, None]
+    area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+    second = (p[..., 0] * v[:, None, 1] - p[..., 1] * v[:, None, 0]) / area[:, None]
+    third = (u[:, None, 0] * p[..., 1] - u[:, None, 1] * p[..., 0]) / area[:, None]
+    return np.stack([1.0 - second - third, second, third], axis=-1)
 
 
 def fans(polygon: Array, count: Index) -> tuple[Array, Index]:

@@ -6,7 +6,11 @@ extension of a terrain model keeps to its border and levels out to the mean of t
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +18,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from aerialworld_city.geometry.overlay import TriangleIndex
+from aerialworld_city.geometry.terrain_rows import Rows
+from aerialworld_core.files import write_json
 from aerialworld_core.frames import Array
 
 #: How far the ground reaches beyond the city, metres.
@@ -29,18 +35,60 @@ _MIN_AREA = 1e-4
 
 @dataclass(eq=False)
 class Terrain:
-    """`triangles` (T, 3, 3) in map, all facing up; the first `source_count` are the source's own. `kind` is "dem" or
-    "fitted"; `dropped` counts what was left out of the source, by reason; `notes` say what a reader should know."""
+    """The ground of a city.
+
+    `triangles` (T, 3, 3) float64 in map, all facing up; the first `source_count` are the source's own. `kind` is "dem",
+    "dem and fitted", "fitted" or "level"; `dropped` counts what was left out of the source or mended, by reason;
+    `notes` say what a reader should know.
+    """
 
     triangles: Array
     source_count: int
     kind: str
     dropped: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    index: TriangleIndex = field(init=False)
+    folder: Path | None = None
 
-    def __post_init__(self) -> None:
-        self.index = TriangleIndex(self.triangles)
+    @cached_property
+    def index(self) -> TriangleIndex:
+        """Of all triangles."""
+        return TriangleIndex(self.triangles)
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Where the triangles lie."""
+        return Rows.of(self.triangles)
+
+    def part(self, low: Array, high: Array) -> TriangleIndex:
+        """The index of the triangles that touch the box from (2,) low to high, map metres. Cheap: of a terrain that
+        was opened from a folder it reads little more than these."""
+        rows = self.rows.near(self.triangles, np.asarray(low, np.float64), np.asarray(high, np.float64))
+        return TriangleIndex(self.triangles[rows])
+
+    def save(self, folder: Path) -> None:
+        """Write it as arrays for `open`; from then on it pickles as the folder's path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {"triangles": self.triangles, "order": self.rows.order, "start": self.rows.start}
+        for name, array in {**arrays, "bounds": self.rows.bounds}.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        about = {name: getattr(self, name) for name in ("source_count", "kind", "dropped", "notes")}
+        write_json(folder / "terrain.json", about, sync=False)
+        self.folder = folder
+
+    @classmethod
+    def open(cls, folder: Path) -> Terrain:
+        """A terrain that was saved; its arrays are mapped into memory, not read."""
+        about = json.loads((folder / "terrain.json").read_bytes())
+        names = ("triangles", "order", "start", "bounds")
+        triangles, *rows = (np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in names)
+        terrain = cls(triangles, **about, folder=folder)
+        terrain.rows = Rows(*rows)
+        return terrain
+
+    def __reduce__(self) -> Any:
+        if self.folder is not None:
+            return Terrain.open, (self.folder,)
+        return Terrain, (self.triangles, self.source_count, self.kind, self.dropped, self.notes)
 
 
 def make_terrain(source: Array, bases: Array, bounds: Array) -> Terrain:

@@ -1,0 +1,151 @@
+"""Where a source file lies, from its first bytes: enough to choose the plane zone before anything is read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from aerialworld_city.geodesy import GEOGRAPHIC, PLANE_WITH_HEIGHT, PLANE_ZONES, Projection, plane_of
+from aerialworld_city.sources import meshcode
+from aerialworld_city.sources.files import SourceFile
+from aerialworld_core.errors import InputError
+from aerialworld_core.safexml import CountedFile, iterparse, release
+
+#: Latitudes and longitudes of Japan, with room.
+_LATITUDES, _LONGITUDES = (20.0, 46.5), (122.0, 155.0)
+_MAX_MEMBERS = 200
+_HEADER_BYTES = 64 * 1024
+_TAGS = ("Envelope", "posList", "pos", "city", "buildingID", "cityObjectMember")
+_CODE = re.compile(r"\s*((?:0[1-9]|[1-3]\d|4[0-7])\d{3})(?:\s*$|-)")
+_EPSG = re.compile(r"(?:EPSG[:/]+(?:[\d.]*[:/]+)?)(\d{4,6})\s*$")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in the file (degrees; None where the file states none), the plane zone that the file itself is in (EPSG,
+    None for latitude and longitude), and the municipality's five-digit code that it states."""
+
+    latitude: float | None = None
+    longitude: float | None = None
+    zone: int | None = None
+    municipality: str | None = None
+
+    @property
+    def known(self) -> bool:
+        return self.latitude is not None or self.zone is not None
+
+
+def locate(file: SourceFile, crs: int | None) -> Location:
+    """Where a file lies. Raises InputError where it cannot be read (as its reader will)."""
+    if file.format == "obj":
+        location = _locate_obj(file)
+    elif file.format == "citygml":
+        location = _locate_gml(file, crs)
+    else:
+        location = Location()
+    if not location.known and file.mesh is not None:
+        west, south, east, north = meshcode.bounds(file.mesh)
+        return Location((south + north) / 2, (west + east) / 2, None, location.municipality)
+    return location
+
+
+def _locate_obj(file: SourceFile) -> Location:
+    """By the header's WKT, else the code in the file's name."""
+    with CountedFile(file.path, max_bytes=2**62, what="OBJ file") as handle:
+        header = handle.read(_HEADER_BYTES)
+    for line in header.split(b"\n"):
+        if line.startswith(b"#") and b"PROJCS" in line:
+            codes = re.findall(rb'AUTHORITY\["EPSG","(\d+)"\]', line)
+            if codes:
+                return Location(zone=plane_of(int(codes[-1])))
+    match = re.search(r"_(66[678]\d)(?=_|$)", file.path.stem)
+    if match and int(match[1]) in PLANE_ZONES:
+        return Location(zone=int(match[1]))
+    return Location()
+
+
+def _locate_gml(file: SourceFile, crs: int | None) -> Location:
+    """By the first place of an object, else the file's envelope."""
+    epsg: int | None = None
+    envelope: tuple[float, float] | None = None
+    place: tuple[float, float] | None = None
+    municipality: str | None = None
+    members = 0
+    for _, element in iterparse(file.path, tags=[f"{{*}}{t}" for t in _TAGS], what="CityGML file"):
+        kind = element.tag.rpartition("}")[2]
+        if kind == "Envelope":
+            epsg = epsg or _code_of(element.get("srsName"))
+            corners = [v for child in element for v in _numbers(child.text)]
+            envelope = envelope or _place(corners, epsg or crs)
+        elif kind in ("posList", "pos"):
+            epsg = epsg or _code_of(_srs_above(element))
+            if place is None:
+                place = _place(_numbers(element.text), epsg or crs)
+        elif kind in ("city", "buildingID"):
+            match = _CODE.match(element.text or "")
+            municipality = municipality or (match[1] if match else None)
+        else:
+            members += 1
+            release(element)
+            if place is not None or members >= _MAX_MEMBERS:
+                break
+    plane = plane_of(epsg) if epsg in PLANE_WITH_HEIGHT or epsg in PLANE_ZONES else None
+    latitude, longitude = place or envelope or (None, None)
+    return Location(latitude, longitude, plane, municipality)
+
+
+def _place(values: list[float], epsg: int | None) -> tuple[float, float] | None:
+    """Latitude and longitude of the first point, where it is one of Japan."""
+    if len(values) < 2 or not (math.isfinite(values[0]) and math.isfinite(values[1])):
+        return None
+    first, second = values[0], values[1]
+    if epsg is not None and epsg not in GEOGRAPHIC:
+        if epsg not in PLANE_WITH_HEIGHT and epsg not in PLANE_ZONES:
+            return None
+        first, second = Projection(plane_of(epsg)).inverse(second, first)
+    if _LATITUDES[0] <= first <= _LATITUDES[1] and _LONGITUDES[0] <= second <= _LONGITUDES[1]:
+        return float(first), float(second)
+    return None
+
+
+def _numbers(text: str | None) -> list[float]:
+    """The first three numbers; none where the text holds something else (the reader will report it)."""
+    try:
+        return [float(word) for word in (text or "")[:200].split()[:3]]
+    except ValueError:
+        return []
+
+
+def _srs_above(element: Any) -> str | None:
+    for at in _with_parents(element):
+        if at.get("srsName"):
+            return str(at.get("srsName"))
+    return None
+
+
+def _with_parents(element: Any) -> Iterator[Any]:
+    while element is not None:
+        yield element
+        element = element.getparent()
+
+
+def _code_of(name: str | None) -> int | None:
+    match = _EPSG.search(name or "")
+    return int(match[1]) if match else None
+
+
+def nowhere(file: SourceFile) -> InputError:
+    """Why a file's place cannot be told, and the ways out."""
+    if file.format == "mesh":
+        return InputError(
+            f"{file.path}: a mesh file does not say where it lies; give --crs 6677 (or another plane zone) where it "
+            "holds that zone's east, north and height, or --origin LAT,LON where it holds metres about a place"
+        )
+    if file.format == "obj":
+        return InputError(
+            f"{file.path}: its header names no plane zone; give one with --crs, for example --crs 6677 for Tokyo"
+        )
+    return InputError(f"{file.path}: holds no place in Japan; give its plane zone with --crs where that is meant")

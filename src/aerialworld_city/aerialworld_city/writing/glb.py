@@ -1,9 +1,15 @@
-"""Writing binary glTF 2.0 with embedded textures, in z-up coordinates: Gazebo loads a GLB as it is, unturned."""
+"""Writing binary glTF 2.0 with embedded textures, in z-up coordinates: Gazebo loads a GLB as it is, unturned.
+
+Everything is written opaque. A building is a shell: through a transparent pane nothing would be seen but culled back
+faces, and Gazebo's sensors would disagree about it (LiDAR and segmentation replace materials, the camera blends). The
+depth of a window is the depth of its glass for all of them.
+"""
 
 from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,89 +17,117 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_city.writing.looks import Look, png
+from aerialworld_city.writing.textures import Photo
 
 _FLOAT, _UNSIGNED = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
+#: Texture coordinates beyond this many repeats are moved back by whole ones, so that float32 keeps their fractions.
+_FAR_UV = 8.0
+#: Where faces meet at more than about 45° the edge stays sharp.
+_CREASE = 0.7
+
+
+@dataclass(frozen=True)
+class Plain:
+    """One colour, sRGB 0-1. Equal names are equal colours."""
+
+    name: str
+    colour: tuple[float, float, float]
+
+
+Skin = Look | Photo | Plain
 
 
 @dataclass(eq=False)
 class Part:
-    """One look's triangles: `positions`, `normals` (V, 3), `uv` (V, 2) with origin bottom-left, `indices` (T, 3)."""
+    """One skin's triangles: `positions`, `normals` (V, 3), `uv` (V, 2) with origin bottom-left (None: no texture),
+    `indices` (T, 3). A part without skin is white."""
 
-    look: Look
+    skin: Skin | None
     positions: NDArray[Any]
     normals: NDArray[Any]
-    uv: NDArray[Any]
+    uv: NDArray[Any] | None
     indices: NDArray[Any]
 
 
-def write_glb(parts: list[Part]) -> bytes:
-    """The file's bytes; equal parts give equal bytes. Parts without triangles are left out."""
-    blob = bytearray()
-    views: list[dict[str, int]] = []
-    accessors: list[dict[str, Any]] = []
+class _Buffer:
+    """The binary chunk and what describes it."""
 
-    def view(data: bytes, target: int | None = None) -> int:
-        blob.extend(b"\0" * (-len(blob) % 4))
-        views.append({"buffer": 0, "byteOffset": len(blob), "byteLength": len(data)})
+    def __init__(self) -> None:
+        self.blob = bytearray()
+        self.views: list[dict[str, int]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def view(self, data: bytes, target: int | None = None) -> int:
+        self.blob.extend(b"\0" * (-len(self.blob) % 4))
+        self.views.append({"buffer": 0, "byteOffset": len(self.blob), "byteLength": len(data)})
         if target is not None:
-            views[-1]["target"] = target
-        blob.extend(data)
-        return len(views) - 1
+            self.views[-1]["target"] = target
+        self.blob.extend(data)
+        return len(self.views) - 1
 
-    def accessor(data: NDArray[Any], kind: str, target: int, **extra: Any) -> int:
+    def accessor(self, data: NDArray[Any], kind: str, target: int, **extra: Any) -> int:
         component = _UNSIGNED if data.dtype == np.uint32 else _FLOAT
-        index = view(data.tobytes(), target)
+        index = self.view(data.tobytes(), target)
         count = data.size if kind == "SCALAR" else len(data)
-        accessors.append({"bufferView": index, "componentType": component, "count": count, "type": kind, **extra})
-        return len(accessors) - 1
+        self.accessors.append({"bufferView": index, "componentType": component, "count": count, "type": kind, **extra})
+        return len(self.accessors) - 1
 
+    def primitive(self, part: Part) -> dict[str, Any]:
+        position = np.ascontiguousarray(part.positions, np.float32)
+        bounds = {"min": position.min(axis=0).tolist(), "max": position.max(axis=0).tolist()}
+        attributes = {
+            "POSITION": self.accessor(position, "VEC3", _VERTICES, **bounds),
+            "NORMAL": self.accessor(np.ascontiguousarray(part.normals, np.float32), "VEC3", _VERTICES),
+        }
+        if part.uv is not None:
+            # glTF counts v from the top.
+            uv = np.column_stack([part.uv[:, 0], 1.0 - part.uv[:, 1]]).astype(np.float32)
+            attributes["TEXCOORD_0"] = self.accessor(uv, "VEC2", _VERTICES)
+        indices = self.accessor(np.ascontiguousarray(part.indices, np.uint32), "SCALAR", _INDICES)
+        return {"attributes": attributes, "indices": indices}
+
+
+def write_glb(parts: Sequence[Part], name: str = "mesh") -> bytes:
+    """The file's bytes; equal parts give equal bytes. Parts without triangles are left out.
+
+    `name` should differ between files: older releases of Gazebo's loader name textures by scene and material.
+    """
+    buffer = _Buffer()
     primitives: list[dict[str, Any]] = []
     materials: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
+    numbers: dict[str, int] = {}
     for part in parts:
         if len(part.indices) == 0:
             continue
-        position = np.ascontiguousarray(part.positions, np.float32)
-        # glTF counts v from the top.
-        uv = np.column_stack([part.uv[:, 0], 1.0 - part.uv[:, 1]]).astype(np.float32)
-        bounds = {"min": position.min(axis=0).tolist(), "max": position.max(axis=0).tolist()}
-        primitives.append(
-            {
-                "attributes": {
-                    "POSITION": accessor(position, "VEC3", _VERTICES, **bounds),
-                    "NORMAL": accessor(np.ascontiguousarray(part.normals, np.float32), "VEC3", _VERTICES),
-                    "TEXCOORD_0": accessor(uv, "VEC2", _VERTICES),
-                },
-                "indices": accessor(np.ascontiguousarray(part.indices, np.uint32), "SCALAR", _INDICES),
-                "material": len(materials),
-            }
-        )
-        images.append({"bufferView": view(png(part.look.texture)), "mimeType": "image/png", "name": part.look.name})
-        materials.append(
-            {
-                "name": part.look.name,
-                "pbrMetallicRoughness": {
-                    "baseColorTexture": {"index": len(materials)},
-                    "metallicFactor": 0.0,
-                    "roughnessFactor": 0.95,
-                },
-            }
-        )
-    document = {
+        primitive = buffer.primitive(part)
+        if part.skin is not None:
+            key = f"{type(part.skin).__name__} {part.skin.name}"
+            if key not in numbers:
+                numbers[key] = len(materials)
+                materials.append(_material(part.skin, buffer, images))
+            primitive["material"] = numbers[key]
+        primitives.append(primitive)
+    document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "AerialWorld"},
         "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": primitives}],
+        "scenes": [{"name": name, "nodes": [0]}],
+        "nodes": [{"name": name, "mesh": 0}],
+        "meshes": [{"name": name, "primitives": primitives}],
         "materials": materials,
         "textures": [{"source": i, "sampler": 0} for i in range(len(images))],
-        "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 10497, "wrapT": 10497}],
+        "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 10497, "wrapT": 10497}] if images else [],
         "images": images,
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": len(blob) + -len(blob) % 4}],
+        "accessors": buffer.accessors,
+        "bufferViews": buffer.views,
+        "buffers": [{"byteLength": len(buffer.blob) + -len(buffer.blob) % 4}],
     }
+    # glTF allows no empty lists.
+    return _packed({key: value for key, value in document.items() if value != []}, buffer.blob)
+
+
+def _packed(document: dict[str, Any], blob: bytearray) -> bytes:
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     blob.extend(b"\0" * (-len(blob) % 4))
@@ -103,34 +137,114 @@ def write_glb(parts: list[Part]) -> bytes:
     return header + json_chunk + struct.pack("<II", len(blob), 0x004E4942) + bytes(blob)
 
 
-def flat_part(look: Look, triangles: NDArray[Any], normals: NDArray[Any], uv: NDArray[Any]) -> Part:
+def _material(skin: Skin, buffer: _Buffer, images: list[dict[str, Any]]) -> dict[str, Any]:
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.95}
+    if isinstance(skin, Plain):
+        surface["baseColorFactor"] = [*(round(float(v), 6) for v in linear(skin.colour)), 1.0]
+    else:
+        mime, data = (skin.mime, skin.data) if isinstance(skin, Photo) else ("image/png", png(skin.texture))
+        surface["baseColorTexture"] = {"index": len(images)}
+        images.append({"bufferView": buffer.view(data), "mimeType": mime, "name": skin.name})
+    return {"name": skin.name, "pbrMetallicRoughness": surface}
+
+
+def linear(colour: Sequence[float]) -> NDArray[np.float64]:
+    """Linear light of an sRGB colour 0-1 (IEC 61966-2-1), as glTF's and Gazebo's colour factors are."""
+    c = np.clip(np.asarray(colour, np.float64), 0.0, 1.0)
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def flat_part(skin: Skin | None, triangles: NDArray[Any], normals: NDArray[Any], uv: NDArray[Any] | None) -> Part:
     """A part with each face's own normal: triangles (T, 3, 3), normals (T, 3), uv (T, 3, 2).
 
     Corners of one face that share position, normal and texture place are written once.
     """
-    rows = np.concatenate(
-        [triangles.reshape(-1, 3), np.repeat(normals, 3, axis=0), uv.reshape(-1, 2)], axis=1, dtype=np.float32
-    )
-    rows += np.float32(0.0)  # −0 and +0 are one value
-    packed = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1)
-    _, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    kept = rows[first[order]]
-    return Part(look, kept[:, :3], kept[:, 3:6], kept[:, 6:], rank[inverse.reshape(-1)].reshape(-1, 3))
+    return _joined(skin, triangles, np.repeat(normals, 3, axis=0), uv)
 
 
-def smooth_part(look: Look, triangles: NDArray[Any]) -> Part:
-    """A part of one rolling surface: corners are shared, normals are the area-weighted mean of the faces around, and
-    the texture lies in plan. `triangles` (T, 3, 3)."""
+def smooth_part(skin: Skin | None, triangles: NDArray[Any], uv: NDArray[Any] | None = None) -> Part:
+    """A part of one rolling surface: normals are the area-weighted mean of the faces around a corner, except where a
+    face is bent from that by more than about 45° (a kerb), which keeps its own.
+
+    `triangles` (T, 3, 3); `uv` (T, 3, 2), by default the look laid in plan.
+    """
     points = triangles.reshape(-1, 3).astype(np.float32) + np.float32(0.0)
-    unique, inverse = np.unique(points, axis=0, return_inverse=True)
-    indices = inverse.reshape(-1, 3)
+    corner, count = grouped(points)
     face = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    normals = np.zeros((len(unique), 3))
-    for corner in range(3):
-        np.add.at(normals, indices[:, corner], face)
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    normals = np.where(length > 0, normals / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])
-    return Part(look, unique, normals, unique[:, :2] / look.metres, indices)
+    normals = np.empty((count, 3))
+    for axis in range(3):
+        normals[:, axis] = np.bincount(corner, np.repeat(face[:, axis], 3), count)
+    each = np.repeat(_unit(face), 3, axis=0)
+    mean = _unit(normals)[corner]
+    mean = np.where((mean * each).sum(axis=1, keepdims=True) > _CREASE, mean, each)
+    if uv is None and isinstance(skin, Look):
+        uv = triangles[:, :, :2] / skin.metres
+    return _joined(skin, triangles, mean, uv)
+
+
+def welded_part(triangles: NDArray[Any]) -> Part:
+    """A part for collisions: (T, 3, 3), corners at one place are one vertex, faces without area left out; no skin."""
+    points = triangles.reshape(-1, 3).astype(np.float32) + np.float32(0.0)
+    corner, count = grouped(points)
+    first = np.zeros(count, np.int64)
+    first[corner[::-1]] = np.arange(len(corner))[::-1]
+    indices = corner.reshape(-1, 3)
+    solid = (indices[:, 0] != indices[:, 1]) & (indices[:, 1] != indices[:, 2]) & (indices[:, 2] != indices[:, 0])
+    indices = indices[solid]
+    used, indices = np.unique(indices, return_inverse=True)
+    indices = indices.reshape(-1, 3)
+    vertices = points[first[used]]
+    corners = vertices[indices].astype(np.float64)
+    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.empty((len(vertices), 3))
+    for axis in range(3):
+        normals[:, axis] = np.bincount(indices.reshape(-1), np.repeat(face[:, axis], 3), len(vertices))
+    return Part(None, vertices, _unit(normals), None, indices)
+
+
+def near_uv(uv: NDArray[Any]) -> NDArray[np.float64]:
+    """(T, 3, 2) texture coordinates; those of triangles that lie far out are moved back by whole repeats."""
+    uv = np.asarray(uv, np.float64)
+    far = np.abs(uv).max(axis=1) > _FAR_UV
+    return uv - np.where(far, np.floor(uv.min(axis=1)), 0.0)[:, None]
+
+
+def grouped(rows: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
+    """The number (N,) of each row's value among the different ones, in order of first appearance, and how many."""
+    width = rows.shape[1] + rows.shape[1] % 2
+    padded = np.zeros((len(rows), width), np.float32)
+    padded[:, : rows.shape[1]] = rows
+    words = padded.view(np.uint64)
+    key = np.zeros(len(rows), np.uint64)
+    for column in range(words.shape[1]):  # splitmix64's steps; the result is compared below
+        key = (key ^ words[:, column]) * np.uint64(0x9E3779B97F4A7C15)
+        key ^= key >> np.uint64(29)
+        key *= np.uint64(0xBF58476D1CE4E5B9)
+        key ^= key >> np.uint64(32)
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    if not np.array_equal(words[first[inverse]], words):  # two values with one key: once in 10^8 cities
+        _, first, inverse = np.unique(words, axis=0, return_index=True, return_inverse=True)
+        inverse = inverse.reshape(-1)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
+    return rank[inverse], len(first)
+
+
+def _joined(skin: Skin | None, triangles: NDArray[Any], normals: NDArray[Any], uv: NDArray[Any] | None) -> Part:
+    """Corners (3 T) with normals (3 T, 3); equal ones become one vertex."""
+    columns = [triangles.reshape(-1, 3), normals]
+    if uv is not None:
+        columns.append(near_uv(uv).reshape(-1, 2))
+    rows = np.concatenate(columns, axis=1, dtype=np.float32) + np.float32(0.0)  # −0 and +0 are one value
+    number, count = grouped(rows)
+    first = np.zeros(count, np.int64)
+    first[number[::-1]] = np.arange(len(number))[::-1]
+    kept = rows[first]
+    return Part(skin, kept[:, :3], kept[:, 3:6], kept[:, 6:] if uv is not None else None, number.reshape(-1, 3))
+
+
+def _unit(vectors: NDArray[Any]) -> NDArray[Any]:
+    """Unit vectors; up where there is no length."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.where(length > 0, vectors / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])

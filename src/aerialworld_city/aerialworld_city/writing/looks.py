@@ -60,6 +60,17 @@ _USAGE = {
 
 ROOF_FLAT = ("roof_gravel", "roof_membrane")
 ROOF_SLOPED = ("roof_slate", "roof_tile", "roof_metal")
+#: Names of the façades' looks.
+FACADES = tuple(facade.name for facade in _FACADES)
+#: Quiet tones (sRGB) for what has no photograph on a building that has some: the nearest to its photographs is taken.
+QUIET = {
+    "quiet_white": (204, 202, 196),
+    "quiet_beige": (176, 164, 146),
+    "quiet_grey": (148, 148, 146),
+    "quiet_brown": (124, 108, 94),
+    "quiet_slate": (100, 106, 112),
+    "quiet_dark": (66, 66, 66),
+}
 
 
 def facade_of(identifier: str, usage: str | None, height: float) -> str:
@@ -82,10 +93,13 @@ def roof_of(identifier: str, sloped: bool) -> str:
 
 @cache
 def look(name: str) -> Look:
-    """A look by name: a façade's, a roof's, `underside`, `terrain`, `road`, `sidewalk`, `flat` or `planting`."""
+    """A look by name: a façade's, a roof's, a quiet tone's, that of another body's surface (`underside`, `concrete`,
+    `deck`, `metal`, `leaves`, `bark`) or of a kind that lies on the ground (`terrain`, `road`, …)."""
     for number, facade in enumerate(_FACADES):
         if facade.name == name:
             return Look(name, _draw_facade(facade, number), TILE_BAYS * BAY)
+    if name in QUIET:
+        return Look(name, _noise(100 + list(QUIET).index(name), QUIET[name], 0.015), 8.0)
     return Look(name, *_GROUNDS[name]())
 
 
@@ -149,6 +163,12 @@ _GROUNDS = {
     "sidewalk": lambda: (_rows(9, (166, 162, 154), 16, 0), 4.0),
     "flat": lambda: (_noise(10, (148, 146, 138), 0.04), 8.0),
     "planting": lambda: (_noise(11, (84, 112, 62), 0.08), 6.0),
+    "water": lambda: (_noise(12, (62, 88, 104), 0.04), 16.0),
+    "concrete": lambda: (_noise(13, (152, 150, 144), 0.03), 8.0),
+    "deck": lambda: (_noise(14, (112, 111, 108), 0.04), 8.0),
+    "metal": lambda: (_noise(15, (118, 124, 128), 0.02), 4.0),
+    "leaves": lambda: (_noise(16, (66, 98, 50), 0.12), 4.0),
+    "bark": lambda: (_rows(17, (98, 80, 62), 8, 1), 2.0),
 }
 
 

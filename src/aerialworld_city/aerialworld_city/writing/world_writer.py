@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
+from aerialworld_city.kinds import KINDS, Kind
 from aerialworld_core import labels
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import sync_directory, write_bytes
@@ -21,23 +22,6 @@ from aerialworld_core.frames import Georeference
 SUN_DIRECTION = (-0.45, 0.45, -0.77)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A class of models: its id in Gazebo and in occupancy, what the LiDAR sees of it, and whether wheels touch it."""
-
-    label: int
-    laser_retro: float
-    collides: bool
-
-
-KINDS = {
-    "building": Kind(labels.MANMADE, 100.0, True),
-    "terrain": Kind(labels.TERRAIN, 40.0, True),
-    "road": Kind(labels.DRIVEABLE_SURFACE, 20.0, False),
-    "sidewalk": Kind(labels.SIDEWALK, 60.0, False),
-    "flat": Kind(labels.OTHER_FLAT, 50.0, False),
-    "planting": Kind(labels.VEGETATION, 30.0, False),
-}
 #: What a world folder holds; an older world with anything else in it is not replaced.
 WORLD_ENTRIES = frozenset({"world.sdf", "models", "city.json", "conversion_report.json"})
 #: The kind of model for each road class.
@@ -64,10 +48,85 @@ def safe_name(text: str, fallback: str = "city") -> str:
     return name or fallback
 
 
-def model_sdf(name: str, kind: Kind, mesh: str) -> bytes:
-    """One static model with one visual (and one collision of the same mesh where wheels may touch it)."""
-    geometry = f"<geometry><mesh><uri>{escape(mesh)}</uri></mesh></geometry>"
-    collision = f'\n      <collision name="collision">{geometry}</collision>' if kind.collides else ""
+def unique_names(texts: Iterable[str], fallback: str = "model") -> list[str]:
+    """A safe name for each text, different from all others even where a file system ignores case."""
+    taken: set[str] = set()
+    names: list[str] = []
+    counts: dict[str, int] = {}
+    for text in texts:
+        base = safe_name(text, fallback)
+        name = base
+        while name.casefold() in taken:
+            counts[base.casefold()] = counts.get(base.casefold(), 1) + 1
+            name = f"{base}_{counts[base.casefold()]}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def model_sdf(name: str, kind: Kind, mesh: str, collision: str | None = None) -> bytes:
+    """One static model with one visual, the mesh file `mesh`, and a collision where there is a mesh file for it."""
+    touch = ""
+    if collision is not None:
+        touch = f"""
+      <collision name="collision">
+        {_mesh_geometry(collision)}
+      </collision>"""
+    return _model(name, kind, _mesh_geometry(mesh), touch)
+
+
+def heightmap_sdf(
+    name: str, kind: Kind, image: str, texture: tuple[str, str, float], visual: Heightmap, collision: Heightmap | None
+) -> bytes:
+    """One static model whose ground is a heightmap. `image` is its picture, `texture` colour and normal picture and how
+    many metres one repeat covers; `visual` and `collision` say where Gazebo has to put it."""
+    colour, normal, metres = texture
+    shape = f"""<geometry>
+          <heightmap>
+            <uri>{escape(image)}</uri>
+            <size>{_numbers(visual.size)}</size>
+            <pos>{_numbers(visual.position)}</pos>
+            <texture>
+              <size>{metres:g}</size>
+              <diffuse>{escape(colour)}</diffuse>
+              <normal>{escape(normal)}</normal>
+            </texture>
+            <sampling>1</sampling>
+          </heightmap>
+        </geometry>"""
+    touch = ""
+    if collision is not None:
+        touch = f"""
+      <collision name="collision">
+        <pose>{_numbers(collision.position)} 0 0 0</pose>
+        <geometry>
+          <heightmap>
+            <uri>{escape(image)}</uri>
+            <size>{_numbers(collision.size)}</size>
+            <sampling>1</sampling>
+          </heightmap>
+        </geometry>
+      </collision>"""
+    return _model(name, kind, shape, touch)
+
+
+@dataclass(frozen=True)
+class Heightmap:
+    """Extent along x, y, z and position of a heightmap, metres."""
+
+    size: tuple[float, float, float]
+    position: tuple[float, float, float]
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join(repr(round(float(v), 9) + 0.0) for v in values)
+
+
+def _mesh_geometry(uri: str) -> str:
+    return f"<geometry><mesh><uri>{escape(uri)}</uri></mesh></geometry>"
+
+
+def _model(name: str, kind: Kind, geometry: str, collision: str) -> bytes:
     return f"""<?xml version="1.0"?>
 <sdf version="1.10">
   <model name={quoteattr(name)}>
@@ -151,7 +210,8 @@ def write_model(folder: Path, name: str, kind: str, glb: bytes) -> None:
     (model / "meshes").mkdir(parents=True)
     mesh = f"meshes/{kind}.glb"
     write_bytes(model / mesh, glb, sync=False)
-    write_bytes(model / "model.sdf", model_sdf(name, KINDS[kind], mesh), sync=False)
+    touch = mesh if KINDS[kind].collides else None
+    write_bytes(model / "model.sdf", model_sdf(name, KINDS[kind], mesh, touch), sync=False)
     write_bytes(model / "model.config", model_config(name), sync=False)
 
 

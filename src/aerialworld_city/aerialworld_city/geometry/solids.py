@@ -30,12 +30,22 @@ _WALL_SLOPE = 0.342
 @dataclass(eq=False)
 class Shells:
     """What was found, per feature (F,): `volume` m³ of its closed shells, `closed` True where all shells are closed;
-    `turned` and `doubled` count triangles."""
+    `turned`, `doubled` and `upright` count triangles."""
 
     volume: Array
     closed: NDArray[np.bool_]
     turned: int
     doubled: int
+    upright: int = 0
+
+    def changes(self) -> dict[str, int]:
+        """What the report says of it."""
+        counts = {
+            "triangles turned outward": self.turned,
+            "triangles of open or mis-wound shells, written from both sides": self.doubled,
+            "upright triangles of roads and the like, written from both sides": self.upright,
+        }
+        return {name: number for name, number in counts.items() if number}
 
 
 @dataclass(eq=False)
@@ -92,7 +102,11 @@ def orient(
     result = packed.Mesh(triangles, mesh.feature, surface, double, mesh.material, uv)
     bodies = ~lies
     shells = Shells(
-        np.where(bodies, found.volume, 0.0), found.closed & bodies, int((turn & ~flat).sum()), int(double.sum())
+        np.where(bodies, found.volume, 0.0),
+        found.closed & bodies,
+        int((turn & ~flat).sum()),
+        int((double & ~flat).sum()),
+        int((double & flat).sum()),
     )
     return result, shells
 

@@ -181,7 +181,7 @@ def _simple(
     normal: Array,
     reasons: _Reasons,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Triangles (T, 3) and their polygons for those that are a triangle or a convex quadrilateral; the rest's numbers."""
+    """Triangles (T, 3) of the triangles and convex quadrilaterals, their polygons, and the other polygons' numbers."""
     plain = reasons.good & (holes == 0)
     threes, fours = np.flatnonzero(plain & (total == 3)), np.flatnonzero(plain & (total == 4))
     quad = start[fours][:, None] + np.arange(4)
@@ -255,7 +255,7 @@ def _checked(
 
 
 def _in_planes(p: Array, begin: NDArray[np.int64], end: NDArray[np.int64], normal: Array) -> Array:
-    """(sum of lengths, 2) coordinates of slices of points, each in a right-handed basis of the plane with its normal."""
+    """(sum of lengths, 2) coordinates of slices of points, each in a right-handed basis of its normal's plane."""
     if not len(begin):
         return np.zeros((0, 2))
     aside = np.eye(3)[np.argmin(np.abs(normal), axis=1)]

@@ -1,0 +1,236 @@
+"""Tiles on disk: a folder of arrays per tile, memory-mapped by whoever needs a part.
+
+    {key}/mesh_*.npy, terrain.npy, starts.npy, boxes.npy    meta.json (written last: sizes, CRC-32 of every array)
+
+The key is made of all that the tile depends on: the file's bytes, the options that matter for reading, the plane
+system, and the program. A folder that is damaged, half written or of another program counts as absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import zlib
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_city.features import Feature, Material, Skipped, Tile
+from aerialworld_city.geometry.mesh import Mesh
+from aerialworld_city.geometry.solids import bounding_boxes
+from aerialworld_city.kinds import KINDS
+from aerialworld_city.options import ConversionOptions
+from aerialworld_city.sources.discover import SourceFile
+from aerialworld_core.errors import InputError
+from aerialworld_core.files import canonical_json, read_json, write_json
+from aerialworld_core.frames import Array
+
+_FORMAT = 1
+_MESH = {
+    "triangles": (np.float64, (3, 3)),
+    "feature": (np.int32, ()),
+    "surface": (np.int8, ()),
+    "double": (np.bool_, ()),
+    "material": (np.int32, ()),
+    "uv": (np.float32, (3, 2)),
+}
+
+
+@dataclass(eq=False)
+class StoredTile:
+    """A tile whose arrays are mapped from disk. `starts` (F + 1,): feature f's triangles are rows starts[f] …
+    starts[f + 1] of the mesh; `boxes` (F, 2, 3) plane metres, lowest and highest corner."""
+
+    tile: Tile
+    starts: NDArray[np.int64]
+    boxes: Array
+
+
+def tile_key(file: SourceFile, digest: str, epsg: int, options: ConversionOptions) -> str:
+    """What the tile of a file with this sha256 is called."""
+    words = {
+        "content": digest,
+        "beside": _beside(file),
+        "file": [file.name, file.module, file.format, file.lod],
+        "epsg": epsg,
+        "options": [options.lod, options.crs, options.up, sorted(options.modules)],
+        "origin": options.origin if file.format == "mesh" else None,
+        "program": program(),
+        "format": _FORMAT,
+    }
+    return hashlib.sha256(canonical_json(words)).hexdigest()[:40]
+
+
+@cache
+def program() -> str:
+    """A hash of this package's and of its parsers' source: another version converts anew."""
+    import aerialworld_core
+
+    total = hashlib.sha256(np.__version__.encode())
+    package = Path(__file__).parent.parent
+    for path in [*sorted(package.rglob("*.py")), Path(aerialworld_core.__file__).parent / "safexml.py"]:
+        total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+def _beside(file: SourceFile) -> str:
+    """A hash of what a reader looks up beside the file: codelists, material libraries, a glTF's buffers."""
+    if file.format == "citygml":
+        folder = _codelists(file)
+        return _folder_hash(folder, (".xml",)) if folder else ""
+    return _folder_hash(file.path.parent, (".mtl", ".bin", ".gltf"))
+
+
+def _codelists(file: SourceFile) -> Path | None:
+    root = file.root.resolve()
+    for folder in file.path.resolve().parents:
+        if (folder / "codelists").is_dir():
+            return folder / "codelists"
+        if folder == root:
+            break
+    return None
+
+
+@cache
+def _folder_hash(folder: Path, suffixes: tuple[str, ...]) -> str:
+    """By names, sizes and times: these files are many, small and seldom changed."""
+    total = hashlib.sha256()
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.name.lower().endswith(suffixes) and entry.is_file():
+                total.update(entry.name.encode() + b"\0")
+                with open(entry.path, "rb") as handle:
+                    total.update(hashlib.file_digest(handle, "sha256").digest())
+    return total.hexdigest()
+
+
+def forget_folders() -> None:
+    """Between conversions: what lies beside files may have changed."""
+    _folder_hash.cache_clear()
+
+
+def write_tile(folder: Path, tile: Tile) -> None:
+    """Write a tile as `folder`, which appears when it is whole."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    count = len(tile.features)
+    mesh = tile.mesh
+    if len(mesh) and (np.diff(mesh.feature) < 0).any():
+        mesh = mesh.take(np.argsort(mesh.feature, kind="stable"))
+    arrays: dict[str, Any] = {f"mesh_{name}": getattr(mesh, name) for name in _MESH}
+    if mesh.uv is None:
+        del arrays["mesh_uv"]
+    arrays["terrain"] = np.asarray(tile.terrain, np.float64).reshape(-1, 3, 3)
+    arrays["starts"] = np.searchsorted(mesh.feature, np.arange(count + 1)).astype(np.int64)
+    arrays["boxes"] = bounding_boxes(mesh, count)
+    stored = {}
+    for name, array in arrays.items():
+        path = temporary / f"{name}.npy"
+        with open(path, "wb") as handle:
+            np.lib.format.write_array(handle, np.ascontiguousarray(array), allow_pickle=False)
+        stored[name] = {"rows": len(array), "crc": _crc(path)}
+    meta = {
+        "format": _FORMAT,
+        "source": tile.source,
+        "epsg": tile.epsg,
+        "arrays": stored,
+        "features": [list(asdict(f).values()) for f in tile.features],
+        "materials": [asdict(m) for m in tile.materials],
+        "skipped": [asdict(s) for s in tile.skipped],
+        "counts": tile.counts,
+        "changed": tile.changed,
+        "notes": tile.notes,
+        "generated": tile.generated,
+    }
+    write_json(temporary / "meta.json", meta, sync=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def _crc(path: Path) -> int:
+    value = 0
+    with open(path, "rb") as handle:
+        while data := handle.read(1 << 20):
+            value = zlib.crc32(data, value)
+    return value
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a stored tile is there, and every array is what was written."""
+    try:
+        arrays = read_json(folder / "meta.json")["arrays"]
+        if any(_crc(folder / f"{name}.npy") != entry["crc"] for name, entry in arrays.items()):
+            return False
+        read_tile(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
+        return False
+    return True
+
+
+def read_tile(folder: Path) -> StoredTile:
+    """Open a stored tile. Raises OSError, ValueError, KeyError, TypeError for one that is not what was written."""
+    meta = read_json(folder / "meta.json")
+    if meta["format"] != _FORMAT:
+        raise ValueError(f"{folder}: another format")
+    arrays = meta["arrays"]
+
+    def load(name: str, dtype: Any, shape: tuple[int, ...]) -> Any:
+        array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        if array.dtype != dtype or array.shape != (arrays[name]["rows"], *shape):
+            raise ValueError(f"{folder / name}.npy: not what was written")
+        return array
+
+    parts = {
+        name: load(f"mesh_{name}", dtype, shape) for name, (dtype, shape) in _MESH.items() if f"mesh_{name}" in arrays
+    }
+    features = [Feature(*row) for row in meta["features"]]
+    if any(f.kind not in KINDS for f in features):
+        raise ValueError(f"{folder}: an unknown kind")
+    tile = Tile(
+        meta["source"],
+        meta["epsg"],
+        features,
+        [_material(m) for m in meta["materials"]],
+        Mesh(**parts),
+        load("terrain", np.float64, (3, 3)),
+        [Skipped(**s) for s in meta["skipped"]],
+        meta["counts"],
+        meta["changed"],
+        meta["notes"],
+        meta["generated"],
+    )
+    starts, boxes = load("starts", np.int64, ()), load("boxes", np.float64, (2, 3))
+    if len(starts) != len(features) + 1 or len(boxes) != len(features) or int(starts[-1]) != len(tile.mesh):
+        raise ValueError(f"{folder}: features and triangles do not fit")
+    return StoredTile(tile, starts, boxes)
+
+
+def _material(entry: dict[str, Any]) -> Material:
+    known = {f.name for f in fields(Material)}
+    return Material(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k in known})
+
+
+def adopt(source: Path, target: Path) -> None:
+    """Take over a folder of files by hard links (copies where the disk has none); `target` appears when it is whole."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for path in sorted(source.rglob("*")):
+        place = temporary / path.relative_to(source)
+        if path.is_symlink():
+            raise ValueError(f"{path}: a link; nothing that was written here has one")
+        if path.is_dir():
+            place.mkdir()
+            continue
+        try:
+            os.link(path, place)
+        except OSError:
+            shutil.copy2(path, place)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)

@@ -1,0 +1,280 @@
+"""From faces to a tile: which faces are one building, which are unusable, which way they look.
+
+PLATEAU's OBJ release has no names: a building is a connected piece, joined where vertices are equal (915 of 915 on tile
+53393599). Where a file does name its groups or nodes, a name that is a building's identifier makes one feature of all
+its faces, and another name is kept where it stands for exactly one connected piece.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from aerialworld_city.features import Feature, Material, Skipped, Tile
+from aerialworld_city.geometry.mesh import Mesh
+from aerialworld_city.geometry.solids import orient
+from aerialworld_city.kinds import KINDS
+from aerialworld_city.readers.mesh_faces import Faces
+from aerialworld_city.sources.files import SourceFile
+from aerialworld_core.errors import InputError
+from aerialworld_core.frames import Array
+
+#: Vertices are equal when their sixth decimals are (the files have four to six).
+_MERGE = 1e-6
+#: gml:id (bldg_ or BLD_ with a UUID, a UUID alone; what follows it is a part's name), or 13111-bldg-10.
+_IDENTIFIER = re.compile(
+    r"((?:[A-Za-z]{1,8}_)?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+    r"|\d{5}-[a-z]{3,5}-\d+|(?:bldg|BLD|brid|frn|veg)_[0-9A-Fa-f-]{6,})(?![0-9A-Za-z])"
+)
+_KIND_OF_MODULE = {kind.module: name for name, kind in reversed(KINDS.items())}
+_NO_PLACE = "a vertex that is not a place (not finite, beyond 1,000 km or above 9 km)"
+
+
+@dataclass(eq=False)
+class Names:
+    """One way in which a file names its faces: `of` (F,) int32 into `texts`, -1 for none; `whole`: every name is one
+    feature, whatever it is called."""
+
+    of: NDArray[np.int32]
+    texts: Sequence[str]
+    whole: bool = False
+
+
+@dataclass(eq=False)
+class Coats:
+    """What the triangles wear: `material` (T,) int32 into `materials`, -1 for none; `uv` (T, 3, 2) float32 or None."""
+
+    materials: list[Material]
+    material: NDArray[np.int32]
+    uv: NDArray[np.float32] | None = None
+
+
+@dataclass(eq=False)
+class Remarks:
+    """What a reader has to say about a file."""
+
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def note(self, text: str) -> None:
+        """Once, however often it is met."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def is_terrain(file: SourceFile) -> bool:
+    """Whether a mesh file's name or folder says that it is the ground."""
+    return file.module == "dem" or "_dem_" in f"_{file.path.stem.lower()}_"
+
+
+def terrain_tile(file: SourceFile, epsg: int, triangles: Array, remarks: Remarks) -> Tile:
+    """Ground triangles (K, 3, 3), as they are."""
+    remarks.counts["Triangle"] = len(triangles)
+    if not np.isfinite(triangles).all(axis=(1, 2)).any():
+        raise InputError(f"{file.path}: holds no usable face: {_NO_PLACE}")
+    empty = Mesh.empty()
+    return Tile(file.name, epsg, [], [], empty, triangles, remarks.skipped, remarks.counts, {}, remarks.notes)
+
+
+def make_tile(
+    file: SourceFile,
+    epsg: int,
+    faces: Faces,
+    names: Sequence[Names],
+    coats: Coats,
+    remarks: Remarks,
+) -> Tile:
+    """Features, sorted triangles that face outward, and what was left out. `faces.points` are in the plane system
+    `epsg`, NaN where a vertex is no place.
+
+    Raises InputError: nothing usable.
+    """
+    kind = _KIND_OF_MODULE.get(file.module, "building")
+    usable = np.asarray(np.isfinite(faces.points).all(axis=1))
+    merged = _merge(faces.points, usable)
+    corner = merged[faces.corner]
+    a, b, c = (corner[faces.triangles[:, i]] for i in range(3))
+    flat = (a == b) | (b == c) | (c == a)
+    if flat.any():
+        remarks.counts["collapsed triangles dropped"] = int(flat.sum())
+    owner, ids = _features(faces, corner, ~flat, names, file.path.stem)
+    bad = np.zeros(len(ids), np.bool_)
+    of_corner = np.repeat(owner, np.diff(faces.start))
+    lost = of_corner[~usable[faces.corner]]
+    bad[lost[lost >= 0]] = True
+    for gone in np.flatnonzero(bad).tolist():
+        remarks.skipped.append(Skipped(file.name, ids[gone], _NO_PLACE))
+    if bad.all():
+        raise InputError(f"{file.path}: holds no usable face" + (f": {_NO_PLACE}" if len(ids) else ""))
+    number = np.where(bad, -1, np.cumsum(~bad) - 1)
+    owner = np.where(owner >= 0, number[owner], -1)
+    mesh, kept = _mesh(faces, owner, ~flat, coats)
+    features = [Feature(id_, kind, file.name, file.lod or 1) for id_, lost_ in zip(ids, bad, strict=True) if not lost_]
+    mesh, changed = _orient(mesh, kept, faces, owner, features)
+counted = _COUNTED.get(kind, kind)
+    remarks.counts[counted] = remarks.counts[f"{counted} LOD{file.lod or 1}"] = len(ids)
+    materials, mesh.material = _used(coats.materials, mesh.material)
+    if not any(m.image for m in materials):
+        mesh.uv = None
+    none = np.zeros((0, 3, 3))
+    return Tile(
+        file.name, epsg, features, materials, mesh, none, remarks.skipped, remarks.counts, changed, remarks.notes
+    )
+
+
+#: How the features of a kind are counted, as in CityGML files.
+_COUNTED = {"building": "Building", "bridge": "Bridge", "furniture": "CityFurniture", "road": "Road"}
+
+
+def _merge(points: Array, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(V,) ids, equal where points are; a point that is no place equals none."""
+    steps = np.zeros((len(points), 3), np.int64)
+    good = points[usable]
+    if len(good):
+        steps[usable] = np.round((good - good.min(axis=0)) / _MERGE).astype(np.int64)
+    steps[~usable, 0] = -1 - np.flatnonzero(~usable)
+    order = np.lexsort(steps.T)
+    steps = steps[order]
+    new = np.r_[True, (steps[1:] != steps[:-1]).any(axis=1)]
+    ids = np.empty(len(points), np.int64)
+    ids[order] = np.cumsum(new) - 1
+    return ids
+
+
+def _features(
+    faces: Faces, corner: NDArray[np.int64], solid: NDArray[np.bool_], names: Sequence[Names], stem: str
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The feature of every face (F,), -1 for faces without a triangle of area, and the features' ids, by first face."""
+    has = np.zeros(len(faces.start) - 1, np.bool_)
+    has[faces.face[solid]] = True
+    by_name: dict[str, int] = {}
+    named = np.full(len(has), -1, np.int64)
+    for names_ in names:
+        wanted = np.array([_identifier(t, names_.whole) or "" for t in names_.texts] + [""])
+        for text in wanted[np.unique(names_.of[has])].tolist() if has.any() else []:
+            if text:
+                by_name.setdefault(text, len(by_name))
+        numbers = np.array([by_name.get(text, -1) for text in wanted])
+        named = np.where(named < 0, numbers[names_.of], named)
+    piece = _pieces(faces, corner, solid & (named[faces.face] < 0), int(corner.max()) + 1)
+    # Named features first, then pieces; then all by first appearance.
+    owner = np.where(named >= 0, named, np.where(piece >= 0, piece + len(by_name), -1))
+    owner[~has] = -1
+    kept = np.flatnonzero(owner >= 0)
+    found, first, inverse = np.unique(owner[kept], return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    owner[kept] = rank[inverse.reshape(-1)]
+    ids = [""] * len(found)
+    for text, number in by_name.items():
+        at = np.searchsorted(found, number)
+        if at < len(found) and found[at] == number:
+            ids[int(rank[at])] = text
+    for names_ in names:
+        _name_pieces(ids, owner, names_)
+    return owner, _unique([text or f"{stem}_{i + 1:05d}" for i, text in enumerate(ids)])
+
+
+def _identifier(text: str, whole: bool) -> str | None:
+    match = _IDENTIFIER.match(text)
+    return match[1] if match else (_clean(text) or None) if whole else None
+
+
+def _clean(text: str) -> str:
+    return "".join(ch for ch in text if ch.isprintable()).strip()[:200]
+
+
+def _pieces(faces: Faces, corner: NDArray[np.int64], use: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
+    """Connected piece of every face (F,), -1 for faces of other triangles only."""
+    piece = np.full(len(faces.start) - 1, -1, np.int64)
+    t = corner[faces.triangles[use]]
+    if len(t) == 0:
+        return piece
+    low, high = np.concatenate([t[:, 0], t[:, 1]]), np.concatenate([t[:, 1], t[:, 2]])
+    graph = coo_array((np.ones(len(low), np.int8), (low, high)), shape=(count, count))
+    _, label = connected_components(graph, directed=False)
+    piece[faces.face[use]] = label[t[:, 0]]
+    return piece
+
+
+def _name_pieces(ids: list[str], owner: NDArray[np.int64], names: Names) -> None:
+    """Give a name to a nameless feature where the two are the same faces."""
+    kept = owner >= 0
+    pairs = np.unique(np.column_stack([owner[kept], names.of[kept]]), axis=0)
+    alone_feature = np.bincount(pairs[:, 0], minlength=len(ids)) == 1
+    alone_name = np.bincount(pairs[:, 1] + 1, minlength=len(names.texts) + 1) == 1
+    for feature, text in pairs[alone_feature[pairs[:, 0]] & alone_name[pairs[:, 1] + 1]].tolist():
+        if text >= 0 and not ids[feature]:
+            ids[feature] = _clean(names.texts[text])
+
+
+def _unique(ids: list[str]) -> list[str]:
+    seen: set[str] = set()
+    result = []
+    for text in ids:
+        new, number = text, 1
+        while new in seen:
+            number += 1
+            new = f"{text}_{number}"
+        seen.add(new)
+        result.append(new)
+    return result
+
+
+def _mesh(
+    faces: Faces, owner: NDArray[np.int64], solid: NDArray[np.bool_], coats: Coats
+) -> tuple[Mesh, NDArray[np.int64]]:
+    """Triangles of features, sorted by feature, and their rows among the faces' triangles."""
+    feature = owner[faces.face]
+    kept = np.flatnonzero(solid & (feature >= 0))
+    kept = kept[np.argsort(feature[kept], kind="stable")]
+    mesh = Mesh(
+        faces.points[faces.corner[faces.triangles[kept]]],
+        feature[kept].astype(np.int32),
+        np.zeros(len(kept), np.int8),
+        np.zeros(len(kept), np.bool_),
+        coats.material[kept],
+        None if coats.uv is None else coats.uv[kept],
+    )
+    return mesh, kept
+
+
+def _orient(
+    mesh: Mesh, kept: NDArray[np.int64], faces: Faces, owner: NDArray[np.int64], features: list[Feature]
+) -> tuple[Mesh, dict[str, int]]:
+    """Turn shells outward by the edges of the faces that are kept; fills in the features' volumes."""
+    of_corner = np.repeat(owner, np.diff(faces.start))
+    rows = np.flatnonzero(of_corner >= 0)
+    new = np.full(len(of_corner), -1, np.int64)
+    new[rows] = np.arange(len(rows))
+    lies = np.array([KINDS[f.kind].lies for f in features])
+    mesh, shells = orient(
+        mesh,
+        len(features),
+        lies=lies,
+        corners=faces.points[faces.corner[rows]],
+        corner_owner=of_corner[rows],
+        triangle_corners=new[faces.triangles[kept]],
+        follow=new[faces.follow()[rows]],
+    )
+    for feature, volume, closed in zip(features, shells.volume.tolist(), shells.closed.tolist(), strict=True):
+        feature.volume, feature.closed = volume, closed
+    return mesh, shells.changes()
+
+
+def _used(materials: list[Material], material: NDArray[np.int32]) -> tuple[list[Material], NDArray[np.int32]]:
+    """Only the materials that a triangle has, equal ones once; a material that says nothing is none."""
+    number: dict[Material, int] = {}
+    new = np.full(len(materials) + 1, -1, np.int32)
+    for old in np.unique(material[material >= 0]).tolist():
+        if materials[old] != Material():
+            new[old] = number.setdefault(materials[old], len(number))
+    return list(number), new[material]

@@ -118,7 +118,7 @@ def make_tile(
     mesh, kept = _mesh(faces, owner, ~flat, coats)
     features = [Feature(id_, kind, file.name, file.lod or 1) for id_, lost_ in zip(ids, bad, strict=True) if not lost_]
     mesh, changed = _orient(mesh, kept, faces, owner, features)
-counted = _COUNTED.get(kind, kind)
+    counted = _COUNTED.get(kind, kind)
     remarks.counts[counted] = remarks.counts[f"{counted} LOD{file.lod or 1}"] = len(ids)
     materials, mesh.material = _used(coats.materials, mesh.material)
     if not any(m.image for m in materials):

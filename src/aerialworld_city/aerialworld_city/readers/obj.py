@@ -26,9 +26,9 @@ from aerialworld_core.errors import InputError
 def read_obj(file: SourceFile, projection: Projection, options: ConversionOptions) -> Tile:
     """One OBJ file as a tile in the projection's plane system.
 
-    Raises InputError (UnsafeInputError): missing, empty, a folder, compressed, above 1 GiB, a malformed line (with its
-    number), no usable face, nothing says where it is (see `mesh_place.place`). Objects, images and libraries that cannot
-    be used are in the tile's `skipped`.
+    Objects, images and libraries that cannot be used are in the tile's `skipped`. Raises InputError (UnsafeInputError):
+    missing, empty, a folder, compressed, above 1 GiB, a malformed line (with its number), no usable face, nothing says
+    where it is (see `mesh_place.place`).
     """
     lines = read_lines(file.path)
     remarks = Remarks(counts={"vertices": len(lines.vertices)})

@@ -12,6 +12,7 @@ from aerialworld_core.errors import WorldError
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import NUM_CLASSES
 from aerialworld_core.safexml import MIB, CountedFile
+from aerialworld_core.world.heightmap import read_heightmap
 from aerialworld_core.world.mesh import MeshPart
 from aerialworld_core.world.meshes import load_mesh
 from aerialworld_core.world.primitives import box, cylinder, ellipsoid, plane
@@ -91,6 +92,9 @@ class SceneBuilder:
         retro = number(document, visual, "laser_retro", 0.0)
         own = self._material(document, visual, context)
         matrix = link.place(visual.find("pose"))
+        if visual.find("geometry/heightmap") is not None and not np.array_equal(matrix, np.eye(4)):
+            self.notes.add(f"model {link.model}: its pose does not move its heightmap, as in Gazebo")
+            matrix = np.eye(4)
         several = len({part.name for part in parts}) > 1
         for part in parts:
             material = own or part.material or _GREY
@@ -105,6 +109,8 @@ class SceneBuilder:
         for shape in geometry:
             if shape.tag == "mesh":
                 return self._mesh(document, shape, context)
+            if shape.tag == "heightmap":
+                return self._heightmap(document, shape, context)
             if shape.tag == "box":
                 return [box(_positive(numbers(document, shape, "size", 3), context))]
             if shape.tag == "plane":
@@ -138,6 +144,38 @@ class SceneBuilder:
         parts = self._meshes[resolved.path]
         return parts if (scale == 1).all() else [_scaled(part, scale) for part in parts]
 
+    def _heightmap(self, document: Document, shape: Any, context: str) -> list[MeshPart]:
+        resolved = self.files.resolve(document, text_of(shape, "uri") or "", context)
+        self.files.use(resolved)
+        if resolved.path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            self.notes.add(f"{resolved.name}: heightmaps are read from PNG and JPEG; this ground is missing")
+            return []
+        if number(document, shape, "sampling", 1.0) != 1:
+            self.notes.add(f"{resolved.name}: <sampling> is read as 1; the ground is the same")
+        textures = shape.findall("texture")
+        if len(textures) > 1:
+            self.notes.add(f"{resolved.name}: of several textures the first is shown")
+        material, repeat = None, 1.0
+        if textures:
+            repeat = float(_positive(numbers(document, textures[0], "size", 1, (10.0,)), context)[0])
+            uri = text_of(textures[0], "diffuse")
+            if uri:
+                white = np.ones(3, dtype=np.float32)
+                material = Material(resolved.name, white, self._texture(document, uri, context))
+        with CountedFile(resolved.path, max_bytes=256 * MIB, what="heightmap") as handle:
+            data = handle.read()
+        size = numbers(document, shape, "size", 3, (1.0, 1.0, 1.0))
+        position = numbers(document, shape, "pos", 3, (0.0, 0.0, 0.0))
+        return [read_heightmap(data, f"{context}: {resolved.path.name}", size, position, material, repeat)]
+
+    def _texture(self, document: Document, uri: str, context: str) -> NDArray[np.uint8]:
+        resolved = self.files.resolve(document, uri, context)
+        self.files.use(resolved)
+        if resolved.path not in self._textures:
+            with CountedFile(resolved.path, max_bytes=256 * MIB, what="texture") as handle:
+                self._textures[resolved.path] = decode(handle.read(), f"{context}: {resolved.path.name}")
+        return self._textures[resolved.path]
+
     def _material(self, document: Document, visual: Any, context: str) -> Material | None:
         element = visual.find("material")
         if element is None:
@@ -145,15 +183,8 @@ class SceneBuilder:
         if element.find("script") is not None:
             self.notes.add(f"{document.name}: material scripts are not read")
         diffuse = colour(document, element, "diffuse", (1.0, 1.0, 1.0)).astype(np.float32)
-        texture = None
         uri = text_of(element, "pbr/metal/albedo_map") or text_of(element, "pbr/specular/albedo_map")
-        if uri:
-            resolved = self.files.resolve(document, uri, context)
-            self.files.use(resolved)
-            if resolved.path not in self._textures:
-                with CountedFile(resolved.path, max_bytes=256 * MIB, what="texture") as handle:
-                    self._textures[resolved.path] = decode(handle.read(), f"{context}: {resolved.path.name}")
-            texture = self._textures[resolved.path]
+        texture = self._texture(document, uri, context) if uri else None
         return Material(visual.get("name", ""), diffuse, texture)
 
     def _add_part(

@@ -186,7 +186,7 @@ def test_what_is_not_honoured_is_noted_once(make_world, sdf):
     world = make_world(
         '<actor name="a"/><actor name="b"/>'
         + "".join(
-            f'<model name="m{i}"><link name="l"><visual name="v"><geometry><heightmap><uri>h.png</uri></heightmap>'
+            f'<model name="m{i}"><link name="l"><visual name="v"><geometry><polyline><height>1</height></polyline>'
             "</geometry></visual></link></model>"
             for i in range(2)
         )
@@ -194,7 +194,7 @@ def test_what_is_not_honoured_is_noted_once(make_world, sdf):
     assert len(world.scene.faces) == 0
     assert sorted(world.notes) == sorted(
         [
-            "model geometry <heightmap> is not read; its visuals are missing",
+            "model geometry <polyline> is not read; its visuals are missing",
             "<actor> elements are not read",
             "model m0: is not static; it stays where it starts",
             "model m1: is not static; it stays where it starts",

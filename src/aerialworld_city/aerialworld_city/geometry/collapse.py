@@ -3,7 +3,7 @@
 A corner u is pulled onto a neighbour v that stays where it is (half-edge collapse), the cheapest first by quadric error
 (Garland and Heckbert 1997). A collapse is taken only where all of these hold:
 
-- every original corner that lay on the triangles around u stays within its limit of those that take their place;
+- every original corner that lay on the triangles around u stays within its own limit of those that come instead;
 - corners between two groups of triangles (outlines, materials, kinds of surface, texture seams, open borders) move only
   along that line, and the line stays within the limit too; where three such lines meet nothing moves;
 - the mesh stays as manifold as it was (link condition), no triangle turns over or becomes a sliver;
@@ -334,9 +334,9 @@ def collapse(  # type: ignore[no-untyped-def]
     """Collapse edges until `target` triangles are left or nothing more may be.
 
     position (V, 3) float64, best about a middle near each feature; face (F, 3) int64; group (F,) int64; uv (F, 3, 2)
-    float64; textured (F,) bool; feature (V,) int64; frozen (V,) bool; per feature: closed bool, limit metres, room m³
-    (infinite where there is none), faces_left int64 (those with 12 or fewer stay). `ground` measures heights, not
-    distances. face and uv are changed in place.
+    float64; textured (F,) bool; feature (V,) int64; frozen (V,) bool; limit (V,) metres for each original corner; per
+    feature: closed bool, room m³ (infinite where there is none), faces_left int64 (those with 12 or fewer stay).
+    `ground` measures heights, not distances. face and uv are changed in place.
 
     Returns alive (F,) bool, touched (F,) bool (triangles that are not what they were).
     """
@@ -363,7 +363,7 @@ def collapse(  # type: ignore[no-untyped-def]
                 chain[u] = points[f]
                 points[f] = u
     line_error = np.zeros(vertices)
-    moved = np.zeros(len(limit))
+    moved = np.zeros(len(room))
     star_u, star_v = np.empty(_STAR, np.int64), np.empty(_STAR, np.int64)
     ends = np.empty(2, np.int64)
     heap = [(0.0, np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
@@ -393,7 +393,7 @@ def collapse(  # type: ignore[no-untyped-def]
             continue
         if lines == 2 and v != ends[0] and v != ends[1]:
             continue
-        bound = limit[owner]
+        bound = limit[u]
         if is_open and closed[owner]:
             bound = min(bound, LOSSLESS)
         for i in range(nu):
@@ -407,7 +407,7 @@ def collapse(  # type: ignore[no-untyped-def]
                 continue
         if not _may(u, v, star_u, nu, star_v, nv, face, position, uv, textured, group, bound, ground):
             continue
-        if not _near(u, v, star_u, nu, star_v, nv, face, position, bound, points, chain, place, ground):
+        if not _near(u, v, star_u, nu, star_v, nv, face, position, bound, limit, points, chain, place, ground):
             continue
         change = 0.0
         for i in range(nu):
@@ -493,7 +493,7 @@ def _may(u, v, star_u, nu, star_v, nv, face, position, uv, textured, group, boun
 
 
 @numba.njit(cache=True)
-def _near(u, v, star_u, nu, star_v, nv, face, position, bound, points, chain, place, ground):  # type: ignore[no-untyped-def]
+def _near(u, v, star_u, nu, star_v, nv, face, position, bound, limit, points, chain, place, ground):  # type: ignore[no-untyped-def]
     """Whether all original corners on u's triangles stay near those that come; `place` is told which is nearest."""
     square = bound * bound
     for s in range(nu):
@@ -514,7 +514,7 @@ def _near(u, v, star_u, nu, star_v, nv, face, position, bound, points, chain, pl
                     gap = _gap(position[point], position[v], position[d], position[e], ground)
                     if gap < best:
                         best, place[point] = gap, g
-            if best > square:
+            if best > min(square, limit[point] * limit[point]):
                 return False
             point = chain[point]
     return True

@@ -2,8 +2,8 @@
 
 Each surface is cut into pieces that become smaller until each is known to lie within the limit of the other surface:
 either all its corners lie within the limit of one and the same triangle (the distance to a triangle is convex, so the
-whole piece does), or the distance at its middle plus its radius is within the limit (a distance grows no faster than the
-point moves). What is proven in neither way down to pieces of a sixteenth of the limit counts as beyond it.
+whole piece does), or the distance at its middle plus its radius is within the limit (a distance grows no faster than
+the point moves). What is proven in neither way down to pieces of a sixteenth of the limit counts as beyond it.
 Closest points are exact, from a tree of boxes over the triangles.
 """
 
@@ -24,35 +24,31 @@ _PIECES = 4000
 
 
 class Deviation(NamedTuple):
-    """`worst` the largest distance found at corners, middles of edges and middles of pieces, metres; `within` whether
-    no point of either surface is farther from the other than the limit."""
+    """`worst` the largest distance found at corners, middles of edges and middles of pieces, metres; `beyond` the
+    triangles for which it is not proven that all their points are within the limit, and `at` the triangle of the other
+    surface that was nearest there."""
 
     worst: float
-    within: bool
+    beyond: NDArray[np.int64]
+    at: NDArray[np.int64]
 
-
-def deviation(one: Array, other: Array, limit: float) -> Deviation:
-    """Two-sided distance of two surfaces, triangles (N, 3, 3) and (M, 3, 3) float64 in metres.
-
-    Triangles that both have need not be compared: see `one_sided`. An empty surface is infinitely far.
-    """
-    first = one_sided(one, other, limit)
-    second = one_sided(other, one, limit)
-    return Deviation(max(first.worst, second.worst), first.within and second.within)
+    @property
+    def within(self) -> bool:
+        return len(self.beyond) == 0
 
 
 def one_sided(triangles: Array, surface: Array, limit: float) -> Deviation:
-    """How far the points of `triangles` (N, 3, 3) are from `surface` (M, 3, 3)."""
+    """How far the points of `triangles` (N, 3, 3) are from `surface` (M, 3, 3), float64 metres; for two surfaces ask
+    both ways. An empty surface is infinitely far."""
+    none = np.zeros(0, np.int64)
     if len(triangles) == 0:
-        return Deviation(0.0, True)
+        return Deviation(0.0, none, none)
     if len(surface) == 0:
-        return Deviation(float("inf"), False)
+        return Deviation(float("inf"), np.arange(len(triangles)), np.full(len(triangles), -1))
     surface = np.ascontiguousarray(surface, np.float64)
-    order, low, high, child, start, count = _tree(surface)
-    worst, within = _prove(
-        np.ascontiguousarray(triangles, np.float64), surface, order, low, high, child, start, count, float(limit)
-    )
-    return Deviation(float(worst), bool(within))
+    worst, at = _prove(np.ascontiguousarray(triangles, np.float64), surface, *_tree(surface), float(limit))
+    beyond = np.flatnonzero(at >= 0)
+    return Deviation(float(worst), beyond, at[beyond])
 
 
 def nearest(points: Array, surface: Array) -> tuple[Array, NDArray[np.int64]]:
@@ -154,12 +150,12 @@ def _nearest_all(points, surface, order, low, high, child, start, count):  # typ
 
 @numba.njit(cache=True)
 def _prove(triangles, surface, order, low, high, child, start, count, limit):  # type: ignore[no-untyped-def]
-    """(worst distance found, whether all is proven to be within the limit)."""
+    """The largest distance found, and for each triangle −1 or the surface's triangle where the proof failed."""
     stack = np.empty(256, np.int64)
-    pieces = np.empty((512, 3, 3))
-    guesses = np.empty(512, np.int64)
+    pieces, guesses = np.empty((512, 3, 3)), np.empty(512, np.int64)
     square, floor = limit * limit * (1 + 1e-12), max(limit, 1e-9) / 16.0
-    worst, within = 0.0, True
+    worst = 0.0
+    at = np.full(len(triangles), -1, np.int64)
     allowed = _PIECES * (len(triangles) + len(surface))
     p = np.empty(3)
     guess = np.int64(0)
@@ -172,17 +168,16 @@ def _prove(triangles, surface, order, low, high, child, start, count, limit):  #
                     p[axis] = 0.5 * (p[axis] + triangles[i, (k + 1) % 3, axis])
             best, guess = _nearest(p, guess, surface, order, low, high, child, start, count, stack)
             worst = max(worst, best)
-        if worst > square:
-            return np.sqrt(worst), False
+            if best > square:
+                at[i] = guess
         pieces[0] = triangles[i]
         guesses[0] = guess
-        depth = 1
+        depth = 1 if at[i] < 0 else 0
         while depth > 0:
             depth -= 1
             a, b, c = pieces[depth, 0].copy(), pieces[depth, 1].copy(), pieces[depth, 2].copy()
-            g = guesses[depth]
             p[:] = (a + b + c) / 3.0
-            best, g = _nearest(p, g, surface, order, low, high, child, start, count, stack)
+            best, g = _nearest(p, guesses[depth], surface, order, low, high, child, start, count, stack)
             worst = max(worst, best)
             ta, tb, tc = surface[g, 0], surface[g, 1], surface[g, 2]
             corners = max(
@@ -197,7 +192,8 @@ def _prove(triangles, surface, order, low, high, child, start, count, limit):  #
                 continue
             allowed -= 1
             if best > square or radius < floor or allowed < 0 or depth + 2 > len(guesses):
-                return np.sqrt(worst), False
+                at[i] = g
+                break
             # Halve the longest edge: the middle's radius shrinks for slivers too.
             ab, bc, ca = ((a - b) ** 2).sum(), ((b - c) ** 2).sum(), ((c - a) ** 2).sum()
             if ab >= bc and ab >= ca:
@@ -211,20 +207,22 @@ def _prove(triangles, surface, order, low, high, child, start, count, limit):  #
             pieces[depth + 1, 0], pieces[depth + 1, 1], pieces[depth + 1, 2] = m, y, z
             guesses[depth], guesses[depth + 1] = g, g
             depth += 2
-    return np.sqrt(worst), within
+    return np.sqrt(worst), at
 
 
-def height_deviation(one: Array, other: Array) -> float:
-    """Largest vertical distance, metres, of two surfaces of one height per place where both are: triangles (N, 3, 3),
-    (M, 3, 3) facing up. Exact: both are linear on every piece of their overlay, so its corners decide."""
+def height_deviation(one: Array, other: Array) -> Array:
+    """Largest vertical distance, metres (N,), of each triangle of a surface of one height per place from another, where
+    both are: triangles (N, 3, 3), (M, 3, 3) facing up. Exact: both are linear on every piece of their overlay, so its
+    corners decide."""
     if len(one) == 0 or len(other) == 0:
-        return 0.0
+        return np.zeros(len(one))
     flat = np.ascontiguousarray(other, np.float64).copy()
     flat[..., 2] = 0.0
     order, low, high, child, start, count = _tree(flat)
-    return float(
-        _height_gap(np.ascontiguousarray(one), np.ascontiguousarray(other), order, low, high, child, start, count)
+    gap: Array = _height_gap(
+        np.ascontiguousarray(one), np.ascontiguousarray(other), order, low, high, child, start, count
     )
+    return gap
 
 
 @numba.njit(cache=True)
@@ -241,7 +239,7 @@ def _plane(t):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _height_gap(one, other, order, low, high, child, start, count):  # type: ignore[no-untyped-def]
-    worst = 0.0
+    worst = np.zeros(len(one))
     stack = np.empty(256, np.int64)
     polygon, clipped = np.empty((16, 2)), np.empty((16, 2))
     for i in range(len(one)):
@@ -270,7 +268,7 @@ def _height_gap(one, other, order, low, high, child, start, count):  # type: ign
                 corners = _clip(t, s, polygon, clipped)
                 for k in range(corners):
                     x, y = polygon[k, 0], polygon[k, 1]
-                    worst = max(worst, abs((p - p2) * x + (q - q2) * y + r - r2))
+                    worst[i] = max(worst[i], abs((p - p2) * x + (q - q2) * y + r - r2))
     return worst
 
 

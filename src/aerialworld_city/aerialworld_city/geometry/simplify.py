@@ -2,13 +2,14 @@
 
 `simplify` is for bodies (buildings, bridges, furniture, trees), `simplify_ground` for a piece of a surface that is one
 height per place. Edges are collapsed (`collapse`), which already keeps a bound of its own; then every connected shell
-that changed is compared with what it was (`deviation`), its volume too. A shell that fails is tried again with half the
-bound, in the end only losslessly, and then left as it is.
+that changed is compared with what it was (`deviation`), its volume too. Where that fails the bound of the corners
+there is halved and all is done again; a shell that goes on failing is reduced losslessly, or in the end left as it is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count as count_up
 from typing import NamedTuple
 
 import numpy as np
@@ -25,8 +26,8 @@ from aerialworld_core.frames import Array
 MAX_VOLUME_CHANGE, _VOLUME_ROOM = 0.01, 0.008
 #: Corners nearer than this are one corner, as in `solids`, metres.
 _MERGE = 1e-3
-#: Shares of the limit that are tried one after the other; the last are lossless merges only.
-_TRIES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)
+#: How often failing places are repaired before their shells are only merged losslessly.
+_REPAIRS = 6
 
 
 class Simplified(NamedTuple):
@@ -139,9 +140,10 @@ def _reduce(
     shell = np.repeat(np.arange(count), sizes)
     room = np.where(closed, _VOLUME_ROOM * np.abs(_volumes(before, shell, count)), np.inf)
     frozen = _open_corners(shells) if ground else np.zeros(len(shells.position), np.bool_)
-    attempt, given_up = np.zeros(count, np.int64), np.zeros(count, np.bool_)
-    while True:
-        bound = np.maximum(np.array(_TRIES)[attempt] * limit, min(kernel.LOSSLESS, limit))
+    lossless = min(kernel.LOSSLESS, limit)
+    bound = np.full(len(shells.position), limit)
+    given_up = np.zeros(count, np.bool_)
+    for attempt in count_up():
         face, uv = shells.face.copy(), shells.uv.copy()
         alive, touched = kernel.collapse(
             shells.position, face, shells.group, uv, shells.textured, shells.owner, frozen, closed, bound, room,
@@ -152,14 +154,17 @@ def _reduce(
         for s in np.unique(shell[touched | ~alive]):
             rows = slice(shells.start[s], shells.start[s + 1])
             pieces = before[rows], after[rows], alive[rows], touched[rows]
-            moved, within = _heights(*pieces, limit) if ground else _bodies(*pieces, limit, bool(closed[s]))
+            moved, places = _heights(*pieces, limit) if ground else _bodies(*pieces, limit, bool(closed[s]))
             worst = max(worst, moved)
-            if not within:
+            if len(places):
                 failed.append(s)
+                corners = np.unique(shells.face[rows][places])
+                bound[corners] = np.maximum(bound[corners] / 2, lossless)
         if not failed:
             break
-        given_up[failed] = attempt[failed] == len(_TRIES) - 1
-        attempt[failed] = np.minimum(attempt[failed] + 1, len(_TRIES) - 1)
+        if attempt >= _REPAIRS:
+            bound[np.isin(shells.owner, failed)] = lossless
+            given_up[failed] = attempt > _REPAIRS
     told = Simplified(len(mesh), int(alive.sum()), worst, int(given_up.sum()))
     return _rewritten(mesh, shells, shell, alive, touched, after, uv), told
 
@@ -189,35 +194,29 @@ def _rewritten(
 
 
 def _bodies(
-    before: Array,
-    after: Array,
-    alive: NDArray[np.bool_],
-    touched: NDArray[np.bool_],
-    limit: float,
-    closed: bool,
-) -> tuple[float, bool]:
-    """How far a shell's surface moved at most, and whether that and its volume are within bounds.
+    before: Array, after: Array, alive: NDArray[np.bool_], touched: NDArray[np.bool_], limit: float, closed: bool
+) -> tuple[float, NDArray[np.int64]]:
+    """How far a shell's surface moved at most, and the old triangles where it moved too far; all of them when its
+    volume changed too much.
 
     Triangles that both surfaces have are at no distance, so only the others are looked at.
     """
-    surface = after[alive]
-    gone = one_sided(before[~alive | touched], surface, limit)
+    surface, old = after[alive], np.flatnonzero(~alive | touched)
+    gone = one_sided(before[old], surface, limit)
     come = one_sided(after[alive & touched], before, limit)
-    within = gone.within and come.within
-    if closed and within:
-        zero = np.zeros(1, np.int64)
-        old = _volumes(before, np.repeat(zero, len(before)), 1)[0]
-        new = _volumes(surface, np.repeat(zero, len(surface)), 1)[0]
-        within = abs(new - old) <= MAX_VOLUME_CHANGE * abs(old)
-    return max(gone.worst, come.worst), within
+    places = np.union1d(old[gone.beyond], come.at)
+    if closed and abs(_volume(surface) - _volume(before)) > MAX_VOLUME_CHANGE * abs(_volume(before)):
+        places = np.arange(len(before))
+    return max(gone.worst, come.worst), places
 
 
 def _heights(
     before: Array, after: Array, alive: NDArray[np.bool_], touched: NDArray[np.bool_], limit: float
-) -> tuple[float, bool]:
-    """How far a ground's height moved at most, and whether that is within the limit."""
-    worst = height_deviation(before[~alive | touched], after[alive & touched])
-    return worst, worst <= limit
+) -> tuple[float, NDArray[np.int64]]:
+    """How far a ground's height moved at most, and the old triangles where that is beyond the limit."""
+    old = np.flatnonzero(~alive | touched)
+    gap = height_deviation(before[old], after[alive & touched])
+    return float(gap.max(initial=0.0)), old[gap > limit]
 
 
 def _open_corners(shells: _Shells) -> NDArray[np.bool_]:
@@ -240,6 +239,10 @@ def _balanced(shells: _Shells) -> NDArray[np.bool_]:
     odd = balance[inverse.reshape(-1)] != 0
     result: NDArray[np.bool_] = np.bincount(shells.owner[edges[:, 0]], odd, len(shells.feature)) == 0
     return result
+
+
+def _volume(triangles: Array) -> float:
+    return float(_volumes(triangles, np.zeros(len(triangles), np.int64), 1)[0])
 
 
 def _volumes(triangles: Array, shell: NDArray[np.int64], count: int) -> Array:

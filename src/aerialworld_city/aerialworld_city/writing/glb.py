@@ -163,14 +163,15 @@ def flat_part(skin: Skin | None, triangles: NDArray[Any], normals: NDArray[Any],
 
 
 def smooth_part(skin: Skin | None, triangles: NDArray[Any], uv: NDArray[Any] | None = None) -> Part:
-    """A part of one rolling surface: normals are the area-weighted mean of the faces around a corner, except where a
-    face is bent from that by more than about 45° (a kerb), which keeps its own.
+    """A part of one rolling surface: normals are the area-weighted mean of the faces around a corner; steep faces (a
+    kerb) and level ones do not round each other, and a face that is bent from the mean by over 45° keeps its own.
 
     `triangles` (T, 3, 3); `uv` (T, 3, 2), by default the look laid in plan.
     """
-    points = triangles.reshape(-1, 3).astype(np.float32) + np.float32(0.0)
-    corner, count = grouped(points)
     face = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    steep = np.abs(_unit(face)[:, 2]) < _CREASE
+    points = np.column_stack([triangles.reshape(-1, 3), np.repeat(steep, 3)]).astype(np.float32) + np.float32(0.0)
+    corner, count = grouped(points)
     normals = np.empty((count, 3))
     for axis in range(3):
         normals[:, axis] = np.bincount(corner, np.repeat(face[:, axis], 3), count)

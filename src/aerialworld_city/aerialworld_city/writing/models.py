@@ -63,10 +63,13 @@ def write_body_model(
     `mesh.double` triangles as well.
 
     `mesh` in map; `mesh.feature` counts `features`, `mesh.material` counts `materials`; `bases`, `tops` (B,) heights of
-    each feature's foot and highest point. Raises StorageError; ValueError for a name that is not safe.
+    each feature's foot and highest point. A model without any triangle that has an area is not written; its info says 0
+    triangles. Raises StorageError; ValueError for a name that is not safe.
     """
     skins, problems = _skins(mesh, materials, options, textures)
     mesh = mesh.take(_solid(mesh.triangles))
+    if not len(mesh):
+        return _write(folder, name, kind, [], mesh.triangles, problems)
     n = unit_normals(mesh.triangles)
     dressed = dress_bodies(mesh, n, kind, features, bases, tops, skins)
     parts = []
@@ -89,7 +92,7 @@ def write_ground_model(
 ) -> ModelInfo:
     """Write `folder/models/<name>` with surfaces that lie (terrain, roads, water): smooth shading, one-sided.
 
-    `mesh` in map, facing up; `mesh.material` counts `materials`. Raises as `write_body_model`.
+    `mesh` in map, facing up; `mesh.material` counts `materials`. Nothing is written and raised as by `write_body_model`.
     """
     skins, problems = _skins(mesh, materials, options, textures)
     mesh = mesh.take(_solid(mesh.triangles))
@@ -199,6 +202,8 @@ def _write(
     folder: Path, name: str, kind: str, parts: list[Part], triangles: Array, problems: tuple[str, ...]
 ) -> ModelInfo:
     model = _folder(folder, name)
+    if not parts:
+        return ModelInfo(0, 0, (), problems)
     (model / "meshes").mkdir(parents=True, exist_ok=True)
     mesh, collision, touched = f"meshes/{kind}.glb", None, 0
     write_bytes(model / mesh, write_glb(parts, name), sync=False)

@@ -100,8 +100,10 @@ def read_photo(path: Path, max_size: int, span: tuple[int, int] | None = None) -
 
     try:
         with warnings.catch_warnings():
-            # Pillow's own warning comes at another limit than ours, which is checked below.
+            # Pillow's warning of bombs has another limit than ours, which is checked below; what it warns of in broken
+            # TIFF tags either fails to decode or does not matter.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", module="PIL")
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 return _photo(path, data, image, max_size)
     except TextureError:

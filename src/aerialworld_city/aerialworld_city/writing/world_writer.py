@@ -119,7 +119,8 @@ class Heightmap:
 
 
 def _numbers(values: Iterable[float]) -> str:
-    return " ".join(repr(round(float(v), 9) + 0.0) for v in values)
+    """Plain decimals, without exponents."""
+    return " ".join(f"{float(v):.9f}".rstrip("0").rstrip(".") for v in values)
 
 
 def _mesh_geometry(uri: str) -> str:

@@ -46,7 +46,7 @@ def one_sided(triangles: Array, surface: Array, limit: float) -> Deviation:
     if len(surface) == 0:
         return Deviation(float("inf"), np.arange(len(triangles)), np.full(len(triangles), -1))
     surface = np.ascontiguousarray(surface, np.float64)
-    worst, at = _prove(np.ascontiguousarray(triangles, np.float64), surface, *_tree(surface), float(limit))
+    worst, at = _prove(np.ascontiguousarray(triangles, np.float64), surface, *_tree(surface), float(limit))  # type: ignore[call-arg]
     beyond = np.flatnonzero(at >= 0)
     return Deviation(float(worst), beyond, at[beyond])
 
@@ -54,7 +54,7 @@ def one_sided(triangles: Array, surface: Array, limit: float) -> Deviation:
 def nearest(points: Array, surface: Array) -> tuple[Array, NDArray[np.int64]]:
     """Distance (N,) of points (N, 3) to a surface (M, 3, 3), and the nearest triangle (N,)."""
     surface = np.ascontiguousarray(surface, np.float64)
-    return _nearest_all(np.ascontiguousarray(points, np.float64), surface, *_tree(surface))  # type: ignore[no-any-return]
+    return _nearest_all(np.ascontiguousarray(points, np.float64), surface, *_tree(surface))
 
 
 @numba.njit(cache=True)

@@ -85,8 +85,8 @@ class Feature:
 
     `kind` is a key of `aerialworld_city.kinds.KINDS` (a road whose areas are of several kinds becomes several features
     with one id); `source` the file's name within the source; `lod` the level of detail that was taken; `usage` the code
-    and `usage_label` its text; `measured_height` metres, None where unknown; `volume` m³ of its closed shells and
-    `closed`, whether all are, are found when the tile is built.
+    and `usage_label` its text; `code` PLATEAU's own number of it (uro:buildingID); `measured_height` metres, None where
+    unknown; `volume` m³ of its closed shells and `closed`, whether all are, are found when the tile is built.
     """
 
     id: str
@@ -98,6 +98,7 @@ class Feature:
     measured_height: float | None = None
     volume: float = 0.0
     closed: bool = False
+    code: str | None = None
 
 
 @dataclass(frozen=True)

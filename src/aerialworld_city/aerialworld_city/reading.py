@@ -39,7 +39,7 @@ def read_city(
     """Read every file; the result's coordinates are east, north, height of the projection."""
     if files[0].module.startswith("obj"):
         return _read_obj(source, files, crs, strict, report, tell)
-    from aerialworld_city.readers.citygml import read_citygml  # lxml is imported only for CityGML
+    from aerialworld_city.readers.old_citygml import read_citygml  # lxml is imported only for CityGML
 
     contents = []
     for number, file in enumerate(files):

@@ -7,6 +7,7 @@ byte is counted, and a document that declares a DOCTYPE is refused before its fi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +39,14 @@ _OPTIONS: dict[str, Any] = {
     "dtd_validation": False,
     "recover": False,
 }
+
+
+class UndeclaredPrefixError(InputError):
+    """A document uses a namespace prefix that it never declares; `prefix` is its name."""
+
+    def __init__(self, message: str, prefix: str) -> None:
+        super().__init__(message)
+        self.prefix = prefix
 
 
 class CountedFile:
@@ -127,19 +136,47 @@ def iterparse(
     max_bytes: int = 2048 * MIB,
     huge: bool = False,
     what: str = "XML file",
+    declare: Sequence[str] = (),
 ) -> Iterator[tuple[str, Any]]:
     """Stream (event, element) pairs of the elements named by `tags` (Clark notation; None = all), as lxml does.
 
     The tree grows unless the caller gives back what it has used (`release`). `huge` lifts libxml2's limits on text size
-    (10 MB) and depth (256). Raises as `parse` does, while iterating.
+    (10 MB) and depth (256). `declare` names prefixes that the document forgot to declare (they get a namespace of their
+    own). Raises as `parse` does, while iterating.
     """
     with CountedFile(path, max_bytes=max_bytes, what=what) as handle:
         try:
             _refuse_doctype(handle, huge=huge)
             tag = None if tags is None else [tags] if isinstance(tags, str) else list(tags)
-            yield from etree.iterparse(handle, events=tuple(events), tag=tag, huge_tree=huge, **_OPTIONS)
+            source: Any = _Declaring(handle, declare) if declare else handle
+            yield from etree.iterparse(source, events=tuple(events), tag=tag, huge_tree=huge, **_OPTIONS)
         except etree.XMLSyntaxError as error:
             raise _syntax_error(handle, error) from error
+
+
+class _Declaring:
+    """Declares prefixes in the root's start tag while the document streams by; its lines keep their numbers."""
+
+    #: Byte order mark, declaration, comments, processing instructions; then the root's name.
+    _ROOT = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s++|<\?.*?\?>|<!--.*?-->)*+<[^\s/>!?]+", re.DOTALL)
+
+    def __init__(self, handle: CountedFile, prefixes: Sequence[str]) -> None:
+        self._handle = handle
+        self._words = "".join(f' xmlns:{p}="urn:undeclared:{p}"' for p in prefixes).encode("ascii")
+        self._begun = False
+
+    def read(self, size: int = -1) -> bytes:
+        if self._begun:
+            return self._handle.read(size)
+        self._begun = True
+        data = b""
+        while len(data) <= _MAX_PROLOG and (more := self._handle.read(65536)):
+            data += more
+            # The name may go on in the next piece.
+            match = self._ROOT.match(data)
+            if match and match.end() < len(data):
+                return data[: match.end()] + self._words + data[match.end() :]
+        return data
 
 
 def release(element: Any) -> None:
@@ -189,5 +226,10 @@ def _doctype_error(handle: CountedFile) -> UnsafeInputError:
 
 def _syntax_error(handle: CountedFile, error: etree.XMLSyntaxError) -> InputError:
     line = error.lineno or 0
+    message = f"{handle.path}: line {line}: not a well-formed {handle.what}: {error.msg}"
+    if error.code == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE:
+        prefix = re.match(r"Namespace prefix ([A-Za-z_][A-Za-z0-9_.-]{0,63}) ", error.msg or "")
+        if prefix:
+            return UndeclaredPrefixError(message, prefix[1])
     kind = UnsafeInputError if "huge" in str(error).lower() or "amplification" in str(error).lower() else InputError
-    return kind(f"{handle.path}: line {line}: not a well-formed {handle.what}: {error.msg}")
+    return kind(message)

@@ -1,0 +1,318 @@
+"""Objects of a city, one whole element at a time: which level of detail is taken and where its surfaces are found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from aerialworld_city.features import Feature, Surface
+from aerialworld_city.geodesy import GEOGRAPHIC
+from aerialworld_city.readers import citygml_words as words
+from aerialworld_city.readers.citygml_attributes import Attributes
+from aerialworld_city.readers.citygml_geometry import Geometry, Part, Placement, up_facing
+from aerialworld_city.readers.citygml_references import References
+from aerialworld_city.readers.citygml_words import child_text, level_of, local
+
+#: Solids of water are drawn as the surface that is seen from above.
+_WATER = "WaterSurface"
+
+
+@dataclass(eq=False)
+class Shape:
+    """What an element says of its shape: by level of detail, the properties that hold geometry.
+
+    `own` are the element's own properties, `walls` those of its boundary surfaces with their `Surface`, `openings`
+    those of doors and windows, which alone make no level.
+    """
+
+    own: dict[int, list[Any]] = field(default_factory=dict)
+    walls: dict[int, list[tuple[Any, int]]] = field(default_factory=dict)
+    openings: dict[int, list[tuple[Any, int]]] = field(default_factory=dict)
+    parts: list[Any] = field(default_factory=list)
+    installations: list[Any] = field(default_factory=list)
+    water: bool = False
+
+    @property
+    def levels(self) -> set[int]:
+        return {v for v in (*self.own, *self.walls) if v > 0}
+
+
+class Objects:
+    """Turns city objects into features and packed polygons; `features` may hold some without polygons at the end."""
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        attributes: Attributes,
+        references: References,
+        lod: str,
+        source: str,
+        skip: Callable[[str, str, int | None], None],
+        count: Callable[..., None],
+        epsg: Callable[[], int],
+    ) -> None:
+        self.geometry, self.attributes, self.references = geometry, attributes, references
+        self.lod, self.source, self.skip, self.count, self.epsg = lod, source, skip, count, epsg
+        self.features: list[Feature] = []
+        #: What each feature is called in CityGML, by id.
+        self.names: dict[str, str] = {}
+
+    # -- bodies ---------------------------------------------------------------------------------------------------
+
+    def body(self, element: Any, name: str) -> None:
+        """A building, bridge, plant, piece of furniture or water."""
+        kind = words.BODIES[name]
+        feature = self.attributes.feature(element, name, kind, self.source)
+        if kind == "water" and _is_hazard(element):
+            self.count("flood areas passed over")
+            return
+        self.names[feature.id] = name
+        part = self._part(feature)
+        before = len(self.geometry.packed)
+        self._begin(part, feature)
+        self._shapes(element, part, kind)
+        self.references.resolve_inside(element, part, self.geometry)
+        self._end(feature, part, before, element)
+
+    def _part(self, feature: Feature) -> Part:
+        return Part(lambda what, reason, line: self.skip(f"{feature.id} {what}".rstrip(), reason, line))
+
+    def _begin(self, part: Part, feature: Feature) -> None:
+        part.feature = len(self.features)
+        self.features.append(feature)
+
+    def _end(self, feature: Feature, part: Part, before: int, element: Any) -> None:
+        if len(self.geometry.packed) == before and not part.references:
+            self.skip(feature.id, "no LOD1 or LOD2 or LOD3 geometry", element.sourceline)
+
+    def _shapes(self, element: Any, part: Part, kind: str) -> None:
+        """The element at its best level, its parts each at theirs, and what is fixed to it."""
+        shape = self._shape(element)
+        parts = [self._shape(p) for p in shape.parts]
+        levels = words.preferred_levels(shape.levels, self.lod)
+        finer = [words.preferred_levels(p.levels, self.lod)[:1] for p in parts]
+        if levels and finer and all(f and f[0] > levels[0] for f in finer):
+            self.count("coarse shapes that finer parts replace")
+            levels = []
+        taken = self._best(shape, levels, part, kind)
+        self._fixed(shape, taken, bool(levels), part, kind)
+        for inner in shape.parts:
+            self.count(local(inner))
+            self._shapes(inner, part, kind)
+
+    def _best(self, shape: Shape, levels: list[int], part: Part, kind: str) -> int:
+        """Read the first level that has anything; returns it, 0 where none has."""
+        packed = self.geometry.packed
+        for level in levels:
+            polygons, waiting = len(packed), len(part.references)
+            self._level(shape, level, part, kind)
+            self.features[part.feature].lod = max(self.features[part.feature].lod, level)
+            if len(packed) > polygons:
+                return level
+            if len(part.references) > waiting:
+                if level == levels[-1] or self.references.found_inside(part, waiting):
+                    return level
+                # All of it lies elsewhere, or nowhere: the next level stands in unless it is found after all.
+                self.references.stand_in(part.feature, len(self.features))
+                stand_in = self.features[part.feature]
+                self._begin(part, Feature(stand_in.id, stand_in.kind, stand_in.source, 0, stand_in.usage))
+                self._copy(stand_in, self.features[part.feature])
+        return 0
+
+    @staticmethod
+    def _copy(source: Feature, target: Feature) -> None:
+        target.usage_label, target.measured_height = source.usage_label, source.measured_height
+        target.code = source.code
+
+    def _level(self, shape: Shape, level: int, part: Part, kind: str) -> None:
+        packed = self.geometry.packed
+        begin = len(packed)
+        part.known = None
+        for element, surface in (*shape.walls.get(level, ()), *shape.openings.get(level, ())):
+            self._property(element, surface, part)
+        for element in shape.own.get(level, ()):
+            # A solid may say again what its boundary surfaces, or another solid, have said.
+            repeats = len(packed) > begin and _has_polygons(element)
+            part.known = {packed.outline(i) for i in range(begin, len(packed))} if repeats else None
+            first = len(packed)
+            self._property(element, Surface.UNKNOWN, part)
+            if kind == "water" and "Sol" in local(element):
+                self._keep_up_facing(first)
+        part.known = None
+
+    def _property(self, element: Any, surface: int, part: Part) -> None:
+        if "ImplicitRepresentation" in local(element):
+            for child in element:
+                if local(child) == "ImplicitGeometry":
+                    self._implicit(child, surface, part)
+        else:
+            self.geometry.read(element, surface, part)
+
+    def _fixed(self, shape: Shape, taken: int, has_own: bool, part: Part, kind: str) -> None:
+        """Balconies, stairs, decks, piers: at LOD1 an object is a block without them."""
+        for element in shape.installations:
+            self.count(local(element))
+            inner = self._shape(element)
+            if taken == 1 or (child_text(element, "relationToConstruction") or "").startswith("inside"):
+                continue
+            lod = str(taken) if taken in (2, 3) else self.lod
+            levels = words.preferred_levels(inner.levels, lod)
+            if taken:
+                levels = [v for v in levels if v <= taken]
+            self._best(inner, levels, part, kind)
+
+    def _shape(self, element: Any) -> Shape:
+        """One look at an element's children."""
+        shape = Shape()
+        for child in element:
+            name = local(child)
+            if name.startswith("lod"):
+                level = level_of(name)
+                self.count(name)
+                if level:
+                    shape.own.setdefault(level[0], []).append(child)
+            elif name in words.BOUNDARIES:
+                for surface in child:
+                    self._boundary(surface, shape)
+            elif name in words.PARTS:
+                shape.parts += [c for c in child if local(c)]
+            elif name in words.INSTALLATIONS:
+                shape.installations += [c for c in child if local(c)]
+        return shape
+
+    def _boundary(self, element: Any, shape: Shape) -> None:
+        name = local(element)
+        if not name or name == "Envelope":
+            return
+        self.count(name)
+        if name in words.INTERIOR:
+            return
+        if name.startswith("Water"):
+            shape.water = True
+            if name != _WATER:
+                return
+        surface = words.SURFACES.get(name, Surface.UNKNOWN)
+        for child in element:
+            inner = local(child)
+            if inner.startswith("lod"):
+                level = level_of(inner)
+                self.count(inner)
+                if level:
+                    shape.walls.setdefault(level[0], []).append((child, surface))
+            elif inner in words.OPENINGS:
+                for opening in child:
+                    self._opening(opening, surface, shape)
+
+    def _opening(self, element: Any, surface: int, shape: Shape) -> None:
+        if local(element):
+            self.count(local(element))
+        for child in element:
+            level = level_of(local(child))
+            if level:
+                shape.openings.setdefault(level[0], []).append((child, surface))
+
+    def _keep_up_facing(self, first: int) -> None:
+        """Take back the polygons of a solid from `first` on that are not seen from above."""
+        packed = self.geometry.packed
+        geographic = self.epsg() in GEOGRAPHIC
+        for polygon in range(first, len(packed)):
+            ring = packed.polygon_start[polygon]
+            values = packed.points[packed.ring_start[ring] * 3 : packed.ring_start[ring + 1] * 3]
+            if not up_facing(np.array(values).reshape(-1, 3), geographic):
+                packed.feature[polygon] = -1
+
+    # -- implicit geometry ----------------------------------------------------------------------------------------
+
+    def _implicit(self, element: Any, surface: int, part: Part) -> None:
+        """A shape in local metres, placed by a matrix and a point; libraries in other files are not opened."""
+        texts = {local(child): (child.text or "").strip() for child in element}
+        shapes = [c for c in element if local(c) in ("relativeGMLGeometry", "relativeGeometry")]
+        if not shapes:
+            library = texts.get("libraryObject", "")
+            reason = f"its shape is the library file {library[:200]!r}, which is not read" if library else "no geometry"
+            part.skip("implicit geometry", reason, element.sourceline)
+            return
+        try:
+            matrix = [float(w) for w in texts.get("transformationMatrix", "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1").split()]
+            point = next(element.iter("{*}referencePoint"), None)
+            position = None if point is None else next(point.iter("{*}pos"), None)
+            place = [float(w) for w in (position.text or "").split()] if position is not None else []
+        except ValueError:
+            matrix, place = [], []
+        if len(matrix) != 16 or len(place) != 3 or not all(map(math.isfinite, (*matrix, *place))):
+            reason = "a transformationMatrix of 16 numbers and a referencePoint of 3 are needed"
+            part.skip("implicit geometry", f"line {element.sourceline}: {reason}", element.sourceline)
+            return
+        placement = Placement(matrix, place, self.epsg())
+        self.count("implicit geometries")
+        for shape in shapes:
+            self.geometry.read(shape, surface, part, placement)
+
+    # -- roads and other ways -------------------------------------------------------------------------------------
+
+    def way(self, element: Any, name: str) -> None:
+        """A road, railway, path or square: its areas by what they are for, else its own surface."""
+        plain = words.WAYS[name]
+        feature = self.attributes.feature(element, name, plain, self.source)
+        self.names[feature.id] = name
+        part = self._part(feature)
+        shape = self._shape(element)
+        areas = [(self._shape(a), _kind_of_area(a, plain)) for a in _areas(element, self.count)]
+        levels = words.preferred_levels(shape.levels | {v for a, _ in areas for v in a.levels}, self.lod)
+        packed = self.geometry.packed
+        before = len(packed)
+        for level in levels:
+            rows: dict[str, int] = {}
+            feature.lod = level
+            for inner, kind in areas:
+                best = [v for v in words.preferred_levels(inner.levels, self.lod) if 2 <= v <= level or v == level]
+                if best:
+                    self._row(rows, kind, feature, part)
+                    self._level(inner, best[0], part, kind)
+            if level in shape.own or level in shape.walls:
+                self._row(rows, plain, feature, part)
+                self._level(shape, level, part, plain)
+            if len(packed) > before or part.references:
+                break
+        self.references.resolve_inside(element, part, self.geometry)
+        self._end(feature, part, before, element)
+
+    def _row(self, rows: dict[str, int], kind: str, feature: Feature, part: Part) -> None:
+        """Let `part` add to the feature of this kind; a road of several kinds is several features of one id."""
+        if kind not in rows:
+            rows[kind] = len(self.features)
+            twin = Feature(feature.id, kind, feature.source, feature.lod, feature.usage)
+            self._copy(feature, twin)
+            self.features.append(twin)
+        part.feature = rows[kind]
+
+
+def _areas(element: Any, count: Callable[..., None]) -> Iterator[Any]:
+    for area in element.iter("{*}TrafficArea", "{*}AuxiliaryTrafficArea"):
+        count(local(area))
+        yield area
+
+
+def _kind_of_area(area: Any, plain: str) -> str:
+    function = child_text(area, "function")
+    if function is None and local(area) == "AuxiliaryTrafficArea":
+        return "flat"
+    return words.area_kind(function, plain)
+
+
+def _has_polygons(element: Any) -> bool:
+    return next(element.iter("{*}Polygon", "{*}PolygonPatch", "{*}Triangle", "{*}Rectangle"), None) is not None
+
+
+def _is_hazard(element: Any) -> bool:
+    """A flood, tsunami or high tide area is a WaterBody too: class 1140, or with a risk attribute."""
+    if child_text(element, "class") == "1140":
+        return True
+    return any(
+        local(e).endswith("RiskAttribute") for child in element if "ttribute" in local(child) or "ade" in local(child)
+        for e in (child, *child)
+    )  # fmt: skip

@@ -93,7 +93,7 @@ def reach_down(
     Returns the mesh, each body's original base height (count,) (inf where it has no triangle), and which were lowered.
     """
     if not isinstance(count, int):  # the old conversion's way of calling, gone with it
-        return old_ground.reach_down(mesh, count, index)  # type: ignore
+        return old_ground.reach_down(mesh, count, index)
     bases = np.full(count, np.inf)
     np.minimum.at(bases, mesh.feature, mesh.triangles[:, :, 2].min(axis=1))
     if not np.any(np.asarray(limit) > _FLOAT):

@@ -26,7 +26,7 @@ class TriangleIndex:
         self.triangles = np.asarray(triangles, np.float64)
         xy = self.triangles[:, :, :2]
         if len(xy):
-            self.low, self.high = xy.min(axis=1), xy.max(axis=1)
+            self.low, self.high = bounds_in_plan(self.triangles)
             self.origin = self.low.min(axis=0)
             extent = self.high.max(axis=0) - self.origin
         else:
@@ -119,12 +119,18 @@ class TriangleIndex:
         polygon, count = counter_clockwise(xy)[query], np.full(len(query), 3, np.int64)
         window = counter_clockwise(self.triangles[:, :, :2])[triangle]
         for k in range(3):
-            polygon, count = cut(polygon, count, _left_of(polygon, window[:, k], window[:, (k + 1) % 3]))
+            polygon, count = cut(polygon, count, left_of(polygon, window[:, k], window[:, (k + 1) % 3]))
             keep = count >= 3
             polygon, count, window = polygon[keep], count[keep], window[keep]
             query, triangle = query[keep], triangle[keep]
         height = self.plane_height(triangle, polygon)
         return np.concatenate([polygon, height[..., None]], axis=-1), count, query, triangle
+
+
+def bounds_in_plan(triangles: Array) -> tuple[Array, Array]:
+    """(T, 2) lowest and highest x, y of triangles (T, 3, ≥ 2); quicker than reducing their short middle axis."""
+    a, b, c = (triangles[:, k, :2] for k in range(3))
+    return np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
 
 
 def counter_clockwise(xy: Array) -> Array:
@@ -160,7 +166,7 @@ def cut(polygon: Array, count: Index, value: Array) -> tuple[Array, Index]:
     return candidates[rows, order], number
 
 
-def _left_of(points: Array, a: Array, b: Array) -> Array:
+def left_of(points: Array, a: Array, b: Array) -> Array:
     """How far points (M, K, 2) lie left of lines a → b (M, 2), times the lines' length."""
     direction, offset = (b - a)[:, None], points - a[:, None]
     value: Array = direction[..., 0] * offset[..., 1] - direction[..., 1] * offset[..., 0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.geometry.overlay import bounds_in_plan
 from aerialworld_core.frames import Array
 
 #: Triangles that share a cell, about.
@@ -30,7 +31,7 @@ class Rows:
         """Sort triangles (T, 3, 3) into cells."""
         if not len(triangles):
             return cls(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros((0, 2, 2)))
-        middle = triangles[:, :, :2].mean(axis=1)
+        middle = (triangles[:, 0, :2] + triangles[:, 1, :2] + triangles[:, 2, :2]) / 3
         low = middle.min(axis=0)
         extent = np.maximum(middle.max(axis=0) - low, 1e-3)
         edge = max(float(np.sqrt(extent.prod() * _PER_CELL / len(middle))), float(extent.max()) / 4000)
@@ -38,10 +39,8 @@ class Rows:
         cell = row * (int(extent[0] / edge) + 1) + column
         order = np.argsort(cell, kind="stable")
         _, first = np.unique(cell[order], return_index=True)
-        xy = triangles[order][:, :, :2]
-        bounds = np.stack(
-            [np.minimum.reduceat(xy.min(axis=1), first), np.maximum.reduceat(xy.max(axis=1), first)], axis=1
-        )
+        lowest, highest = bounds_in_plan(triangles[order])
+        bounds = np.stack([np.minimum.reduceat(lowest, first), np.maximum.reduceat(highest, first)], axis=1)
         return cls(order.astype(np.int32), np.append(first, len(order)).astype(np.int64), bounds)
 
     def near(self, triangles: Array, low: Array, high: Array) -> NDArray[np.int64]:
@@ -49,5 +48,5 @@ class Rows:
         cells = np.flatnonzero((self.bounds[:, 0] <= high).all(axis=1) & (self.bounds[:, 1] >= low).all(axis=1))
         spans = [self.order[self.start[c] : self.start[c + 1]] for c in cells]
         rows = np.sort(np.concatenate(spans)).astype(np.int64) if spans else np.zeros(0, np.int64)
-        xy = triangles[rows][:, :, :2]
-        return rows[(xy.min(axis=1) <= high).all(axis=1) & (xy.max(axis=1) >= low).all(axis=1)]
+        lowest, highest = bounds_in_plan(triangles[rows])
+        return rows[(lowest <= high).all(axis=1) & (highest >= low).all(axis=1)]

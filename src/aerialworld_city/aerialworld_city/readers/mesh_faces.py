@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import mapbox_earcut
 import numpy as np
@@ -26,7 +27,7 @@ class Faces:
     """
 
     points: Array
-    corner: NDArray[np.int32] | NDArray[np.int64]
+    corner: NDArray[Any]
     start: NDArray[np.int64]
     triangles: NDArray[np.int64]
     face: NDArray[np.int64]
@@ -45,7 +46,7 @@ def soup(triangles: Array) -> Faces:
     return Faces(triangles.reshape(-1, 3), corner, 3 * np.arange(count + 1), corner.reshape(-1, 3), np.arange(count))
 
 
-def split_faces(points: Array, corner: NDArray[np.int32], start: NDArray[np.int64]) -> Faces:
+def split_faces(points: Array, corner: NDArray[Any], start: NDArray[np.int64]) -> Faces:
     """Cut faces into triangles: convex ones as fans from their first corner (corners on a straight line stay), others
     by ear clipping in their own plane. Orientation is kept."""
     counts = np.diff(start)
@@ -70,9 +71,7 @@ def split_faces(points: Array, corner: NDArray[np.int32], start: NDArray[np.int6
     return Faces(points, corner, start, triangles, owner)
 
 
-def _convex(
-    points: Array, corner: NDArray[np.int32], start: NDArray[np.int64], k: int
-) -> tuple[NDArray[np.bool_], Array]:
+def _convex(points: Array, corner: NDArray[Any], start: NDArray[np.int64], k: int) -> tuple[NDArray[np.bool_], Array]:
     """Which faces of k corners may be cut as a fan, and Newell's normals (F, 3). Faces with a corner that is no place
     count as convex: they are left out later."""
     convex = np.ones(len(start), np.bool_)

@@ -180,7 +180,7 @@ def _features(
             ids[int(rank[at])] = text
     for names_ in names:
         _name_pieces(ids, owner, names_)
-    return owner, _unique([text or f"{stem}_{i + 1:05d}" for i, text in enumerate(ids)])
+    return owner, unique([text or f"{stem}_{i + 1:05d}" for i, text in enumerate(ids)])
 
 
 def _identifier(text: str, whole: bool) -> str | None:
@@ -216,14 +216,16 @@ def _name_pieces(ids: list[str], owner: NDArray[np.int64], names: Names) -> None
             ids[feature] = _clean(names.texts[text])
 
 
-def _unique(ids: list[str]) -> list[str]:
-    seen: set[str] = set()
+def unique(ids: list[str]) -> list[str]:
+    """The texts, those met before with a number behind them."""
+    seen, used = set(ids), dict.fromkeys(ids, 0)
     result = []
     for text in ids:
-        new, number = text, 1
-        while new in seen:
-            number += 1
-            new = f"{text}_{number}"
+        new = text
+        used[text] += 1
+        while used[text] > 1 and new in seen:
+            new = f"{text}_{used[text]}"
+            used[text] += new in seen
         seen.add(new)
         result.append(new)
     return result

@@ -13,6 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.readers.text_lines import (
+    FORM_MIXED,
+    FORM_V,
+    FORM_V_VN,
+    FORM_V_VT,
+    FORM_V_VT_VN,
+    TextLines,
+)
 from aerialworld_core.errors import InputError, UnsafeInputError
 from aerialworld_core.frames import Array
 from aerialworld_core.safexml import MIB, CountedFile
@@ -25,11 +33,7 @@ MAX_STATEMENTS = 1_000_000
 #: The header's comments, in which the plane zone stands.
 HEADER_BYTES = 64 * 1024
 _BLOCK = 8 * MIB
-_SPACE = np.zeros(256, np.bool_)
-_SPACE[[9, 10, 11, 12, 13, 32]] = True
-_SLASH, _NEWLINE = ord("/"), ord("\n")
-#: Forms of a face's corners; _MIXED lines are read one by one, at most so many.
-_V, _V_VT, _V_VN, _V_VT_VN, _MIXED = range(5)
+#: Faces whose corners are not all of one form are read one by one, at most so many.
 _MAX_ODD_LINES = 1_000_000
 
 
@@ -111,7 +115,7 @@ class _Parser:
         if len(self.header) < HEADER_BYTES:
             self.header += block[: HEADER_BYTES - len(self.header)]
         newlines = block.count(b"\n")
-        text = _Text(block)
+        text = TextLines(block)
         v, vt, f = text.lines_of(b"v"), text.lines_of(b"vt"), text.lines_of(b"f")
         self._read_numbers(text, v, 3, self.vertices, "a vertex needs three numbers")
         self._read_numbers(text, vt, 1, self.uv, "a texture coordinate needs a number")
@@ -121,23 +125,20 @@ class _Parser:
         self.uv_count += len(vt)
         self.lines_before += newlines
 
-    def _fail(self, text: _Text, line: int, need: str) -> InputError:
+    def _fail(self, text: TextLines, line: int, need: str) -> InputError:
         """An error about the line with that index in the block."""
         words = text.line(line)[:60].decode("utf-8", "replace")
         return InputError(f"{self.path}: line {self.lines_before + text.number(line)}: {words!r}: {need}")
 
-    def _read_numbers(self, text: _Text, lines: NDArray[np.int64], least: int, out: list[Array], need: str) -> None:
+    def _read_numbers(self, text: TextLines, lines: NDArray[np.int64], least: int, out: list[Array], need: str) -> None:
         """The first `least` (vt: up to two) numbers of each line."""
         if len(lines) == 0:
             return
         count = text.words[lines] - 1
         if count.min() < least:
             raise self._fail(text, int(lines[np.argmin(count)]), need)
-        try:
-            values = np.fromstring(text.without_keyword(lines), np.float64, sep=" ")
-        except ValueError:
-            values = np.zeros(0)
-        if len(values) != count.sum():
+        values = text.numbers(lines, np.float64, keyword=1 if least == 3 else 2)
+        if values is None or len(values) != count.sum():
             raise self._fail(text, _first_bad(text, lines, _is_number), need)
         start = np.cumsum(count) - count
         if least == 3:
@@ -146,7 +147,7 @@ class _Parser:
             second = np.where(count > 1, values[np.minimum(start + 1, len(values) - 1)], 0.0)
             out.append(np.column_stack([values[start], second]))
 
-    def _read_faces(self, text: _Text, v: NDArray[np.int64], vt: NDArray[np.int64], f: NDArray[np.int64]) -> None:
+    def _read_faces(self, text: TextLines, v: NDArray[np.int64], vt: NDArray[np.int64], f: NDArray[np.int64]) -> None:
         if len(f) == 0:
             return
         count = text.words[f] - 1
@@ -180,7 +181,7 @@ class _Parser:
         self.sizes.append(count.astype(np.int32))
 
     def _corners(
-        self, text: _Text, f: NDArray[np.int64], count: NDArray[np.int64]
+        self, text: TextLines, f: NDArray[np.int64], count: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Vertex and uv number of every corner as written; 0 where a corner has no uv."""
         need = "a face needs whole vertex numbers (v, v/vt, v//vn or v/vt/vn)"
@@ -189,29 +190,28 @@ class _Parser:
         place = np.cumsum(count) - count
         form = text.corner_forms(f, place)
         # Lines whose corners are all of one form are parsed together.
-        for kind, width in ((_V, 1), (_V_VT, 2), (_V_VN, 2), (_V_VT_VN, 3)):
+        for kind, width in ((FORM_V, 1), (FORM_V_VT, 2), (FORM_V_VN, 2), (FORM_V_VT_VN, 3)):
             rows = np.flatnonzero(form == kind)
             if len(rows) == 0:
                 continue
-            try:
-                numbers = np.fromstring(text.without_keyword(f[rows], slash=True), np.int64, sep=" ")
-                numbers = numbers.reshape(-1, width)
-            except ValueError:
-                numbers = np.zeros((0, width), np.int64)
+            flat = text.numbers(f[rows], np.int64, keyword=1, slash=True)
             many = count[rows]
-            if len(numbers) != many.sum():
-                form[rows] = _MIXED
+            if flat is None or len(flat) != width * many.sum():
+                form[rows] = FORM_MIXED
                 continue
+            numbers = flat.reshape(-1, width)
             into = np.repeat(place[rows] - (np.cumsum(many) - many), many) + np.arange(len(numbers))
             corner[into] = numbers[:, 0]
-            if kind in (_V_VT, _V_VT_VN):
+            if kind in (FORM_V_VT, FORM_V_VT_VN):
                 corner_uv[into] = numbers[:, 1]
-        for row in np.flatnonzero(form == _MIXED):
+        for row in np.flatnonzero(form == FORM_MIXED):
             self.odd_lines += 1
             if self.odd_lines > _MAX_ODD_LINES:
                 raise self._fail(text, int(f[row]), f"the {_MAX_ODD_LINES:,}th face that mixes forms; write v/vt/vn")
             own = slice(place[row], place[row] + count[row])
             try:
+                if b"_" in text.line(int(f[row])):
+                    raise ValueError
                 words = [w.split(b"/") for w in text.line(int(f[row])).split()[1:]]
                 corner[own] = [int(w[0]) for w in words]
                 corner_uv[own] = [int(w[1]) if len(w) > 1 and w[1] else 0 for w in words]
@@ -219,7 +219,7 @@ class _Parser:
                 raise self._fail(text, int(f[row]), need) from None
         return corner, corner_uv
 
-    def _read_states(self, text: _Text, f: NDArray[np.int64]) -> None:
+    def _read_states(self, text: TextLines, f: NDArray[np.int64]) -> None:
         """Object, group and material of each face: the last that was named before it."""
         for line in text.lines_of(b"mtllib"):
             self._count_statement()
@@ -264,92 +264,13 @@ class _Parser:
         )
 
 
-class _Text:
-    """A block of whole lines: where they begin, how many words each has (`words` (L,)), what their first word is."""
-
-    def __init__(self, block: bytes) -> None:
-        self._original = block
-        if b"\\" in block:  # a line that ends in a backslash goes on
-            block = block.replace(b"\\\r\n", b"   ").replace(b"\\\n", b"  ")
-        self.data = np.frombuffer(block, np.uint8)
-        space = _SPACE[self.data]
-        begins = ~space
-        begins[1:] &= space[:-1]
-        self._word = word = np.flatnonzero(begins)
-        ends = np.flatnonzero(self.data == _NEWLINE)
-        self.end = ends + 1
-        self.start = np.concatenate([[0], self.end[:-1]])
-        self._first = np.searchsorted(word, self.start)
-        self.words = np.diff(np.append(self._first, len(word)))
-        # The first word's place and its first eight bytes as one number, spaces as zeros.
-        has = np.flatnonzero(self.words > 0)
-        self._lines = has
-        self._place = word[self._first[has]]
-        padded = np.concatenate([self.data, np.full(8, 32, np.uint8)])
-        key = np.zeros(len(has), np.uint64)
-        open_ = np.ones(len(has), np.bool_)
-        for i in range(8):
-            byte = padded[self._place + i]
-            open_ &= ~_SPACE[byte]
-            key |= np.where(open_, byte, 0).astype(np.uint64) << np.uint64(8 * i)
-        self._key = key
-
-    def lines_of(self, keyword: bytes) -> NDArray[np.int64]:
-        """The lines whose first word this is."""
-        return np.asarray(self._lines[self._key == int.from_bytes(keyword, "little")], np.int64)
-
-    def line(self, index: int) -> bytes:
-        return self.data[self.start[index] : self.end[index]].tobytes().strip()
-
-    def number(self, index: int) -> int:
-        """The line's number in the block as a text editor counts, from 1."""
-        return self._original.count(b"\n", 0, int(self.start[index])) + 1
-
-    def _mask(self, lines: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which bytes belong to these lines."""
-        change = np.zeros(len(self.data) + 1, np.int8)
-        change[self.start[lines]] += 1
-        change[self.end[lines]] -= 1
-        return np.cumsum(change[:-1], dtype=np.int8).view(np.bool_)
-
-    def without_keyword(self, lines: NDArray[np.int64], *, slash: bool = False) -> bytes:
-        """Text of these lines, the first words blanked, slashes too where asked for."""
-        data = self.data.copy()
-        place = self._place[np.searchsorted(self._lines, lines)]
-        data[place] = 32
-        if len(lines) and self.data[place[0] + 1] not in (9, 10, 11, 12, 13, 32):
-            data[place + 1] = 32  # vt
-        if slash:
-            data[data == _SLASH] = 32
-        return data[self._mask(lines)].tobytes()
-
-    def corner_forms(self, lines: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The form that all words behind each line's keyword have; `place` is their first one's index among all."""
-        count = self.words[lines] - 1
-        total = int(count.sum())
-        words = np.repeat(self._first[lines] + 1 - place, count) + np.arange(total)
-        begin = self._word[words]
-        end = np.append(self._word, len(self.data))[words + 1]
-        at = np.flatnonzero(self.data == _SLASH)
-        pairs = at[:-1][np.diff(at) == 1]
-        slashes = np.searchsorted(at, end) - np.searchsorted(at, begin)
-        doubled = np.searchsorted(pairs, end) - np.searchsorted(pairs, begin)
-        form = np.full(total, _MIXED)
-        form[(slashes == 0)] = _V
-        form[(slashes == 1)] = _V_VT
-        form[(slashes == 2) & (doubled == 1)] = _V_VN
-        form[(slashes == 2) & (doubled == 0)] = _V_VT_VN
-        low, high = np.minimum.reduceat(form, place), np.maximum.reduceat(form, place)
-        return np.where(low == high, low, _MIXED)
-
-
 def _words(line: bytes) -> str:
     """What stands behind the keyword."""
     words = line.split(None, 1)
     return words[1].decode("utf-8", "replace").strip() if len(words) > 1 else ""
 
 
-def _first_bad(text: _Text, lines: NDArray[np.int64], good: object) -> int:
+def _first_bad(text: TextLines, lines: NDArray[np.int64], good: object) -> int:
     for line in lines:
         if not all(good(word) for word in text.line(int(line)).split()[1:]):  # type: ignore[operator]
             return int(line)

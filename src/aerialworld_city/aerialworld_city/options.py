@@ -50,19 +50,29 @@ class ConversionOptions:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        """Raises InputError that names the option."""
-        if not (np.isfinite(self.chunk) and self.chunk >= 10.0):
-            raise InputError(f"chunk {self.chunk}: give at least 10 metres")
+        """Raises InputError that begins with the option's name."""
+        if self.crs is not None and not 1 <= self.crs <= 999_999:
+            raise InputError(f"crs {self.crs}: give an EPSG code, for example 6677")
+        if self.origin is not None:
+            latitude, longitude = self.origin
+            if not (abs(latitude) <= 90 and abs(longitude) <= 180):
+                raise InputError(f"origin {latitude:g},{longitude:g}: give latitude,longitude in degrees")
+        if self.up not in (None, "y", "z"):
+            raise InputError(f"up {self.up}: choose y or z")
+        if not 10.0 <= self.chunk <= 100_000.0:  # False for NaN too
+            raise InputError(f"chunk {self.chunk:g}: give 10 to 100,000 metres")
         unknown = [m for m in self.modules if m not in MODULES]
         if unknown or not self.modules:
-            raise InputError(f"modules {','.join(self.modules)}: choose from {','.join(MODULES)}")
+            raise InputError(f"modules {','.join(self.modules) or '(none)'}: choose from {','.join(MODULES)}")
         if self.lod not in ("auto", "1", "2", "3"):
             raise InputError(f"lod {self.lod}: choose auto, 1, 2 or 3")
-        if self.max_texture_size < 16:
-            raise InputError(f"max_texture_size {self.max_texture_size}: give at least 16 pixels")
+        if self.terrain not in ("mesh", "heightmap"):
+            raise InputError(f"terrain {self.terrain}: choose mesh or heightmap")
+        if not 16 <= self.max_texture_size <= 16_384:
+            raise InputError(f"max_texture_size {self.max_texture_size}: give 16 to 16384 pixels")
         if self.target_faces < 12:
             raise InputError(f"target_faces {self.target_faces}: give at least 12 (a box)")
         if not (np.isfinite(self.max_deviation) and self.max_deviation >= 0):
             raise InputError(f"max_deviation {self.max_deviation}: give metres, 0 or more")
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"workers {self.workers}: give at least 1")
+        if self.workers is not None and not 1 <= self.workers <= 256:
+            raise InputError(f"workers {self.workers}: give 1 to 256")

@@ -32,7 +32,7 @@ _NEAR_GROUND = 1.5
 #: A surface whose normal is flatter than this (its z) stands: a kerb.
 _STANDS = 0.1
 #: Surfaces without any height in the source have this at most, metres.
-_NO_HEIGHT = 1e-6
+NO_HEIGHT = 1e-6
 #: Triangles are cut to this size before the overlay, which keeps the candidate pairs few, metres.
 _PIECE = 40.0
 #: Triangles that are overlaid at once, which bounds the memory.
@@ -135,7 +135,7 @@ def lay(mesh: Mesh, count: int, index: TriangleIndex, *, offset: float | Array =
     np.maximum.at(highest, mesh.feature, np.abs(mesh.triangles[:, :, 2]).max(axis=1))
     present = np.zeros(count, np.bool_)
     present[mesh.feature] = True
-    flat = present & (highest < _NO_HEIGHT)
+    flat = present & (highest < NO_HEIGHT)
     touches = _touches(mesh, index, count)
     gap = _middle_gap(over, mesh, count)
     beyond = present & np.where(flat, ~_has(over.row, mesh, count), ~touches)

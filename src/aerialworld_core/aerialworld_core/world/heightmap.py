@@ -4,7 +4,7 @@ From the sources of gz-common 5 and gz-rendering 8: a picture's value is divided
 then by the greatest that occurs; value 0 lies at the z of <pos>. Row 0 is north, column 0 west. A picture has 2ⁿ or
 2ⁿ + 1 pixels a side; sample i lies i · size / 2ⁿ from the western (northern) border, so those of 2ⁿ + 1 reach the far
 border (Gazebo's renderer leaves the last one out) and those of 2ⁿ end one step before it. The visual's pose does not
-move a heightmap.
+move a heightmap. Squares are split from north-west to south-east, as the renderer's triangle strips are.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_heightmap(
     )
     number = np.arange(side * side).reshape(side, side)
     nw, ne, sw, se = number[:-1, :-1], number[:-1, 1:], number[1:, :-1], number[1:, 1:]
-    faces = np.stack([np.stack([nw, sw, ne], -1), np.stack([ne, sw, se], -1)], axis=2).reshape(-1, 3)
+    faces = np.stack([np.stack([nw, sw, se], -1), np.stack([nw, se, ne], -1)], axis=2).reshape(-1, 3)
     plan = np.stack([east, size[1] - south], axis=-1).reshape(-1, 2) / repeat
     slope_y, slope_x = np.gradient(points[..., 2], step[1], step[0])
     normals = np.stack([-slope_x, slope_y, np.ones_like(slope_x)], axis=-1).reshape(-1, 3)

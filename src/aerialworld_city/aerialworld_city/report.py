@@ -12,9 +12,10 @@ from aerialworld_city.features import Skipped
 class ConversionReport:
     """What went in, what came out, and what was left out or changed on the way.
 
-    `read` and `written` are counts by name; `changed` counts repairs; `bounds` are map metres, lowest and highest
-    corner, of `buildings` and of the `world`; `seconds` is wall time and stands in no file, so that equal input gives
-    equal bytes.
+    `read` and `written` are counts by name; `changed` counts repairs and what was chosen not to be taken; `notes` are
+    for people; `bounds` are map metres, lowest and highest corner, of `buildings` (where there are any) and of the
+    `world`. `seconds` (wall time) and `reused` (files and models that did not have to be made again, and how many there
+    are) stand in no file, so that equal input gives equal bytes.
     """
 
     world: str
@@ -26,6 +27,18 @@ class ConversionReport:
     notes: list[str] = field(default_factory=list)
     bounds: dict[str, list[list[float]]] = field(default_factory=dict)
     seconds: float = 0.0
+    reused: dict[str, int] = field(default_factory=dict)
+
+    def add(self, group: dict[str, int], counts: dict[str, int]) -> None:
+        """Add counts by name to one of the report's."""
+        for name, number in counts.items():
+            group[name] = group.get(name, 0) + number
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def to_file(self) -> dict[str, Any]:
+        """What conversion_report.json holds."""
+        written = self.to_dict()
+        del written["seconds"], written["reused"]
+        return written

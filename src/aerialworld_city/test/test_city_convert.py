@@ -12,6 +12,7 @@ import pytest
 from aerialworld_city.convert import GENERATED_CREDIT, PLATEAU_CREDIT, convert
 from aerialworld_city.geodesy import Projection
 from aerialworld_city.inspect import city_info
+from aerialworld_city.options import ConversionOptions
 from aerialworld_city.synthetic import gml_writer as gml
 from aerialworld_city.synthetic.generate import BLOCKS, generate_city
 from aerialworld_city.synthetic.shapes import at, gabled, prism, rectangle
@@ -49,7 +50,7 @@ def content_hash(folder):
 
 def meshes(world, kind):
     trimesh = pytest.importorskip("trimesh")
-    for path in sorted(world.glob(f"models/*_{kind}/meshes/*.glb")):
+    for path in sorted(world.glob(f"models/*_{kind}/meshes/{kind}.glb")):
         with open(path, "rb") as handle:
             scene = trimesh.load(handle, file_type="glb", process=False)
         yield path, trimesh.util.concatenate(list(scene.geometry.values()))
@@ -181,7 +182,7 @@ def test_the_world_loads_and_its_classes_are_seen_from_above(generated):
 def test_a_known_corner_lands_where_its_latitude_and_longitude_say(tmp_path):
     path = write_city(tmp_path / "53393599_bldg_6697_op.gml", {"b_1": prism(rectangle(10, 6, (20, 30)), 4.0, 9.0)})
     latitude, longitude = Projection(6677).inverse(EAST, NORTH)
-    convert(path, tmp_path / "w", origin=(latitude, longitude))
+    convert(path, tmp_path / "w", ConversionOptions(origin=(latitude, longitude)))
     city = json.loads((tmp_path / "w" / "city.json").read_text())
     assert city["buildings"][0]["bbox"] == pytest.approx([15, 27, 4, 25, 33, 9], abs=1e-3)
     assert city["buildings"][0]["volume"] == pytest.approx(300, abs=0.05)
@@ -189,7 +190,7 @@ def test_a_known_corner_lands_where_its_latitude_and_longitude_say(tmp_path):
     assert city["crs"]["epsg"] == 6677 and city["georeference"]["height"] == 0.0
     assert city["attribution"] == PLATEAU_CREDIT
     assert city["sources"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    convert(path, tmp_path / "other", crs=6676)  # the same place, told in the neighbouring zone
+    convert(path, tmp_path / "other", ConversionOptions(crs=6676))  # the same place, told in the neighbouring zone
     other = json.loads((tmp_path / "other" / "city.json").read_text())
     assert other["crs"]["epsg"] == 6676 and other["buildings"][0]["volume"] == pytest.approx(300, rel=2e-3)
 

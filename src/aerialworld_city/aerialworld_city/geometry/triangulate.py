@@ -108,7 +108,7 @@ def triangulate_polygons(
     start = np.zeros(count, np.int64)
     start[ring_polygon[outer]] = first[outer]
     corners, polygon, clipped = _simple(p, start, total, holes, normal, reasons)
-    hole_area = np.bincount(ring_polygon[~outer], np.linalg.norm(vector[~outer], axis=1), minlength=count)
+    hole_area = np.bincount(ring_polygon[~outer], np.linalg.norm(vector[~outer], axis=1), count).astype(np.float64)
     more, owners = _clip(p, first, lengths, ring_polygon, clipped, normal, area, hole_area, reasons, len(points))
     corners, polygon = np.concatenate([corners, more]), np.concatenate([polygon, owners])
     order = np.argsort(polygon, kind="stable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,10 +100,7 @@ def _blocks(polygons: Polygons) -> list[_Block]:
     before = (np.cumsum(size) - size)[starts]
     cut = np.r_[0, 1 + np.flatnonzero(before[1:] // _BLOCK != before[:-1] // _BLOCK)]
     edges = [*starts[cut].tolist(), len(order)]
-    return [
-        _Block(order[b:e], int(feature[b]), int(feature[e - 1]) + 1)
-        for b, e in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [_Block(order[b:e], int(feature[b]), int(feature[e - 1]) + 1) for b, e in pairwise(edges)]
 
 
 def _place_block(content: Content, block: _Block, projection: Projection, tile: Tile) -> Mesh:

@@ -43,12 +43,37 @@ _MESH = {
 
 @dataclass(eq=False)
 class StoredTile:
-    """A tile whose arrays are mapped from disk. `starts` (F + 1,): feature f's triangles are rows starts[f] …
-    starts[f + 1] of the mesh; `boxes` (F, 2, 3) plane metres, lowest and highest corner."""
+    """A tile on disk: all but its triangles in memory.
 
-    tile: Tile
+    `starts` (F + 1,): feature f's triangles are rows starts[f] … starts[f + 1] of the mesh; `boxes` (F, 2, 3) plane
+    metres, lowest and highest corner.
+    """
+
+    folder: Path
+    source: str
+    epsg: int
+    features: list[Feature]
+    materials: list[Material]
     starts: NDArray[np.int64]
     boxes: Array
+    skipped: list[Skipped]
+    counts: dict[str, int]
+    changed: dict[str, int]
+    notes: list[str]
+    generated: bool
+    rows: dict[str, int]
+
+    def mesh(self) -> Mesh:
+        """Its triangles, mapped from disk. Raises ValueError for arrays that are not what was written."""
+        parts = {}
+        for name, (dtype, shape) in _MESH.items():
+            if f"mesh_{name}" in self.rows:
+                parts[name] = _load(self.folder, f"mesh_{name}", dtype, (self.rows[f"mesh_{name}"], *shape), "r")
+        return Mesh(**parts)
+
+    def terrain(self) -> Array:
+        """(K, 3, 3) mapped from disk."""
+        return np.asarray(_load(self.folder, "terrain", np.float64, (self.rows["terrain"], 3, 3), "r"))
 
 
 def tile_key(file: SourceFile, digest: str, epsg: int, options: ConversionOptions) -> str:
@@ -134,7 +159,7 @@ def write_tile(folder: Path, tile: Tile) -> None:
         path = temporary / f"{name}.npy"
         with open(path, "wb") as handle:
             np.lib.format.write_array(handle, np.ascontiguousarray(array), allow_pickle=False)
-        stored[name] = {"rows": len(array), "crc": _crc(path)}
+        stored[name] = {"rows": len(array), "crc": file_crc(path)}
     meta = {
         "format": _FORMAT,
         "source": tile.source,
@@ -153,7 +178,7 @@ def write_tile(folder: Path, tile: Tile) -> None:
     temporary.rename(folder)
 
 
-def _crc(path: Path) -> int:
+def file_crc(path: Path) -> int:
     value = 0
     with open(path, "rb") as handle:
         while data := handle.read(1 << 20):
@@ -165,9 +190,10 @@ def is_whole(folder: Path) -> bool:
     """Whether a stored tile is there, and every array is what was written."""
     try:
         arrays = read_json(folder / "meta.json")["arrays"]
-        if any(_crc(folder / f"{name}.npy") != entry["crc"] for name, entry in arrays.items()):
+        if any(file_crc(folder / f"{name}.npy") != entry["crc"] for name, entry in arrays.items()):
             return False
-        read_tile(folder)
+        tile = read_tile(folder)
+        tile.mesh(), tile.terrain()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
         return False
     return True
@@ -178,42 +204,44 @@ def read_tile(folder: Path) -> StoredTile:
     meta = read_json(folder / "meta.json")
     if meta["format"] != _FORMAT:
         raise ValueError(f"{folder}: another format")
-    arrays = meta["arrays"]
-
-    def load(name: str, dtype: Any, shape: tuple[int, ...]) -> Any:
-        array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        if array.dtype != dtype or array.shape != (arrays[name]["rows"], *shape):
-            raise ValueError(f"{folder / name}.npy: not what was written")
-        return array
-
-    parts = {
-        name: load(f"mesh_{name}", dtype, shape) for name, (dtype, shape) in _MESH.items() if f"mesh_{name}" in arrays
-    }
+    rows = {name: int(entry["rows"]) for name, entry in meta["arrays"].items()}
     features = [Feature(*row) for row in meta["features"]]
     if any(f.kind not in KINDS for f in features):
         raise ValueError(f"{folder}: an unknown kind")
-    tile = Tile(
+    starts = _load(folder, "starts", np.int64, (len(features) + 1,))
+    boxes = _load(folder, "boxes", np.float64, (len(features), 2, 3))
+    if int(starts[-1]) != rows["mesh_triangles"] or (np.diff(starts) < 0).any() or int(starts[0]) != 0:
+        raise ValueError(f"{folder}: features and triangles do not fit")
+    return StoredTile(
+        folder,
         meta["source"],
         meta["epsg"],
         features,
         [_material(m) for m in meta["materials"]],
-        Mesh(**parts),
-        load("terrain", np.float64, (3, 3)),
+        starts,
+        boxes,
         [Skipped(**s) for s in meta["skipped"]],
         meta["counts"],
         meta["changed"],
         meta["notes"],
         meta["generated"],
+        rows,
     )
-    starts, boxes = load("starts", np.int64, ()), load("boxes", np.float64, (2, 3))
-    if len(starts) != len(features) + 1 or len(boxes) != len(features) or int(starts[-1]) != len(tile.mesh):
-        raise ValueError(f"{folder}: features and triangles do not fit")
-    return StoredTile(tile, starts, boxes)
+
+
+def _load(folder: Path, name: str, dtype: Any, shape: tuple[int, ...], mode: Any = None) -> Any:
+    # The format asks for at least one byte to map.
+    mode = mode if all(shape) else None
+    array = np.load(folder / f"{name}.npy", mmap_mode=mode, allow_pickle=False)
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{folder / name}.npy: not what was written")
+    return array
 
 
 def _material(entry: dict[str, Any]) -> Material:
     known = {f.name for f in fields(Material)}
-    return Material(**{k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k in known})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k in known}
+    return Material(**values)
 
 
 def adopt(source: Path, target: Path) -> None:

@@ -1,98 +1,358 @@
-"""The city cut into squares: one model per square and class, each with one mesh."""
+"""One square of the city: its bodies reach the ground, its surfaces are laid, its models are written. Runs in a worker.
+
+Everything comes from the stored tiles and the stored terrain, so squares know nothing of each other. A group is what a
+square has of one kind: one model, or one per building.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from aerialworld_city.geometry.old_solids import Mesh, bounding_boxes, double_sided, normals
+from aerialworld_city.features import Feature
+from aerialworld_city.geometry.ground import OFFSETS, REACH, LayCounts, lay, reach_down
+from aerialworld_city.geometry.mesh import Mesh
+from aerialworld_city.geometry.simplify import simplify, simplify_ground
+from aerialworld_city.geometry.solids import bounding_boxes
 from aerialworld_city.geometry.terrain import Terrain
-from aerialworld_city.reading import City, Progress
-from aerialworld_city.report import ConversionReport
-from aerialworld_city.writing import looks
-from aerialworld_city.writing.dress import dress
-from aerialworld_city.writing.glb import Part, flat_part, smooth_part, write_glb
-from aerialworld_city.writing.world_writer import KIND_OF_LABEL, write_model
-from aerialworld_core.errors import InputError
+from aerialworld_city.kinds import KINDS
+from aerialworld_city.options import ConversionOptions
+from aerialworld_city.tiles.store import StoredTile, read_tile
+from aerialworld_city.writing.kept import fingerprints, group_key, take_over
+from aerialworld_city.writing.models import ModelInfo, PlacedMaterial, write_body_model, write_ground_model
+from aerialworld_city.writing.textures import Textures
 from aerialworld_core.frames import Array
 
-#: More models than this are no world that a simulator loads.
-MAX_SQUARES = 5000
+Cell = tuple[int, int]
+
+#: Surfaces without any height in the source have this at most, metres (as `geometry.ground` has it).
+NO_HEIGHT = 1e-6
 
 
-def write_models(
-    folder: Path,
-    city: City,
-    mesh: Mesh,
-    bases: Array,
-    tops: Array,
-    terrain: Terrain,
-    roads: dict[int, Array],
-    chunk: float,
-    report: ConversionReport,
-    tell: Progress,
-) -> tuple[list[str], list[str]]:
-    """Write every chunk's models. Returns their names, and for each building the model that holds it."""
-    _refuse_too_many(terrain.triangles, chunk)
-    models: list[str] = []
-    both = double_sided(mesh)
-    which, names, uv = dress(both, bases, tops, [b.id for b in city.buildings], [b.usage for b in city.buildings])
-    n = normals(both.triangles)
-    boxes = bounding_boxes(mesh, len(city.buildings))
-    place = np.floor(boxes[:, :, :2].mean(axis=1) / chunk).astype(np.int64)
-    owners = [_model_name(cell, "building") for cell in place]
-    report.written.update({"buildings": len(city.buildings), "building triangles": len(both.triangles)})
-    for cell, rows in _cells(place[both.building]):
-        parts = []
-        for look in np.unique(which[rows]):
-            part = rows[which[rows] == look]
-            parts.append(flat_part(looks.look(names[look]), both.triangles[part], n[part], uv[part]))
-        _add_model(folder, cell, "building", parts, models)
-    tell("write", 0.8)
-    surfaces = {"terrain": terrain.triangles, **{KIND_OF_LABEL[k]: t for k, t in roads.items()}}
-    for kind, triangles in surfaces.items():
-        report.written[f"{kind} triangles"] = len(triangles)
-        centre = np.floor(triangles[:, :, :2].mean(axis=1) / chunk).astype(np.int64)
-        for cell, rows in _cells(centre):
-            _add_model(folder, cell, kind, [smooth_part(looks.look(kind), triangles[rows])], models)
-    report.written["models"] = len(models)
-    low = np.minimum(both.triangles.min(axis=(0, 1)), terrain.triangles.min(axis=(0, 1)))
-    high = np.maximum(both.triangles.max(axis=(0, 1)), terrain.triangles.max(axis=(0, 1)))
-    report.bounds = {
-        "buildings": _rounded([both.triangles.min(axis=(0, 1)), both.triangles.max(axis=(0, 1))]),
-        "world": _rounded([low, high]),
-    }
-    return sorted(models), owners
+@dataclass(frozen=True, eq=False)
+class Pick:
+    """Features (K,) of one tile that belong to a group; `home` (K,) False for surfaces that another square counts."""
+
+    tile: int
+    features: NDArray[np.int64]
+    home: NDArray[np.bool_]
 
 
-def _refuse_too_many(triangles: Array, chunk: float) -> None:
-    squares = len(np.unique(np.floor(triangles[:, :, :2].mean(axis=1) / chunk), axis=0))
-    if squares > MAX_SQUARES:
-        raise InputError(
-            f"the city covers {squares} squares of {chunk:g} m (at most {MAX_SQUARES}): choose a larger --chunk or "
-            "fewer files; a few coordinates far off the city do this too"
-        )
+@dataclass(frozen=True, eq=False)
+class Place:
+    """What all squares share. `tiles` are folders of stored tiles, `images` for each the folder that image paths start
+    at and the one they must not leave; `east`, `north` map's origin in the plane; `older` the world whose models may be
+    taken over."""
+
+    world: Path
+    older: Path | None
+    tiles: tuple[Path, ...]
+    images: tuple[tuple[Path, Path], ...]
+    terrain: Path
+    east: float
+    north: float
+    options: ConversionOptions
 
 
-def _rounded(corners: list[Array]) -> list[list[float]]:
-    return [[round(float(v), 4) for v in corner] for corner in corners]
+@dataclass(frozen=True, eq=False)
+class SquareJob:
+    """A square's groups: picks by kind, names for single buildings, and the older world's records by group."""
+
+    place: Place
+    cell: Cell
+    picks: dict[str, list[Pick]]
+    names: list[str]
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
-def _model_name(cell: Any, kind: str) -> str:
+@dataclass(eq=False)
+class SquareResult:
+    """Per kind, the group's record (see `_Record`); the kinds whose models were taken over."""
+
+    groups: dict[str, dict[str, Any]]
+    reused: set[str]
+
+
+def group_name(cell: Cell, kind: str) -> str:
+    """Of the models of a kind in a square; of the model itself where there is one."""
     return f"x{cell[0]}y{cell[1]}_{kind}"
 
 
-def _cells(place: Any) -> list[tuple[Any, Any]]:
-    """(cell, rows) for every chunk that occurs, in order."""
-    cells, inverse = np.unique(place, axis=0, return_inverse=True)
-    order = np.argsort(inverse.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(inverse.reshape(-1)))[:-1]
-    return list(zip(cells, np.split(order, ends), strict=True))
+def make_square(job: SquareJob) -> SquareResult:
+    """Write all models of a square, or take them over."""
+    groups: dict[str, dict[str, Any]] = {}
+    reused = set()
+    for kind in sorted({*job.picks, "terrain"}):
+        name = group_name(job.cell, kind)
+        group = _Group(job, kind)
+        if not len(group.mesh):
+            continue
+        key = group.key()
+        record = take_over(job.kept.get(name), key, job.place.older, job.place.world)
+        if record is not None:
+            reused.add(kind)
+        else:
+            record = {"key": key, **group.write()}
+        groups[kind] = record
+    return SquareResult(groups, reused)
 
 
-def _add_model(folder: Path, cell: Any, kind: str, parts: list[Part], models: list[str]) -> None:
-    name = _model_name(cell, kind)
-    write_model(folder, name, kind, write_glb(parts))
-    models.append(name)
+@lru_cache(maxsize=32)
+def _tile(folder: Path) -> tuple[StoredTile, Mesh]:
+    tile = read_tile(folder)
+    return tile, tile.mesh()
+
+
+@lru_cache(maxsize=2)
+def _terrain(folder: Path) -> Terrain:
+    return Terrain.open(folder)
+
+
+@lru_cache(maxsize=2)
+def _textures(size: int) -> Textures:
+    return Textures(size)
+
+
+class _Group:
+    """A square's features of one kind, gathered from the tiles: `mesh` in map, features numbered as picked."""
+
+    def __init__(self, job: SquareJob, kind: str) -> None:
+        self.job, self.kind, self.place = job, kind, job.place
+        self.options = job.place.options
+        self.features: list[Feature] = []
+        self.materials: list[PlacedMaterial] = []
+        self.home = np.concatenate([p.home for p in job.picks.get(kind, [])] or [np.zeros(0, bool)])
+        self.flat: list[bool] = []
+        self.square = np.array([job.cell, np.array(job.cell) + 1]) * self.options.chunk
+        if kind == "terrain":
+            self.mesh = self._ground()
+            return
+        self.mesh = Mesh.joined([self._gather(pick) for pick in job.picks[kind]])
+
+    def _ground(self) -> Mesh:
+        terrain = _terrain(self.place.terrain)
+        rows = terrain.rows.near(terrain.triangles, *self.square)
+        triangles = np.asarray(terrain.triangles[rows])
+        triangles = triangles[_inside(triangles, self.square)]
+        n = len(triangles)
+        return Mesh(triangles, np.zeros(n, np.int32), np.zeros(n, np.int8), np.zeros(n, bool), np.full(n, -1, np.int32))
+
+    def _gather(self, pick: Pick) -> Mesh:
+        tile, whole = _tile(self.place.tiles[pick.tile])
+        begin, end = tile.starts[pick.features], tile.starts[pick.features + 1]
+        size = end - begin
+        rows = np.arange(int(size.sum())) + np.repeat(begin - (np.cumsum(size) - size), size)
+        mesh = whole.take(rows)
+        mesh.triangles = mesh.triangles - np.array([self.place.east, self.place.north, 0.0])
+        mesh.feature = (np.repeat(np.arange(len(size)), size) + len(self.features)).astype(np.int32)
+        flat = np.abs(tile.boxes[pick.features, :, 2]).max(axis=1) < NO_HEIGHT
+        self.flat += flat.tolist()
+        if KINDS[self.kind].lies:
+            # What has no heights is draped piece by piece: what is far from this square says nothing here.
+            xy = mesh.triangles[:, :, :2]
+            near = (xy.max(axis=1) >= self.square[0]).all(axis=1) & (xy.min(axis=1) < self.square[1]).all(axis=1)
+            mesh = mesh.take(near | ~np.repeat(flat, size))
+        self.features += [tile.features[i] for i in pick.features.tolist()]
+        used, number = np.unique(mesh.material, return_inverse=True)
+        number = number.reshape(-1).astype(np.int32) + np.int32(len(self.materials) - (used[:1] < 0).sum())
+        mesh.material = np.where(mesh.material < 0, np.int32(-1), number)
+        folder, root = self.place.images[pick.tile]
+        self.materials += [(folder, root, tile.materials[i]) for i in used[used >= 0].tolist()]
+        return mesh
+
+    def key(self) -> str:
+        """Of all that the models depend on."""
+        o = self.options
+        words: dict[str, Any] = {
+            "kind": self.kind,
+            "cell": list(self.job.cell),
+            "origin": [self.place.east, self.place.north],
+            "options": [o.chunk, o.textures, o.max_texture_size, o.target_faces, o.max_deviation],
+            "features": [
+                [self.place.tiles[p.tile].name, p.features.tolist()] for p in self.job.picks.get(self.kind, [])
+            ],
+            "names": self.job.names if self._single else [],
+            "images": self._image_hashes() if o.textures else [],
+            "ground": _hash(self.mesh.triangles if self.kind == "terrain" else self._under().triangles),
+        }
+        return group_key(words)
+
+    @property
+    def _single(self) -> bool:
+        return self.kind == "building" and self.options.per_building
+
+    def _image_hashes(self) -> list[list[str]]:
+        images = sorted({folder / m.image for folder, _, m in self.materials if m.image is not None})
+        return [[path.name, _image_hash(path, _stamp(path))] for path in images]
+
+    def _under(self) -> Any:
+        """The index of the terrain below all of it."""
+        xy = self.mesh.triangles[:, :, :2]
+        return _terrain(self.place.terrain).part(xy.min(axis=(0, 1)), xy.max(axis=(0, 1)))
+
+    def write(self) -> dict[str, Any]:
+        """Make the models; returns the group's record: `files` (CRC-32 by model and file), `triangles`, `collision`,
+        `images`, `problems`, `bounds`, `simplified` (before, after, deviation), and of bodies `bodies`, of surfaces
+        `laid`."""
+        if self.kind == "terrain":
+            return self._record([self._write_ground(self.mesh)], self.mesh)
+        if KINDS[self.kind].lies:
+            return self._write_laid()
+        return self._write_bodies()
+
+    # -- bodies ---------------------------------------------------------------------------------------------------
+
+    def _write_bodies(self) -> dict[str, Any]:
+        count = len(self.features)
+        tops = bounding_boxes(self.mesh, count)[:, 1, 2]
+        mesh, bases, lowered = reach_down(self.mesh, count, self._under(), limit=REACH[self.kind])
+        boxes = bounding_boxes(mesh, count)
+        groups: list[tuple[str, Any]] = [(group_name(self.job.cell, self.kind), None)]
+        if self._single:
+            groups = list(zip(self.job.names, range(count), strict=True))
+        infos, simplified, owners, meshes = [], [], [], []
+        for name, number in groups:
+            part, features, foot, top = mesh, self.features, bases, tops
+            if number is not None:
+                part = mesh.take(mesh.feature == number)
+                part.feature = np.zeros(len(part), np.int32)
+                features, foot, top = features[number : number + 1], bases[[number]], tops[[number]]
+            closed = np.array([f.closed for f in features])
+            part, done = simplify(part, self.options.target_faces, self.options.max_deviation, closed=closed)
+            if done.after != done.before:
+                simplified.append([done.before, done.after, round(done.worst, 6)])
+            textures = _textures(self.options.max_texture_size)
+            infos.append(
+                (
+                    name,
+                    write_body_model(
+                        self.place.world,
+                        name,
+                        self.kind,
+                        part,
+                        features,
+                        self.materials,
+                        foot,
+                        top,
+                        self.options,
+                        textures,
+                    ),
+                )
+            )
+            owners += [name] * len(features)
+            meshes.append(part)
+        record = self._record(infos, Mesh.joined(meshes), simplified)
+        record["bodies"] = [
+            [
+                owners[i],
+                round(float(bases[i]), 6),
+                round(float(tops[i]), 6),
+                *(round(float(v), 6) for v in boxes[i].flat),
+            ]
+            for i in range(count)
+        ]
+        record["lowered"] = len(lowered)
+        return record
+
+    # -- surfaces -------------------------------------------------------------------------------------------------
+
+    def _write_laid(self) -> dict[str, Any]:
+        """Features are laid whole, so that neighbouring squares agree on each; what has its middle here is kept.
+
+        Those without heights are draped triangle by triangle, which comes to the same. Each feature, or triangle, is
+        counted in one square.
+        """
+        index, count, kind = self._under(), len(self.features), self.kind
+        flat = np.array(self.flat)[self.mesh.feature]
+        here = np.where(flat, _inside(self.mesh.triangles, self.square), self.home[self.mesh.feature])
+        found, total = [], {name: 0 for name in asdict(LayCounts())}
+        placed: set[int] = set()
+        for of_flat, counted in ((True, True), (True, False), (False, True), (False, False)):
+            part = self.mesh.take((flat == of_flat) & (here == counted))
+            mesh, counts = lay(part, count, index, offset=OFFSETS[kind])
+            if of_flat:
+                placed.update(np.unique(mesh.feature).tolist())
+                counts.beyond = 0  # known only when all squares have been asked
+            if counted:
+                total = {name: total[name] + number for name, number in asdict(counts).items()}
+            found.append(mesh.take(_inside(mesh.triangles, self.square)))
+        mesh = Mesh.joined(found)
+        infos = [self._write_ground(mesh)] if len(mesh) else []
+        laid = {name: total[name] for name in ("near", "own", "cut", "beyond")}
+        return {**self._record(infos, mesh), "laid": laid, "draped": sorted(placed)}
+
+    def _write_ground(self, mesh: Mesh) -> tuple[str, ModelInfo]:
+        name = group_name(self.job.cell, self.kind)
+        textures = _textures(self.options.max_texture_size)
+        return name, write_ground_model(self.place.world, name, self.kind, mesh, self.materials, self.options, textures)
+
+    def _record(
+        self, infos: Sequence[tuple[str, ModelInfo]], mesh: Mesh, simplified: list[list[float]] | None = None
+    ) -> dict[str, Any]:
+        corners = mesh.triangles.reshape(-1, 3)
+        return {
+            "files": fingerprints(self.place.world / "models", [name for name, _ in infos]),
+            "triangles": sum(i.triangles for _, i in infos),
+            "collision": sum(i.collision_triangles for _, i in infos),
+            "images": sorted({image for _, i in infos for image in i.images}),
+            "problems": sorted({line for _, i in infos for line in i.problems}),
+            "bounds": [corners.min(axis=0).tolist(), corners.max(axis=0).tolist()] if len(corners) else None,
+            "simplified": simplified or [],
+        }
+
+
+def _inside(triangles: Array, square: Array) -> NDArray[np.bool_]:
+    """(T,) bool: which triangles have their middle in the square."""
+    middle = triangles[:, :, :2].mean(axis=1)
+    return np.asarray(((middle >= square[0]) & (middle < square[1])).all(axis=1))
+
+
+def _hash(array: Array) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _image_hash(path: Path, stamp: tuple[int, int]) -> str:
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError:
+        return "missing"
+
+
+def forget() -> None:
+    """Let go of what is kept open between squares: the next conversion has other files in these places."""
+    for kept in (_tile, _terrain, _textures, _image_hash):
+        kept.cache_clear()
+
+
+@dataclass(frozen=True, eq=False)
+class GroundJob:
+    """Terrain triangles (T, 3, 3) of one square, too many for one model."""
+
+    triangles: Array
+    options: ConversionOptions
+
+
+def simplify_square(job: GroundJob) -> tuple[Array, float]:
+    """The square's terrain with fewer triangles, its border bit for bit, and how far it moved."""
+    n = len(job.triangles)
+    mesh = Mesh(job.triangles, np.zeros(n, np.int32), np.zeros(n, np.int8), np.zeros(n, bool), np.full(n, -1, np.int32))
+    mesh, done = simplify_ground(mesh, job.options.target_faces, job.options.max_deviation)
+    return mesh.triangles, done.worst

@@ -1,0 +1,86 @@
+"""A source file's way into the store: found there, taken over from an older world, or read. Runs in a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aerialworld_city.geodesy import Projection
+from aerialworld_city.options import ConversionOptions
+from aerialworld_city.sources.discover import SourceFile
+from aerialworld_city.tiles.build import build_tile
+from aerialworld_city.tiles.store import adopt, is_whole, tile_key, write_tile
+from aerialworld_core.errors import AerialWorldError, InputError
+
+
+@dataclass(frozen=True)
+class TileJob:
+    """`store` is the folder for tiles; `older` one of an older world, or None."""
+
+    file: SourceFile
+    epsg: int
+    options: ConversionOptions
+    store: Path
+    older: Path | None
+
+
+@dataclass(frozen=True)
+class TileResult:
+    """`key` names the tile's folder in the store, None where the file could not be read (`error` says why); `reused`
+    whether nothing had to be read; `fingerprint` the file's name, size and sha256, as in city.json."""
+
+    key: str | None
+    fingerprint: dict[str, Any] | None
+    reused: bool = False
+    error: AerialWorldError | None = None
+
+
+def make_tile(job: TileJob) -> TileResult:
+    """See to it that the file's tile stands in the store.
+
+    What is wrong with the file is returned, not raised, so that the others are read; `options.strict` raises.
+    """
+    try:
+        return _make(job)
+    except AerialWorldError as error:
+        if job.options.strict:
+            raise
+        return TileResult(None, None, error=error)
+
+
+def _make(job: TileJob) -> TileResult:
+    before = _stamp(job.file.path)
+    try:
+        fingerprint = job.file.fingerprint()
+    except OSError as error:
+        raise InputError(f"{job.file.path}: cannot be read: {error.strerror}") from error
+    key = tile_key(job.file, fingerprint["sha256"], job.epsg, job.options)
+    place = job.store / key
+    if is_whole(place):
+        return TileResult(key, fingerprint, reused=True)
+    if job.older is not None and is_whole(job.older / key):
+        adopt(job.older / key, place)
+        return TileResult(key, fingerprint, reused=True)
+    # The projection is looked up here: it cannot be handed from process to process.
+    tile = build_tile(job.file, Projection(job.epsg), job.options)
+    if _stamp(job.file.path) != before:
+        raise InputError(f"{job.file.path}: changed while it was read; convert again when it is finished")
+    write_tile(place, tile)
+    return TileResult(key, fingerprint)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

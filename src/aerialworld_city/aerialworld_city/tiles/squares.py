@@ -1,0 +1,84 @@
+"""Which square of the world takes what: bodies by their middle, surfaces by every square that they touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_city.kinds import KINDS
+from aerialworld_city.tiles.select import Masks
+from aerialworld_city.tiles.store import StoredTile
+from aerialworld_city.writing.chunks import Cell, Pick
+from aerialworld_core.errors import InputError
+from aerialworld_core.frames import Array
+
+#: More models of a kind than this are no world that a simulator loads.
+MAX_SQUARES = 5000
+
+Squares = dict[Cell, dict[str, list[Pick]]]
+
+
+def share_out(tiles: Sequence[StoredTile], masks: Masks, origin: Array, chunk: float) -> Squares:
+    """The picks of every square and kind, tiles and features in order. `origin` (2,) east, north of map's origin."""
+    squares: Squares = {}
+    for number, (tile, mask) in enumerate(zip(tiles, masks, strict=True)):
+        chosen = np.flatnonzero(mask)
+        kinds = np.array([tile.features[i].kind for i in chosen.tolist()])
+        for kind in np.unique(kinds).tolist():
+            own = chosen[kinds == kind]
+            if KINDS[kind].lies:
+                feature, cell, home = _touched(tile, own, origin, chunk)
+            else:
+                cell = np.floor((tile.boxes[own, :, :2].mean(axis=1) - origin) / chunk).astype(np.int64)
+                feature, home = own, np.ones(len(own), bool)
+            for place, rows in by_cell(cell):
+                squares.setdefault(place, {}).setdefault(kind, []).append(Pick(number, feature[rows], home[rows]))
+    return squares
+
+
+def _touched(
+    tile: StoredTile, own: NDArray[np.int64], origin: Array, chunk: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """(feature, cell) pairs of all squares that the features' triangles touch, and which is the feature's first."""
+    mesh = tile.mesh()
+    size = (tile.starts[own + 1] - tile.starts[own]).astype(np.int64)
+    rows = np.arange(int(size.sum())) + np.repeat(tile.starts[own] - (np.cumsum(size) - size), size)
+    xy = (mesh.triangles[rows][:, :, :2] - origin) / chunk
+    low, high = np.floor(xy.min(axis=1)).astype(np.int64), np.floor(xy.max(axis=1)).astype(np.int64)
+    span = high - low + 1
+    number = span.prod(axis=1)
+    if float(number.astype(np.float64).sum()) > 50e6:
+        raise InputError(f"{tile.source}: a surface covers too many squares of {chunk:g} m; choose a larger --chunk")
+    triangle = np.repeat(np.arange(len(rows)), number)
+    within = np.arange(len(triangle)) - np.repeat(np.cumsum(number) - number, number)
+    cell = low[triangle] + np.column_stack([within % span[triangle, 0], within // span[triangle, 0]])
+    pairs = np.unique(np.column_stack([np.repeat(np.arange(len(own)), size)[triangle], cell]), axis=0)
+    home = np.r_[True, pairs[1:, 0] != pairs[:-1, 0]] if len(pairs) else np.zeros(0, bool)
+    return own[pairs[:, 0]], pairs[:, 1:], home
+
+
+def by_cell(place: NDArray[np.int64]) -> list[tuple[Cell, NDArray[np.int64]]]:
+    """(cell, rows) for every cell (N, 2) that occurs, in order."""
+    if not len(place):
+        return []
+    cells, inverse = np.unique(place, axis=0, return_inverse=True)
+    order = np.argsort(inverse.reshape(-1), kind="stable")
+    ends = np.cumsum(np.bincount(inverse.reshape(-1)))[:-1]
+    return [((int(c[0]), int(c[1])), rows) for c, rows in zip(cells, np.split(order, ends), strict=True)]
+
+
+def refuse_too_many(squares: Squares, chunk: float, per_building: bool) -> None:
+    """Raises InputError above MAX_SQUARES squares, or single buildings."""
+    if len(squares) > MAX_SQUARES:
+        raise InputError(
+            f"the city covers {len(squares)} squares of {chunk:g} m (at most {MAX_SQUARES}): choose a larger --chunk, "
+            "a part of the city, or fewer files; a few coordinates far off the city do this too"
+        )
+    single = sum(len(p.features) for kinds in squares.values() for p in kinds.get("building", []))
+    if per_building and single > MAX_SQUARES:
+        raise InputError(
+            f"{single} buildings as models of their own (at most {MAX_SQUARES}): choose a part of the city, or leave "
+            "--per-building out"
+        )

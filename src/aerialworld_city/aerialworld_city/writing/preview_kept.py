@@ -1,0 +1,38 @@
+"""The preview pictures of a world: drawn, or taken over with it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from aerialworld_city.report import ConversionReport
+from aerialworld_city.tiles.store import file_crc
+
+NAMES = ("preview_top.png", "preview_oblique.png")
+
+
+def previews(world: Path, older: Path | None, key: str, entry: Any, report: ConversionReport) -> dict[str, Any]:
+    """See to it that the pictures stand in the world; returns the record for the next run. `entry` is the record of
+    the `older` world."""
+    record = _taken_over(world, older, key, entry)
+    if record is None:
+        from aerialworld_city.writing.preview import render_previews
+
+        paths = render_previews(world)
+        record = {"key": key, "files": {"": {p.name: file_crc(p) for p in paths}}}
+    return record
+
+
+def _taken_over(world: Path, older: Path | None, key: str, entry: Any) -> dict[str, Any] | None:
+    try:
+        if older is None or entry["key"] != key:
+            return None
+        files = entry["files"][""]
+        if not files or set(files) - set(NAMES) or any(file_crc(older / n) != crc for n, crc in files.items()):
+            return None
+        for name in files:
+            shutil.copy2(older / name, world / name)
+        return dict(entry)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -227,7 +227,7 @@ def _doctype_error(handle: CountedFile) -> UnsafeInputError:
 def _syntax_error(handle: CountedFile, error: etree.XMLSyntaxError) -> InputError:
     line = error.lineno or 0
     message = f"{handle.path}: line {line}: not a well-formed {handle.what}: {error.msg}"
-    if error.code == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE:
+    if getattr(error, "code", 0) == etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE:
         prefix = re.match(r"Namespace prefix ([A-Za-z_][A-Za-z0-9_.-]{0,63}) ", error.msg or "")
         if prefix:
             return UndeclaredPrefixError(message, prefix[1])

@@ -262,16 +262,9 @@ class _Reader:
         """Features with polygons, and those polygons: without stand-ins that nobody needed and faces taken back."""
         packed, features = self.geometry.packed, self.objects.features
         feature = as_array(packed.feature, np.int32)
+        feature = self._without_stand_ins(feature)
         keep = feature >= 0
-        number = np.bincount(feature[keep], minlength=len(features))
-        for substitute, original in self.references.stand_ins.items():
-            at: int | None = original
-            while at is not None:
-                if number[at]:
-                    number[substitute] = 0
-                    keep[feature == substitute] = False
-                at = self.references.stand_ins.get(at)
-        places = np.flatnonzero(number)
+        places = np.unique(feature[keep])
         order = np.full(len(features) + 1, -1, np.int32)
         order[places] = np.arange(len(places))
         polygons = Polygons(
@@ -284,6 +277,25 @@ class _Reader:
             material,
         )
         return [features[i] for i in places], polygons if keep.all() else _subset(polygons, keep)
+
+    def _without_stand_ins(self, feature: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Each polygon's feature, where what stands in for another feature has become it, or is not needed (−1)."""
+        features, references = self.objects.features, self.references
+        becomes = np.append(np.arange(len(features), dtype=np.int32), np.int32(-1))
+        has = np.bincount(feature[feature >= 0], minlength=len(features)) > 0
+        for substitute in sorted(references.stand_ins):
+            chain = [references.stand_ins[substitute]]
+            while chain[-1] in references.stand_ins:
+                chain.append(references.stand_ins[chain[-1]])
+            first = chain[-1]
+            if not references.delivered.isdisjoint(chain):
+                becomes[substitute] = -1
+            elif has[substitute] and features[first].kind == features[substitute].kind:
+                becomes[substitute] = first
+                level = features[substitute].lod
+                features[first].lod = max(features[first].lod, level) if has[first] else level
+                has[first] = True
+        return becomes[feature]
 
     def _count_features(self) -> None:
         content = self.content
@@ -327,7 +339,7 @@ class _Terrain:
         if not self.wanted:
             return
         try:
-            values = ring_values(element, self.reader.geometry.dimension)
+            values = ring_values(element, self.reader.geometry.dimension, check=False)
         except ValueError as error:
             self.reader._skip(f"Triangle {self.number}", str(error), element.sourceline)
             return

@@ -238,7 +238,9 @@ class Appearances:
         size = ring_start[rings + 1] - ring_start[rings]
         number = np.where(fits, uv_start[row + 1] - uv_start[row] if len(given) else 0, 0)
         # Some writers leave out the closing point's coordinates.
-        closing = fits & (number == size - 1)
+        points = as_array(packed.points, np.float64).reshape(-1, 3)
+        closed = (points[ring_start[rings]] == points[ring_start[rings + 1] - 1]).all(axis=1)
+        closing = fits & closed & (number == size - 1)
         lacking = ~(fits & ((number == size) | closing))
         if lacking.any():
             without = np.unique(polygon[rings[lacking]])

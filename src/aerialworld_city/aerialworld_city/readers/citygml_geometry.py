@@ -87,20 +87,28 @@ class Placement:
 
 
 class Part:
-    """What is being read: an object (or a part of one) at one level of detail.
+    """What is being read: an object of the city, `element`, and what was found of it so far.
 
     `skip(what, reason, line)` reports; `taken` are the ids that were read for the whole object; `references` are
     (href, feature, surface, placement, line, path), waiting to be resolved when the object was seen whole.
     """
 
-    def __init__(self, skip: Callable[[str, str, int | None], None]) -> None:
-        self.skip = skip
+    def __init__(self, skip: Callable[[str, str, int | None], None], element: Any = None) -> None:
+        self.skip, self.element = skip, element
         self.feature = 0
         self.taken: set[str] = set()
         self.references: list[tuple[str, int, int, Placement | None, int | None, tuple[str, ...]]] = []
         self.known: set[frozenset[tuple[float, ...]]] | None = None
         self.number = 0
         self.path: tuple[str, ...] = ()
+        self._ids: dict[str, Any] | None = None
+
+    def inside(self, identifier: str) -> Any:
+        """The element of that id in the object; None where there is none."""
+        if self._ids is None:
+            found = ((identifier_of(e), e) for e in self.element.iter() if local(e))
+            self._ids = {i: e for i, e in found if i is not None}
+        return self._ids.get(identifier)
 
 
 class Geometry:
@@ -164,10 +172,10 @@ class Geometry:
                 try:
                     values = ring_values(ring, self.dimension)
                 except ValueError as error:
-                    if name == "interior" and isinstance(error, TooFewPoints):
-                        part.skip(f"polygon {part.number} hole", str(error), None)
+                    hole = name == "interior" and isinstance(error, TooFewPoints)
+                    part.skip(f"polygon {part.number}{' hole' if hole else ''}", str(error), None)
+                    if hole:
                         continue
-                    part.skip(f"polygon {part.number}", str(error), None)
                     return
                 if placement is not None:
                     values = placement.apply(values)
@@ -214,8 +222,9 @@ class TooFewPoints(ValueError):
     """A ring of less than three places encloses nothing."""
 
 
-def ring_values(ring: Any, dimension: int = 3) -> list[float]:
-    """x, y, z, x, y, z … of a ring as the file has them. Raises ValueError that names line and fault."""
+def ring_values(ring: Any, dimension: int = 3, check: bool = True) -> list[float]:
+    """x, y, z, x, y, z … of a ring as the file has them. Raises ValueError that names line and fault, and, with
+    `check`, TooFewPoints."""
     values: list[float] = []
     size = dimension
     for child in ring.iter("{*}posList", "{*}pos"):
@@ -242,7 +251,7 @@ def ring_values(ring: Any, dimension: int = 3) -> list[float]:
         flat = np.zeros((len(values) // 2, 3))
         flat[:, :2] = np.array(values).reshape(-1, 2)
         values = flat.ravel().tolist()
-    if len(values) <= 12:
+    if check and len(values) <= 12:
         distinct = len(outline_of(values))
         if distinct < 3:
             raise TooFewPoints(f"line {ring.sourceline}: a ring of {distinct} distinct points")

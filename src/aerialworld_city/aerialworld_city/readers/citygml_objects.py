@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from aerialworld_city.readers.citygml_geometry import Geometry, Part, Placement,
 from aerialworld_city.readers.citygml_references import References
 from aerialworld_city.readers.citygml_words import child_text, level_of, local
 
-#: Solids of water are drawn as the surface that is seen from above.
+#: The boundary surface of water that is seen from above.
 _WATER = "WaterSurface"
 
 
@@ -34,7 +34,6 @@ class Shape:
     openings: dict[int, list[tuple[Any, int]]] = field(default_factory=dict)
     parts: list[Any] = field(default_factory=list)
     installations: list[Any] = field(default_factory=list)
-    water: bool = False
 
     @property
     def levels(self) -> set[int]:
@@ -71,15 +70,15 @@ class Objects:
             self.count("flood areas passed over")
             return
         self.names[feature.id] = name
-        part = self._part(feature)
+        part = self._part(feature, element)
         before = len(self.geometry.packed)
         self._begin(part, feature)
-        self._shapes(element, part, kind)
-        self.references.resolve_inside(element, part, self.geometry)
+        self._shapes(self._shape(element), part, kind)
+        self.references.resolve_inside(part, self.geometry)
         self._end(feature, part, before, element)
 
-    def _part(self, feature: Feature) -> Part:
-        return Part(lambda what, reason, line: self.skip(f"{feature.id} {what}".rstrip(), reason, line))
+    def _part(self, feature: Feature, element: Any) -> Part:
+        return Part(lambda what, reason, line: self.skip(f"{feature.id} {what}".rstrip(), reason, line), element)
 
     def _begin(self, part: Part, feature: Feature) -> None:
         part.feature = len(self.features)
@@ -89,9 +88,8 @@ class Objects:
         if len(self.geometry.packed) == before and not part.references:
             self.skip(feature.id, "no LOD1 or LOD2 or LOD3 geometry", element.sourceline)
 
-    def _shapes(self, element: Any, part: Part, kind: str) -> None:
-        """The element at its best level, its parts each at theirs, and what is fixed to it."""
-        shape = self._shape(element)
+    def _shapes(self, shape: Shape, part: Part, kind: str) -> None:
+        """A shape at its best level, its parts each at theirs, and what is fixed to it."""
         parts = [self._shape(p) for p in shape.parts]
         levels = words.preferred_levels(shape.levels, self.lod)
         finer = [words.preferred_levels(p.levels, self.lod)[:1] for p in parts]
@@ -99,41 +97,44 @@ class Objects:
             self.count("coarse shapes that finer parts replace")
             levels = []
         taken = self._best(shape, levels, part, kind)
-        self._fixed(shape, taken, bool(levels), part, kind)
-        for inner in shape.parts:
-            self.count(local(inner))
+        self._fixed(shape, taken, part, kind)
+        for element, inner in zip(shape.parts, parts, strict=True):
+            self.count(local(element))
             self._shapes(inner, part, kind)
 
     def _best(self, shape: Shape, levels: list[int], part: Part, kind: str) -> int:
         """Read the first level that has anything; returns it, 0 where none has."""
-        packed = self.geometry.packed
+        packed, main = self.geometry.packed, part.feature
+        found = 0
         for level in levels:
             polygons, waiting = len(packed), len(part.references)
+            feature = self.features[part.feature]
+            feature.lod = max(feature.lod, level)
             self._level(shape, level, part, kind)
-            self.features[part.feature].lod = max(self.features[part.feature].lod, level)
-            if len(packed) > polygons:
-                return level
-            if len(part.references) > waiting:
-                if level == levels[-1] or self.references.found_inside(part, waiting):
-                    return level
-                # All of it lies elsewhere, or nowhere: the next level stands in unless it is found after all.
+            where = self.references.whereabouts(part, waiting)
+            if len(packed) > polygons or where == "inside":
+                found = level
+                break
+            if where == "elsewhere":
+                # All of it lies in other objects of the file, or nowhere: the next level stands in for it.
+                found = found or level
                 self.references.stand_in(part.feature, len(self.features))
-                stand_in = self.features[part.feature]
-                self._begin(part, Feature(stand_in.id, stand_in.kind, stand_in.source, 0, stand_in.usage))
-                self._copy(stand_in, self.features[part.feature])
-        return 0
+                self._begin(part, self._twin(feature, feature.kind))
+        part.feature = main
+        return found
 
     @staticmethod
-    def _copy(source: Feature, target: Feature) -> None:
-        target.usage_label, target.measured_height = source.usage_label, source.measured_height
-        target.code = source.code
+    def _twin(feature: Feature, kind: str) -> Feature:
+        return replace(feature, kind=kind, lod=0)
 
     def _level(self, shape: Shape, level: int, part: Part, kind: str) -> None:
         packed = self.geometry.packed
         begin = len(packed)
-        part.known = None
-        for element, surface in (*shape.walls.get(level, ()), *shape.openings.get(level, ())):
+        walls = (*shape.walls.get(level, ()), *shape.openings.get(level, ()))
+        for element, surface in walls:
             self._property(element, surface, part)
+        if kind == "water" and walls:
+            return  # The solid would bring the bed of the water along.
         for element in shape.own.get(level, ()):
             # A solid may say again what its boundary surfaces, or another solid, have said.
             repeats = len(packed) > begin and _has_polygons(element)
@@ -152,7 +153,7 @@ class Objects:
         else:
             self.geometry.read(element, surface, part)
 
-    def _fixed(self, shape: Shape, taken: int, has_own: bool, part: Part, kind: str) -> None:
+    def _fixed(self, shape: Shape, taken: int, part: Part, kind: str) -> None:
         """Balconies, stairs, decks, piers: at LOD1 an object is a block without them."""
         for element in shape.installations:
             self.count(local(element))
@@ -191,10 +192,8 @@ class Objects:
         self.count(name)
         if name in words.INTERIOR:
             return
-        if name.startswith("Water"):
-            shape.water = True
-            if name != _WATER:
-                return
+        if name.startswith("Water") and name != _WATER:
+            return
         surface = words.SURFACES.get(name, Surface.UNKNOWN)
         for child in element:
             inner = local(child)
@@ -259,36 +258,48 @@ class Objects:
         plain = words.WAYS[name]
         feature = self.attributes.feature(element, name, plain, self.source)
         self.names[feature.id] = name
-        part = self._part(feature)
+        part = self._part(feature, element)
         shape = self._shape(element)
         areas = [(self._shape(a), _kind_of_area(a, plain)) for a in _areas(element, self.count)]
         levels = words.preferred_levels(shape.levels | {v for a, _ in areas for v in a.levels}, self.lod)
         packed = self.geometry.packed
         before = len(packed)
+        awaited: int | None = None
         for level in levels:
-            rows: dict[str, int] = {}
-            feature.lod = level
+            rows = _Rows(self, feature, level, awaited)
+            waiting = len(part.references)
             for inner, kind in areas:
                 best = [v for v in words.preferred_levels(inner.levels, self.lod) if 2 <= v <= level or v == level]
                 if best:
-                    self._row(rows, kind, feature, part)
+                    part.feature = rows.of(kind)
                     self._level(inner, best[0], part, kind)
-            if level in shape.own or level in shape.walls:
-                self._row(rows, plain, feature, part)
+            if level in shape.levels:
+                part.feature = rows.of(plain)
                 self._level(shape, level, part, plain)
-            if len(packed) > before or part.references:
+            where = self.references.whereabouts(part, waiting)
+            if len(packed) > before or where == "inside":
                 break
-        self.references.resolve_inside(element, part, self.geometry)
+            if where == "elsewhere":
+                awaited = part.feature
+        self.references.resolve_inside(part, self.geometry)
         self._end(feature, part, before, element)
 
-    def _row(self, rows: dict[str, int], kind: str, feature: Feature, part: Part) -> None:
-        """Let `part` add to the feature of this kind; a road of several kinds is several features of one id."""
-        if kind not in rows:
-            rows[kind] = len(self.features)
-            twin = Feature(feature.id, kind, feature.source, feature.lod, feature.usage)
-            self._copy(feature, twin)
-            self.features.append(twin)
-        part.feature = rows[kind]
+
+class _Rows:
+    """The features of one road at one level: one for each kind, all of one id."""
+
+    def __init__(self, objects: Objects, feature: Feature, level: int, awaited: int | None) -> None:
+        self.objects, self.feature, self.level, self.awaited = objects, feature, level, awaited
+        self.rows: dict[str, int] = {}
+
+    def of(self, kind: str) -> int:
+        features = self.objects.features
+        if kind not in self.rows:
+            self.rows[kind] = len(features)
+            if self.awaited is not None:
+                self.objects.references.stand_in(self.awaited, len(features))
+            features.append(replace(self.feature, kind=kind, lod=self.level))
+        return self.rows[kind]
 
 
 def _areas(element: Any, count: Callable[..., None]) -> Iterator[Any]:

@@ -41,17 +41,27 @@ class References:
     count: Callable[..., None]
     name_of: Callable[[int], str]
     waiting: dict[str, list[Waiting]] = field(default_factory=dict)
-    #: feature → the features that stand in for it while nothing of it was found.
+    #: A feature at a lower level → the one that it stands in for, until that one is among `delivered`.
     stand_ins: dict[int, int] = field(default_factory=dict)
+    #: Features of which something was found by a reference.
+    delivered: set[int] = field(default_factory=set)
     _number: int = 0
     _read: set[tuple[int, str]] = field(default_factory=set)
 
     def stand_in(self, feature: int, substitute: int) -> None:
         self.stand_ins[substitute] = feature
 
-    def found_inside(self, part: Part, first: int) -> bool:
-        """Whether one of the references from `first` on was read already (others are looked for later)."""
-        return any(self._local(reference[0]) in part.taken for reference in part.references[first:])
+    def whereabouts(self, part: Part, first: int) -> str:
+        """Where the references from `first` on lead: one of them "inside" the object, else one "elsewhere" (in the
+        file, perhaps), else to other files or there are none: ""."""
+        found = ""
+        for href, *_ in part.references[first:]:
+            identifier = self._local(href)
+            if identifier is not None:
+                if identifier in part.taken or part.inside(identifier) is not None:
+                    return "inside"
+                found = "elsewhere"
+        return found
 
     def _local(self, href: str) -> str | None:
         """The id that a href of this file means; None for another file."""
@@ -60,10 +70,9 @@ class References:
             return None
         return identifier if "#" in href else None
 
-    def resolve_inside(self, element: Any, part: Part, geometry: Geometry) -> None:
+    def resolve_inside(self, part: Part, geometry: Geometry) -> None:
         """Read what the object refers to inside itself; `part.references` keeps what waits for the second pass."""
         queue, part.references = part.references, []
-        ids: dict[str, Any] | None = None
         waiting = []
         elsewhere: dict[str, int] = {}
         visited: set[tuple[int, str, int]] = set()
@@ -71,27 +80,20 @@ class References:
             for reference in queue:
                 href, feature, surface, placement, line, path = reference
                 identifier = self._local(href)
+                place = (feature, identifier or "", id(placement))
                 if identifier is None:
-                    file = href.strip().rpartition("#")[0] or href.strip()
-                    elsewhere[file[:200]] = elsewhere.get(file[:200], 0) + 1
+                    file = (href.strip().rpartition("#")[0] or href.strip())[:200]
+                    elsewhere[file] = elsewhere.get(file, 0) + 1
                 elif identifier in path:
                     part.skip("", f"line {line}: {identifier[:200]} refers to itself in a circle", None)
-                elif (placement is None and identifier in part.taken) or (
-                    feature,
-                    identifier,
-                    id(placement),
-                ) in visited:
+                elif (identifier in part.taken and placement is None) or place in visited:
                     continue
+                elif (target := part.inside(identifier)) is None:
+                    waiting.append(reference)
                 else:
-                    visited.add((feature, identifier, id(placement)))
-                    if ids is None:
-                        ids = {i: e for e in element.iter() if local(e) and (i := identifier_of(e)) is not None}
-                    target = ids.get(identifier)
-                    if target is None:
-                        waiting.append(reference)
-                        continue
+                    visited.add(place)
                     part.feature, part.path = feature, (*path, identifier)
-                    geometry.read(target, surface, part, placement)
+                    self._deliver(target, surface, part, placement, geometry)
             queue, part.references = part.references, []
             part.path = ()
         for file, number in elsewhere.items():
@@ -99,6 +101,12 @@ class References:
         for href, feature, surface, placement, line, path in waiting:
             self._wait(self._local(href) or "", Waiting(feature, surface, placement, line, path))
         part.references = waiting
+
+    def _deliver(self, target: Any, surface: int, part: Part, placement: Placement | None, geometry: Geometry) -> None:
+        before = len(geometry.packed)
+        geometry.read(target, surface, part, placement)
+        if len(geometry.packed) > before:
+            self.delivered.add(part.feature)
 
     def _wait(self, identifier: str, waiting: Waiting) -> None:
         if (waiting.feature, identifier) in self._read and waiting.placement is None:
@@ -134,7 +142,7 @@ class References:
         name = self.name_of(waiting.feature)
         part = Part(lambda what, reason, line: self.skip(f"{name} {what}".rstrip(), reason, line))
         part.feature, part.path = waiting.feature, (*waiting.path, identifier)
-        geometry.read(element, waiting.surface, part, waiting.placement)
+        self._deliver(element, waiting.surface, part, waiting.placement, geometry)
         for href, feature, surface, placement, line, path in part.references:
             target = self._local(href)
             if target is None:

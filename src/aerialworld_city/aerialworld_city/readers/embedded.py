@@ -10,7 +10,7 @@ from aerialworld_core.errors import InputError
 
 
 def embedded_image(path: Path, span: tuple[int, int]) -> bytes:
-    """The bytes of the PNG or JPEG at `span` (offset, bytes) of the file: as they are in a .glb, or from the base64 of a
+    """The bytes of the picture at `span` (offset, bytes) of the file: as they are in a .glb, or from the base64 of a
     `data:` URI in a .gltf.
 
     Raises InputError: the file is gone or shorter than the span, or the base64 is broken.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aerialworld_city.geodesy import LocalFrame, Projection, plane_of
+from aerialworld_city.geodesy import GEOGRAPHIC, PLANE_WITH_HEIGHT, LocalFrame, Projection, plane_of
 from aerialworld_city.options import ConversionOptions
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
@@ -33,10 +33,11 @@ def place(
         points = np.column_stack([points[:, 0], -points[:, 2], points[:, 1]])
     limit = np.array([_MAX_PLAN, _MAX_PLAN, _MAX_HEIGHT])
     points[~(np.abs(points) < limit).all(axis=1)] = np.nan
-    code = stated or options.crs
+    crs = None if options.crs in GEOGRAPHIC else options.crs  # then it is about CityGML beside this file
+    code = stated or crs
     if code is not None:
         try:
-            zone = Projection(plane_of(code))
+            zone = Projection(plane_of(code) if stated or code in PLANE_WITH_HEIGHT else code)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         if stated is None and options.origin is not None:

@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_city.geometry.collapse import distance_to_triangle
+from aerialworld_city.geometry.distances import distance_to_triangle
 from aerialworld_core.frames import Array
 
 _LEAF = 4

@@ -18,7 +18,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from aerialworld_city.geometry import collapse as kernel
-from aerialworld_city.geometry.deviation import height_deviation, one_sided
+from aerialworld_city.geometry.deviation import height_deviation, nearest, one_sided
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_core.frames import Array
 
@@ -26,18 +26,23 @@ from aerialworld_core.frames import Array
 MAX_VOLUME_CHANGE, _VOLUME_ROOM = 0.01, 0.008
 #: Corners nearer than this are one corner, as in `solids`, metres.
 _MERGE = 1e-3
+#: A photograph shifts by no more than this, image sizes; where it is looked at: weights of a triangle's corners.
+_MAX_UV_SHIFT = 2e-3
+_UV_SAMPLES = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9], [1, 1, 1]]) / [[1], [1], [1], [3]]
 #: How often failing places are repaired before their shells are only merged losslessly.
 _REPAIRS = 6
 
 
 class Simplified(NamedTuple):
     """Triangles `before` and `after`; `worst` metres that any measured point moved; `kept` shells that were left whole
-    because what was tried failed the final check."""
+    because what was tried failed the final check; `worst_uv` the largest measured shift of a photograph on its surface,
+    in sizes of the image."""
 
     before: int
     after: int
     worst: float
     kept: int = 0
+    worst_uv: float = 0.0
 
 
 def simplify(
@@ -51,7 +56,8 @@ def simplify(
     Kept: no point of the old surface is farther than `max_deviation` metres from the new one, nor the other way round
     (proven, see `deviation`); closed shells stay closed and their volumes within 1 %; shells of 12 triangles and fewer
     (a box is a box); outlines between materials and kinds of surface within `max_deviation`. Triangles with an image
-    are merged only where nothing changes: within a millimetre, along one affine texture map. A mesh that has no more
+    are merged only where nothing changes: within a millimetre, along one affine texture map, which is measured as well
+    (no photograph shifts by more than 0.2 % of its size). A mesh that has no more
     than `target_faces` is returned as it is. Equal input gives equal output.
     """
     if len(mesh) <= target_faces:
@@ -150,12 +156,16 @@ def _reduce(
             np.where(given_up, 0, sizes), target, ground,
         )  # fmt: skip
         after = shells.position[face]
-        worst, failed = 0.0, []
+        worst, worst_uv, failed = 0.0, 0.0, []
         for s in np.unique(shell[touched | ~alive]):
             rows = slice(shells.start[s], shells.start[s + 1])
             pieces = before[rows], after[rows], alive[rows], touched[rows]
             moved, places = _heights(*pieces, limit) if ground else _bodies(*pieces, limit, bool(closed[s]))
             worst = max(worst, moved)
+            photo = shells.textured[rows]
+            if (photo & pieces[2] & pieces[3]).any():
+                shift, slipped = _photographs(*pieces, photo, shells.group[rows], shells.uv[rows], uv[rows])
+                worst_uv, places = max(worst_uv, shift), np.union1d(places, slipped)
             if len(places):
                 failed.append(s)
                 corners = np.unique(shells.face[rows][places])
@@ -165,7 +175,7 @@ def _reduce(
         if attempt >= _REPAIRS:
             bound[np.isin(shells.owner, failed)] = lossless
             given_up[failed] = attempt > _REPAIRS
-    told = Simplified(len(mesh), int(alive.sum()), worst, int(given_up.sum()))
+    told = Simplified(len(mesh), int(alive.sum()), worst, int(given_up.sum()), worst_uv)
     return _rewritten(mesh, shells, shell, alive, touched, after, uv), told
 
 
@@ -217,6 +227,41 @@ def _heights(
     old = np.flatnonzero(~alive | touched)
     gap = height_deviation(before[old], after[alive & touched])
     return float(gap.max(initial=0.0)), old[gap > limit]
+
+
+def _photographs(
+    before: Array,
+    after: Array,
+    alive: NDArray[np.bool_],
+    touched: NDArray[np.bool_],
+    photo: NDArray[np.bool_],
+    group: NDArray[np.int64],
+    old_uv: Array,
+    new_uv: Array,
+) -> tuple[float, NDArray[np.int64]]:
+    """How far photographs shifted at most (image sizes), and the old triangles where that is too far: the new
+    triangles' texture places against those of the old triangle that is nearest there and of the same material."""
+    worst, slipped = 0.0, [np.zeros(0, np.int64)]
+    for number in np.unique(group[photo & alive & touched]):
+        new = np.flatnonzero((group == number) & photo & alive & touched)
+        old = np.flatnonzero((group == number) & photo)
+        points = np.einsum("sk,tkc->tsc", _UV_SAMPLES, after[new]).reshape(-1, 3)
+        found = np.einsum("sk,tkc->tsc", _UV_SAMPLES, new_uv[new]).reshape(-1, 2)
+        _, at = nearest(points, before[old])
+        weights = _weights(points, before[old][at])
+        shift = np.abs(np.einsum("nk,nkc->nc", weights, old_uv[old][at]) - found).max(axis=1)
+        worst = max(worst, float(shift.max()))
+        slipped.append(np.unique(old[at[shift > _MAX_UV_SHIFT]]))
+    return worst, np.concatenate(slipped)
+
+
+def _weights(points: Array, triangles: Array) -> Array:
+    """(N, 3) barycentric coordinates of points (N, 3) in the planes of triangles (N, 3, 3)."""
+    a, b = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    n, p = np.cross(a, b), points - triangles[:, 0]
+    square = np.maximum((n * n).sum(axis=1), 1e-12)
+    v, w = (np.cross(p, b) * n).sum(axis=1) / square, (np.cross(a, p) * n).sum(axis=1) / square
+    return np.stack([1.0 - v - w, v, w], axis=1)
 
 
 def _open_corners(shells: _Shells) -> NDArray[np.bool_]:

@@ -173,5 +173,5 @@ def _round_length(metres: float) -> float:
 
 def _save(picture: Image.Image, path: Path) -> None:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=6)
+    picture.save(buffer, "PNG", compress_level=3)
     write_bytes(path, buffer.getvalue(), sync=False)

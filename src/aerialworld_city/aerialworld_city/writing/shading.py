@@ -225,7 +225,8 @@ def _fill(seen, facing, uv, material, texels, start, size, plain, nearness, colo
                 v = a * uv[f, 0, 1] + b * uv[f, 1, 1] + c * uv[f, 2, 1]
                 u -= np.floor(u)
                 v -= np.floor(v)
-                column, row = min(int(u * width), width - 1), min(int((1.0 - v) * height), height - 1)
+                column = min(max(int(u * width), 0), width - 1)
+                row = min(max(int((1.0 - v) * height), 0), height - 1)
                 texel = first + row * width + column
                 for axis in range(3):
                     colour[y, x, axis] = texels[texel, axis] * plain[m, axis] // 255

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ class RayCaster:
     """
 
     def __init__(self, triangles: NDArray[np.float32]) -> None:
+        self._triangles = triangles
         self._corner = np.ascontiguousarray(triangles[:, 0], dtype=np.float64)
         a, b = (np.asarray(triangles[:, i], np.float64) - self._corner for i in (1, 2))
         self.normals = np.cross(a, b)
@@ -34,6 +37,28 @@ class RayCaster:
             flat = np.ascontiguousarray(triangles, dtype=np.float32).reshape(-1, 3)
             index = np.arange(len(flat), dtype=np.int32).reshape(-1, 3)
             TriangleMesh(self._scene, flat, index)
+
+    @cached_property
+    def _twins(self) -> NDArray[np.int32]:
+        """(F,) for each triangle one with the same corners that faces the other way, −1 where there is none."""
+        count = len(self.normals)
+        words = (np.asarray(self._triangles, np.float32) + np.float32(0.0)).view(np.uint32).astype(np.uint64)
+        mixed = words[..., 0] * np.uint64(0x9E3779B97F4A7C15)
+        for axis in (1, 2):
+            mixed = (mixed ^ (mixed >> np.uint64(31)) ^ words[..., axis]) * np.uint64(0xBF58476D1CE4E5B9)
+        # The sum of the corners' keys is the same in any order.
+        _, first, group, size = np.unique(mixed.sum(axis=1), return_index=True, return_inverse=True, return_counts=True)
+        twins = np.full(count, -1, np.int32)
+        several = np.flatnonzero(size[group] > 1)
+        head = first[group[several]]
+        corners, others = self._triangles[several], self._triangles[head]
+        same = (corners[:, :, None] == others[:, None]).all(axis=-1).any(axis=2).all(axis=1)
+        several, head = several[same], head[same]
+        with_head = np.einsum("ij,ij->i", self.normals[several], self.normals[head]) > 0
+        against = np.full(len(first), -1, np.int64)
+        against[group[several[~with_head]]] = several[~with_head]
+        twins[several] = np.where(with_head, against[group[several]], head)
+        return twins
 
     def cast(
         self, origins: Array, directions: Array, *, cull_backfaces: bool, max_distance: float
@@ -60,11 +85,11 @@ class RayCaster:
         return distance, face
 
     def backfacing(self, face: NDArray[np.int32], directions: Array) -> NDArray[np.bool_]:
-        """Which rays (N, 3) meet their triangle (N,) from behind; False where it is −1."""
+        """Which rays (N, 3) meet their triangle (N,) from behind; False where it is −1 or has two sides."""
         if self._scene is None:
             return np.zeros(len(face), dtype=bool)
         along = np.einsum("ij,ij->i", self.normals[face], directions)
-        return (face >= 0) & (along > 0)
+        return (face >= 0) & (along > 0) & (self._twins[face] < 0)
 
     def first_hits(
         self, o: Array, d: Array, *, cull_backfaces: bool, max_distance: float
@@ -84,6 +109,11 @@ class RayCaster:
             hit = self._scene.run(at.astype(np.float32), d[left].astype(np.float32), output=True)
             found = hit["primID"].astype(np.int32)
             t, facing = _refine(o[left], d[left], travelled[left], found, hit["tfar"], self._corner, self.normals)
+            if cull and (facing == 0).any():
+                # A surface that is written from both sides: which of its two faces Embree names is chance.
+                twin = self._twins[found]
+                turned = (facing == 0) & (twin >= 0)
+                found[turned], facing[turned] = twin[turned], 1
             keep = facing > 0 if cull else facing >= 0
             distance[left[keep]], face[left[keep]] = t[keep], found[keep]
             again = (facing == 0) & (t < max_distance) if cull else np.zeros(len(left), bool)

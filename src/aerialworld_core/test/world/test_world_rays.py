@@ -190,3 +190,59 @@ def test_points_between_two_houses_are_outside(make_world, sdf):
     x, y, z = p.T
     expected = (z > 0) & (z < 50) & (np.abs(y) < 5) & ((np.abs(x) < 5) | (np.abs(x - 12) < 5))
     assert (world.inside_solid(p) == expected).all()
+
+
+def doubled(triangles):
+    """Front and back of each triangle, in an order and with first corners that tell nothing."""
+    rng = np.random.default_rng(7)
+    both = np.concatenate([triangles, triangles[:, ::-1]])
+    both = np.stack([np.roll(t, rng.integers(3), axis=0) for t in both])
+    return both[rng.permutation(len(both))]
+
+
+def test_a_surface_written_from_both_sides_stops_every_ray_from_both_sides():
+    """Embree names either face of such a pair; the one that faces the ray is meant, and no ray slips through."""
+    from aerialworld_core.world.rays import RayCaster
+
+    rng = np.random.default_rng(1)
+    x, y = np.meshgrid(np.arange(9.0), np.arange(9.0))
+    grid = np.stack([x, y, 0.3 * rng.normal(size=x.shape)], -1) * 7.3 + [311.7, -205.1, 33.3]
+    sheet = np.array([t for i in range(8) for j in range(8) for t in (
+        (grid[i, j], grid[i, j + 1], grid[i + 1, j + 1]), (grid[i, j], grid[i + 1, j + 1], grid[i + 1, j]))],
+        np.float32)  # fmt: skip
+    one, both = RayCaster(sheet), RayCaster(doubled(sheet))
+    targets = grid[0, 0] + rng.uniform(0.05, 0.95, (20_000, 3)) * (grid[-1, -1] - grid[0, 0])
+    origins = (
+        targets + rng.normal(size=targets.shape) * 5 + np.where(rng.random(20_000) < 0.5, 60, -60)[:, None] * [0, 0, 1]
+    )
+    directions = targets - origins
+    distance, face = both.cast(origins, directions, cull_backfaces=True, max_distance=np.inf)
+    expected, _ = one.cast(origins, directions, cull_backfaces=False, max_distance=np.inf)
+    assert np.isfinite(expected).mean() > 0.95
+    assert np.array_equal(np.isfinite(distance), np.isfinite(expected))
+    hit = np.isfinite(expected)
+    assert np.abs(distance[hit] - expected[hit]).max() < 1e-3
+    assert (np.einsum("ij,ij->i", both.normals[face[hit]], directions[hit]) < 0).all()  # the face that looks at the ray
+    assert not both.backfacing(face, directions).any()
+
+
+def test_triangles_that_share_corners_without_being_backs_are_no_pairs():
+    from aerialworld_core.world.rays import RayCaster
+
+    quad = np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0]], [[0, 0, 0], [1, 1, 0], [0, 1, 0]]], np.float32)
+    twice = np.concatenate([quad, quad])  # twice the same front
+    for triangles in (quad, twice):
+        rays = RayCaster(triangles)
+        up = rays.cast([[0.5, 0.2, -1], [0.2, 0.5, -1]], [[0, 0, 1]] * 2, cull_backfaces=True, max_distance=np.inf)[0]
+        down = rays.cast([[0.5, 0.2, 1], [0.2, 0.5, 1]], [[0, 0, -1]] * 2, cull_backfaces=True, max_distance=np.inf)[0]
+        assert np.isinf(up).all() and down.tolist() == [1, 1]
+
+
+def test_an_open_shell_written_from_both_sides_is_not_taken_for_solid(make_world, sdf, tmp_path):
+    shell = np.array([[[-5, 0, 0], [5, 0, 0], [5, 0, 9]], [[-5, 0, 0], [5, 0, 9], [-5, 0, 9]]], float)
+    corners = doubled(shell).reshape(-1, 3)
+    lines = [f"v {x} {y} {z}" for x, y, z in corners] + [f"f {i} {i + 1} {i + 2}" for i in range(1, 13, 3)]
+    (tmp_path / "wall.obj").write_text("\n".join(lines))
+    world = make_world(sdf.model("w", sdf.visual(sdf.mesh("wall.obj")), label=15))
+    around = np.random.default_rng(2).uniform([-6, -4, 0], [6, 4, 9], (500, 3))
+    assert not world.inside_solid(around).any()

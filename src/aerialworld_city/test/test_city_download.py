@@ -196,7 +196,7 @@ def test_5xx_and_429_are_tried_again_with_growing_pauses(server, tmp_path):
 
 def test_a_server_that_stays_down_ends_in_an_error(server, tmp_path):
     server.answers = [status(503)]
-    with pytest.raises(DownloadError, match="503.*tried 4 times"):
+    with pytest.raises(DownloadError, match=r"503.*tried 4 times"):
         fetch(server, tmp_path)
     assert len(server.requests) == 4
 
@@ -365,7 +365,7 @@ def test_a_flipped_bit_in_a_zip_is_found(server, tmp_path):
 @pytest.mark.parametrize("body", [b"", b"<html>not found</html>"])
 def test_a_page_instead_of_a_zip(server, tmp_path, body):
     server.answers = [good(body, Content_Type="text/html")]
-    with pytest.raises(DownloadError, match="empty|no whole zip"):
+    with pytest.raises(DownloadError, match=r"empty|no whole zip"):
         fetch(server, tmp_path)
     assert not (tmp_path / "city.zip").exists()
 
@@ -388,7 +388,7 @@ def test_a_packed_answer_is_refused(server, tmp_path):
 )
 def test_redirects_lead_only_to_https_or_the_given_host(server, tmp_path, place):
     server.answers = [status(302, Location=place)]
-    with pytest.raises(DownloadError, match="not followed|only https|not an address|302"):
+    with pytest.raises(DownloadError, match=r"not followed|only https|not an address|302"):
         fetch(server, tmp_path)
     assert len(server.requests) == 1 and not (tmp_path / "city.zip").exists()
 

@@ -161,6 +161,8 @@ def _read_span(path: Path, span: tuple[int, int]) -> bytes:
 
 
 def _photo(path: Path, data: bytes, image: Any, max_size: int) -> Photo:
+    from PIL import Image
+
     width, height = image.size
     if width < 1 or height < 1:
         raise TextureError(f"{path.name}: has no pixels")
@@ -176,13 +178,11 @@ def _photo(path: Path, data: bytes, image: Any, max_size: int) -> Photo:
     plain = _eight_bits(image, path.name)
     if not keep:
         if max(width, height) > max_size:
-            from PIL import Image
-
             scale = max_size / max(width, height)
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             plain = plain.resize(size, Image.Resampling.LANCZOS)
         data, kind = _encoded(plain, lossless=kind == "PNG")
-    r, g, b = (round(float(v), 4) for v in np.asarray(plain.convert("RGB")).reshape(-1, 3).mean(axis=0) / 255.0)
+    r, g, b = (round(v / 255.0, 4) for v in _opaque(plain).resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
     name = f"{_safe(path.stem)}_{hashlib.sha256(data).hexdigest()[:8]}"
     mime = "image/png" if kind == "PNG" else "image/jpeg"
     width, height = plain.size
@@ -198,7 +198,7 @@ def _kept_as_it_is(kind: str, image: Any, data: bytes) -> bool:
 
 
 def _eight_bits(image: Any, name: str) -> Any:
-    """The picture as RGB, RGBA (only where something is transparent) or L."""
+    """The picture as RGB, or RGBA where something is transparent."""
     from PIL import Image
 
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I"):
@@ -206,12 +206,14 @@ def _eight_bits(image: Any, name: str) -> Any:
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise TextureError(f"{name}: has floating-point pixels, which are no colours; save it as JPEG or PNG")
-    if image.mode in ("RGB", "L"):
-        return image.convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or (image.mode == "P" and "transparency" in image.info):
         rgba = image.convert("RGBA")
         return rgba if rgba.getchannel("A").getextrema()[0] < 255 else rgba.convert("RGB")
-    return image.convert("RGB")
+    return _opaque(image)
+
+
+def _opaque(image: Any) -> Any:
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _encoded(image: Any, *, lossless: bool) -> tuple[bytes, str]:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.geodesy import LocalFrame
+from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.tiles.select import Masks
 from aerialworld_city.tiles.store import StoredTile
-from aerialworld_city.writing.chunks import Cell, Pick
+from aerialworld_city.writing.chunks import Cell, Pick, group_name
+from aerialworld_city.writing.world_writer import unique_names
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 
@@ -20,9 +23,11 @@ MAX_SQUARES = 5000
 Squares = dict[Cell, dict[str, list[Pick]]]
 
 
-def share_out(tiles: Sequence[StoredTile], masks: Masks, origin: Array, chunk: float) -> Squares:
-    """The picks of every square and kind, tiles and features in order. `origin` (2,) east, north of map's origin."""
-    squares: Squares = {}
+def share_out(tiles: Sequence[StoredTile], masks: Masks, frame: LocalFrame, terrain: Terrain, chunk: float) -> Squares:
+    """The picks of every square and kind, tiles and features in order; squares that have only terrain have none."""
+    origin = np.array([frame.east, frame.north])
+    ground = np.floor(terrain.triangles[:, :, :2].mean(axis=1) / chunk).astype(np.int64)
+    squares: Squares = {cell: {} for cell, _ in by_cell(ground)}
     for number, (tile, mask) in enumerate(zip(tiles, masks, strict=True)):
         chosen = np.flatnonzero(mask)
         kinds = np.array([tile.features[i].kind for i in chosen.tolist()])
@@ -67,6 +72,17 @@ def by_cell(place: NDArray[np.int64]) -> list[tuple[Cell, NDArray[np.int64]]]:
     order = np.argsort(inverse.reshape(-1), kind="stable")
     ends = np.cumsum(np.bincount(inverse.reshape(-1)))[:-1]
     return [((int(c[0]), int(c[1])), rows) for c, rows in zip(cells, np.split(order, ends), strict=True)]
+
+
+def model_names(tiles: Sequence[StoredTile], squares: Squares, cells: Sequence[Cell]) -> dict[Cell, list[str]]:
+    """Names of single buildings' models, by square, in the order of its picks; none is that of a square's model."""
+    ids = [
+        [tiles[p.tile].features[i].id for p in squares[cell].get("building", []) for i in p.features.tolist()]
+        for cell in cells
+    ]
+    taken = [group_name(cell, kind) for cell in cells for kind in KINDS]
+    unique = iter(unique_names([*taken, *(i for group in ids for i in group)])[len(taken) :])
+    return {cell: [next(unique) for _ in group] for cell, group in zip(cells, ids, strict=True)}
 
 
 def refuse_too_many(squares: Squares, chunk: float, per_building: bool) -> None:

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.city import NO_HEIGHT, City
 from aerialworld_city.features import Feature
+from aerialworld_city.geodesy import LocalFrame
 from aerialworld_city.geometry.ground import OFFSETS, REACH, LayCounts, lay, reach_down
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.simplify import simplify, simplify_ground
@@ -26,15 +28,13 @@ from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.tiles.store import StoredTile, read_tile
+from aerialworld_city.writing.folder import Workplace
 from aerialworld_city.writing.kept import fingerprints, group_key, take_over
 from aerialworld_city.writing.models import ModelInfo, PlacedMaterial, write_body_model, write_ground_model
 from aerialworld_city.writing.textures import Textures
 from aerialworld_core.frames import Array
 
 Cell = tuple[int, int]
-
-#: Surfaces without any height in the source have this at most, metres (as `geometry.ground` has it).
-NO_HEIGHT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,20 @@ class Place:
     north: float
     options: ConversionOptions
 
+    @classmethod
+    def of(cls, city: City, frame: LocalFrame, place: Workplace, options: ConversionOptions) -> Place:
+        """With the terrain saved in the workplace."""
+        return cls(
+            place.world,
+            place.older,
+            tuple(tile.folder for tile in city.tiles),
+            tuple((file.path.parent, file.root) for file in city.files),
+            place.work / "terrain",
+            frame.east,
+            frame.north,
+            options,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class SquareJob:
@@ -71,6 +85,14 @@ class SquareJob:
     picks: dict[str, list[Pick]]
     names: list[str]
     kept: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, place: Place, cell: Cell, picks: dict[str, list[Pick]], names: list[str], kept: dict[str, Any]
+    ) -> SquareJob:
+        """With what of `kept`, the older world's records, is this square's."""
+        groups = [group_name(cell, kind) for kind in (*picks, "terrain")]
+        return cls(place, cell, picks, names, {name: kept[name] for name in groups if name in kept})
 
 
 @dataclass(eq=False)
@@ -252,7 +274,7 @@ class _Group:
         record = self._record(infos, Mesh.joined(meshes), simplified)
         record["bodies"] = [
             [
-                owners[i],
+                owners[i] if owners[i] in record["files"] else None,
                 round(float(bases[i]), 6),
                 round(float(tops[i]), 6),
                 *(round(float(v), 6) for v in boxes[i].flat),
@@ -298,8 +320,10 @@ class _Group:
         self, infos: Sequence[tuple[str, ModelInfo]], mesh: Mesh, simplified: list[list[float]] | None = None
     ) -> dict[str, Any]:
         corners = mesh.triangles.reshape(-1, 3)
+        # A model without any triangle that has an area is not written.
+        written = [name for name, info in infos if info.triangles]
         return {
-            "files": fingerprints(self.place.world / "models", [name for name, _ in infos]),
+            "files": fingerprints(self.place.world / "models", written),
             "triangles": sum(i.triangles for _, i in infos),
             "collision": sum(i.collision_triangles for _, i in infos),
             "images": sorted({image for _, i in infos for image in i.images}),

@@ -6,13 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from aerialworld_city.report import ConversionReport
 from aerialworld_city.tiles.store import file_crc
 
 NAMES = ("preview_top.png", "preview_oblique.png")
 
 
-def previews(world: Path, older: Path | None, key: str, entry: Any, report: ConversionReport) -> dict[str, Any]:
+def previews(world: Path, older: Path | None, key: str, entry: Any) -> dict[str, Any]:
     """See to it that the pictures stand in the world; returns the record for the next run. `entry` is the record of
     the `older` world."""
     record = _taken_over(world, older, key, entry)

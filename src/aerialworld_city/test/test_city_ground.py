@@ -1,18 +1,18 @@
-"""Terrain heights, draping and bases against surfaces whose height is known everywhere."""
+"""Heights, laid surfaces and bases against terrain whose height is known everywhere."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from aerialworld_city.features import Polygon, RoadArea
-from aerialworld_city.geometry.ground import ROAD_OFFSET, lay_roads, reach_down
-from aerialworld_city.geometry.overlay import TriangleIndex, fans, subdivide
-from aerialworld_city.geometry.old_solids import Mesh, normals
-from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
+from aerialworld_city.geometry.ground import OFFSETS, REACH, ROAD_OFFSET, lay, reach_down
+from aerialworld_city.geometry.mesh import Mesh
+from aerialworld_city.geometry.overlay import TriangleIndex, barycentric, fans, subdivide
+from aerialworld_city.geometry.solids import normals
 from aerialworld_city.geometry.triangulate import triangulate
 from aerialworld_city.synthetic.shapes import prism, rectangle
-from aerialworld_core import labels
 
 
 def tin(height, size=200.0, step=10.0, seed=0):
@@ -20,8 +20,8 @@ def tin(height, size=200.0, step=10.0, seed=0):
     rng = np.random.default_rng(seed)
     n = int(size / step)
     x, y = np.meshgrid(np.linspace(-size / 2, size / 2, n + 1), np.linspace(-size / 2, size / 2, n + 1))
-    x[1:-1, 1:-1] += rng.uniform(-2, 2, (n - 1, n - 1))
-    y[1:-1, 1:-1] += rng.uniform(-2, 2, (n - 1, n - 1))
+    x[1:-1, 1:-1] += rng.uniform(-0.2, 0.2, (n - 1, n - 1)) * step
+    y[1:-1, 1:-1] += rng.uniform(-0.2, 0.2, (n - 1, n - 1)) * step
     p = np.stack([x, y, height(x, y)], -1)
     a, b, c, d = p[:-1, :-1], p[:-1, 1:], p[1:, 1:], p[1:, :-1]
     return np.concatenate([np.stack(t, 2).reshape(-1, 3, 3) for t in ([a, b, c], [a, c, d])])
@@ -35,10 +35,43 @@ def bumps(x, y):
     return 12 + 3 * np.sin(x / 23) * np.cos(y / 17)
 
 
-def block(centre, base, top, width=12.0, depth=9.0):
-    triangles = np.concatenate([triangulate(r).triangles for _, r in prism(rectangle(width, depth, centre), base, top)])
+def mesh_of(triangles, feature=0, uv=None, material=-1):
     n = len(triangles)
-    return Mesh(triangles, np.zeros(n, np.int64), np.zeros(n, np.int8), np.zeros(n, bool))
+    return Mesh(
+        np.array(triangles, float),
+        np.full(n, feature, np.int32),
+        np.zeros(n, np.int8),
+        np.zeros(n, bool),
+        np.full(n, material, np.int32),
+        uv,
+    )
+
+
+def quad(corners):
+    corners = np.asarray(corners, float)
+    return corners[[[0, 1, 2], [0, 2, 3]]]
+
+
+def block(centre, base, top, width=12.0, depth=9.0, feature=0):
+    rings = prism(rectangle(width, depth, centre), base, top)
+    return mesh_of(np.concatenate([triangulate(r).triangles for _, r in rings]), feature)
+
+
+def moved(ring, *by):
+    return ring + np.array(by)
+
+
+def samples(triangles, count=20, seed=0):
+    """(count, T, 3) points in the triangles."""
+    weights = np.random.default_rng(seed).dirichlet([1, 1, 1], count)
+    return np.einsum("ni,tij->ntj", weights, triangles)
+
+
+def plan_area(triangles):
+    return np.abs(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])[:, 2]).sum() / 2
+
+
+# -- heights and overlay ----------------------------------------------------------------------------------------------
 
 
 def test_heights_on_a_plane_are_exact_and_outside_is_nan():
@@ -46,6 +79,11 @@ def test_heights_on_a_plane_are_exact_and_outside_is_nan():
     xy = np.random.default_rng(1).uniform(-99, 99, (2000, 2))
     assert index.height(xy) == pytest.approx(slope(*xy.T), abs=1e-9)
     assert np.isnan(index.height(np.array([[101.0, 0.0], [0.0, -150.0]]))).all()
+
+
+def test_without_terrain_there_is_no_height():
+    index = TriangleIndex(np.zeros((0, 3, 3)))
+    assert np.isnan(index.height(np.zeros((3, 2)))).all() and len(index.overlay(np.zeros((1, 3, 2)))[1]) == 0
 
 
 def test_heights_agree_with_ray_casting():
@@ -65,12 +103,24 @@ def test_overlay_keeps_the_area_and_lies_on_the_terrain():
     piece = np.array([[[-63.0, -40.0], [71.0, -12.0], [5.0, 66.0]]])
     polygon, count, query, _ = index.overlay(piece)
     triangles, _ = fans(polygon, count)
-    area = np.abs(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])[:, 2]).sum() / 2
     whole = abs(np.cross(*np.column_stack([np.diff(piece[0], axis=0), [0, 0]]))[2]) / 2
-    assert area == pytest.approx(whole, rel=1e-6)
+    assert plan_area(triangles) == pytest.approx(whole, rel=1e-6)
     assert (query == 0).all()
     middle = triangles.mean(axis=1)
     assert index.height(middle[:, :2]) == pytest.approx(middle[:, 2], abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_pairs_are_those_whose_bounds_meet_each_once(seed):
+    rng = np.random.default_rng(seed)
+    centre = rng.uniform(-50, 50, (60, 1, 3))
+    index = TriangleIndex(centre + rng.normal(0, rng.choice([1, 8, 40]), (60, 3, 3)))
+    low = rng.uniform(-60, 60, (20, 2))
+    high = low + rng.uniform(0, 30, (20, 2)) * rng.integers(0, 2, (20, 1))
+    box, triangle = index.pairs(low, high)
+    meet = (index.low[None] <= high[:, None]).all(-1) & (index.high[None] >= low[:, None]).all(-1)
+    assert sorted(zip(box.tolist(), triangle.tolist(), strict=True)) == [tuple(p) for p in np.argwhere(meet).tolist()]
 
 
 def test_subdividing_keeps_area_and_limits_edges():
@@ -81,104 +131,182 @@ def test_subdividing_keeps_area_and_limits_edges():
     assert edges.max() <= 8.0 and area == pytest.approx([390.0, 4.5])
 
 
+def test_barycentric_weights_give_back_the_place():
+    rng = np.random.default_rng(4)
+    triangles, xy = rng.uniform(-9, 9, (30, 3, 2)), rng.uniform(-9, 9, (30, 5, 2))
+    weights = barycentric(xy, triangles)
+    assert np.einsum("mki,mij->mkj", weights, triangles) == pytest.approx(xy, abs=1e-6)
+    assert weights.sum(axis=-1) == pytest.approx(1.0)
+
+
+# -- surfaces that lie ------------------------------------------------------------------------------------------------
+
+ROAD = np.array([[-80.0, -7, 0], [85, 1, 0], [85, 11, 0], [-80, 3, 0]])
+
+
 @pytest.mark.parametrize("surface", [slope, bumps])
-def test_roads_without_heights_lie_just_above_the_ground_everywhere(surface):
-    terrain = Terrain(tin(surface), 0, "dem")
-    ring = np.array([[-80.0, -7, 0], [85, 1, 0], [85, 11, 0], [-80, 3, 0]])
-    for outline in (ring, ring[::-1]):  # some files have roads that face down
-        roads, counts, _ = lay_roads([RoadArea("r", "f", labels.SIDEWALK, 1, [Polygon([outline])])], terrain)
-        triangles = roads[labels.SIDEWALK]
-        assert counts == {"roads draped": 1}
-        for weights in ([1, 0, 0], [0.2, 0.3, 0.5], [1 / 3] * 3):
-            points = np.einsum("i,tij->tj", np.array(weights), triangles)
-            gap = points[:, 2] - terrain.index.height(points[:, :2])
-            assert gap == pytest.approx(np.full(len(gap), ROAD_OFFSET), abs=1e-6)
-        assert (normals(triangles)[:, 2] > 0).all()
-        plan = np.abs(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])[:, 2]).sum() / 2
-        assert plan == pytest.approx(165 * 10, rel=1e-6)
+@pytest.mark.parametrize("kind", sorted(OFFSETS))
+def test_surfaces_without_heights_lie_exactly_above_the_ground_everywhere(surface, kind):
+    index = TriangleIndex(tin(surface))
+    for outline in (ROAD, ROAD[::-1]):  # some files have roads that face down
+        laid, counts = lay(mesh_of(quad(outline)), 1, index, offset=OFFSETS[kind])
+        assert (counts.draped, counts.near, counts.own, counts.beyond, counts.cut) == (1, 0, 0, 0, 0)
+        points = samples(laid.triangles).reshape(-1, 3)
+        gap = points[:, 2] - index.height(points[:, :2])
+        assert gap == pytest.approx(np.full(len(gap), OFFSETS[kind]), abs=1e-9)
+        assert (normals(laid.triangles)[:, 2] > 0).all() and not laid.double.any()
+        assert plan_area(laid.triangles) == pytest.approx(165 * 10, rel=1e-6)
 
 
-def test_roads_with_heights_near_the_ground_are_draped_and_bridges_stay():
-    terrain = Terrain(tin(slope), 0, "dem")
+def test_kinds_that_lie_on_each_other_are_never_at_one_height():
+    heights = sorted(OFFSETS.values())
+    assert min(np.diff(heights)) >= 0.01 - 1e-12 and OFFSETS["road"] == ROAD_OFFSET == 0.05
+    assert OFFSETS["water"] < OFFSETS["road"] < OFFSETS["sidewalk"] < OFFSETS["planting"]
+
+
+def test_texture_coordinates_and_materials_go_through_all_cuts():
+    index = TriangleIndex(tin(lambda x, y: 12 + np.sin(x / 9) * np.cos(y / 7)))
+    for height in (0.0, 12.0):
+        outline = moved(ROAD, 0, 0, height)
+        uv = (quad(outline)[..., :2] @ [[0.1, 40.0], [-0.3, 7.0]]).astype(np.float32)
+        laid, _ = lay(mesh_of(quad(outline), uv=uv, material=3), 1, index)
+        assert len(laid) > 100 and (laid.material == 3).all()
+        assert laid.uv == pytest.approx(laid.triangles[..., :2] @ [[0.1, 40.0], [-0.3, 7.0]], abs=1e-3, rel=1e-6)
+
+
+def test_surfaces_near_the_ground_keep_their_heights_and_never_sink():
+    index = TriangleIndex(tin(lambda x, y: 12 + np.sin(x / 13) * np.cos(y / 11)))
+    laid, counts = lay(mesh_of(quad(moved(ROAD, 0, 0, 12.2))), 1, index)
+    assert (counts.draped, counts.near) == (0, 1)
+    points = samples(laid.triangles, 40).reshape(-1, 3)
+    expected = np.maximum(12.2, index.height(points[:, :2]) + ROAD_OFFSET)
+    assert points[:, 2] == pytest.approx(expected, abs=1e-6)
+    assert plan_area(laid.triangles) == pytest.approx(165 * 10, rel=1e-5)
+    assert (normals(laid.triangles)[:, 2] > 0).all()
+
+
+def test_a_surface_above_the_ground_everywhere_is_not_cut():
+    laid, _ = lay(mesh_of(quad(moved(ROAD[::-1], 0, 0, 16.0))), 1, TriangleIndex(tin(lambda x, y: 15 + 0 * x)))
+    assert len(laid) == 2 and (normals(laid.triangles)[:, 2] == 1).all() and (laid.triangles[..., 2] == 16).all()
+
+
+def test_bridges_and_underpasses_keep_their_heights_and_are_seen_from_both_sides():
+    index = TriangleIndex(tin(slope))
     flat = np.array([[-50.0, -5], [50, -5], [50, 5], [-50, 5]])
-    near = np.column_stack([flat, slope(*flat.T) + 0.8])
-    high = np.column_stack([flat + np.array([0, 40]), slope(*flat.T) + 9])
-    roads = [RoadArea(n, "f", labels.DRIVEABLE_SURFACE, 1, [Polygon([r])]) for n, r in (("near", near), ("high", high))]
-    result, counts, _ = lay_roads(roads, terrain)
-    assert counts == {"roads draped": 1, "roads at their own height": 1}
-    heights = result[labels.DRIVEABLE_SURFACE]
-    bridge = heights[heights[:, :, 1].min(axis=1) > 20]
-    assert len(bridge) == 4
-    assert bridge.reshape(-1, 3)[:, 2] == pytest.approx(slope(*(bridge.reshape(-1, 3)[:, :2] - [0, 40]).T) + 9)
+    for height in (9.0, -6.0):
+        own = quad(np.column_stack([flat, slope(*flat.T) + height]))
+        laid, counts = lay(mesh_of(own), 1, index)
+        assert counts.own == 1 and (laid.triangles == own).all() and laid.double.all()
+
+
+def test_kerbs_stay_upright_and_double_sided():
+    index = TriangleIndex(tin(lambda x, y: 5 + 0 * x))
+    top = quad([[0.0, 0, 5.2], [20, 0, 5.2], [20, 2, 5.2], [0, 2, 5.2]])
+    kerb = quad([[0.0, 0, 5.0], [20, 0, 5.0], [20, 0, 5.2], [0, 0, 5.2]])
+    buried = quad([[0.0, 2, 4.0], [20, 2, 4.0], [20, 2, 4.9], [0, 2, 4.9]])
+    laid, counts = lay(mesh_of(np.concatenate([top, kerb, buried])), 1, index)
+    assert counts.near == 1 and len(laid) == 4
+    assert laid.double.tolist() == [False, False, True, True]
+    assert (laid.triangles[2:] == kerb).all()
+
+
+def test_what_reaches_beyond_the_ground_is_cut_off_and_counted():
+    index = TriangleIndex(tin(slope))
+    across = np.array([[60.0, -5, 0], [140, -5, 0], [140, 5, 0], [60, 5, 0]])
+    laid, counts = lay(mesh_of(quad(across)), 1, index)
+    assert counts.draped == 1 and counts.cut == 2
+    assert plan_area(laid.triangles) == pytest.approx(400, rel=1e-6) and laid.triangles[..., 0].max() <= 100 + 1e-9
+    near = across + np.array([0, 0, 1]) * (slope(across[:, :1], across[:, 1:2]) + 0.5)
+    laid, counts = lay(mesh_of(quad(near)), 1, index)
+    assert counts.near == 1 and counts.cut == 2 and plan_area(laid.triangles) == pytest.approx(400, rel=1e-6)
+    laid, counts = lay(mesh_of(quad(moved(across, 400, 0, 0))), 1, index)
+    assert counts.beyond == 1 and counts.cut == 2 and len(laid) == 0
+
+
+def test_each_feature_is_judged_by_itself_and_the_result_is_sorted():
+    index = TriangleIndex(tin(slope))
+    flat = np.array([[-50.0, -5], [50, -5], [50, 5], [-50, 5]])
+    bridge = np.column_stack([moved(flat, 0, 20), slope(*flat.T) + 9])
+    near = np.column_stack([moved(flat, 0, 40), slope(flat[:, 0], flat[:, 1] + 40) + 0.3])
+    meshes = [mesh_of(quad(r), k) for k, r in enumerate([ROAD, bridge, moved(ROAD, 900, 0, 0), near])]
+    together, counts = lay(Mesh.joined(meshes[::-1]), 5, index, offset=np.array([0.05, 0.05, 0.05, 0.07, 0.05]))
+    assert (counts.draped, counts.own, counts.beyond, counts.near) == (1, 1, 1, 1)
+    assert (np.diff(together.feature) >= 0).all()
+    for k, offset in ((0, 0.05), (1, 0.05), (3, 0.07)):
+        alone, _ = lay(mesh_of(meshes[k].triangles), 1, index, offset=offset)
+        mine = together.triangles[together.feature == k]
+        assert mine == pytest.approx(alone.triangles, abs=1e-12)
+
+
+def test_squares_that_lay_a_road_by_itself_agree_where_they_meet():
+    terrain = tin(bumps)
+    whole, _ = lay(mesh_of(quad(ROAD)), 1, TriangleIndex(terrain))
+    xy = terrain[:, :, :2]
+    touching = (xy.min(axis=1) <= ROAD[:, :2].max(axis=0)).all(axis=1) & (
+        xy.max(axis=1) >= ROAD[:, :2].min(axis=0)
+    ).all(axis=1)
+    part, _ = lay(mesh_of(quad(ROAD)), 1, TriangleIndex(terrain[touching]))
+    order = [sorted(m.triangles.reshape(-1, 9).round(9).tolist()) for m in (whole, part)]
+    assert order[0] == order[1]
+
+
+# -- bodies -----------------------------------------------------------------------------------------------------------
 
 
 def test_only_floating_bases_reach_down_and_exactly_to_the_lowest_ground():
-    terrain = Terrain(tin(slope), 0, "dem")
+    index = TriangleIndex(tin(slope))
     lowest = slope(-6.0, 4.5)
-    mesh, bases, lowered = reach_down(block((0, 0), 12.0, 20.0), terrain, 1)
+    mesh, bases, lowered = reach_down(block((0, 0), 12.0, 20.0), 1, index)
     assert lowered.tolist() == [0] and bases == pytest.approx([12.0])
     assert mesh.triangles[:, :, 2].min() == pytest.approx(lowest, abs=1e-9)
     assert mesh.triangles[:, :, 2].max() == 20.0
-    buried, _, lowered = reach_down(block((0, 0), lowest - 3.0, 20.0), terrain, 1)
-    assert len(lowered) == 0 and buried.triangles[:, :, 2].min() == lowest - 3.0
+    buried = block((0, 0), lowest - 3.0, 20.0)
+    same, _, lowered = reach_down(buried, 1, index)
+    assert len(lowered) == 0 and (same.triangles == buried.triangles).all()
 
 
 def test_a_pit_under_the_middle_of_a_house_is_found():
     triangles = tin(lambda x, y: 10 - 4 * np.exp(-((x / 6) ** 2 + (y / 6) ** 2)), step=5.0)
     index = TriangleIndex(triangles)
-    mesh, _, lowered = reach_down(block((0, 0), 9.0, 20.0, 40, 40), Terrain(triangles, 0, "dem"), 1)
+    mesh, _, lowered = reach_down(block((0, 0), 9.0, 20.0, 40, 40), 1, index)
     xy = np.random.default_rng(0).uniform(-20, 20, (20_000, 2))
     assert len(lowered) == 1
     assert mesh.triangles[:, :, 2].min() <= index.height(xy).min() + 1e-9
 
 
-def test_source_triangles_stay_as_they_are_and_the_extension_closes_without_gap():
-    source = tin(bumps)
-    bases = np.array([[0.0, 0.0, 12.0]])
-    terrain = make_terrain(source, bases, np.array([[-100.0, -100.0], [100.0, 100.0]]))
-    assert terrain.kind == "dem" and terrain.source_count == len(source)
-    own = terrain.triangles[: terrain.source_count]
-    assert sorted(own.reshape(-1, 9).tolist()) == sorted(source.reshape(-1, 9).tolist())
-    extension = terrain.triangles[terrain.source_count :]
-    plan = np.cross(
-        terrain.triangles[:, 1] - terrain.triangles[:, 0], terrain.triangles[:, 2] - terrain.triangles[:, 0]
-    )
-    assert (plan[:, 2] > 0).all()
-    assert plan[:, 2].sum() / 2 == pytest.approx((200 + 2 * EXTENSION) ** 2, rel=1e-6)
-    # Just outside the border the ground continues at the border's height.
-    y = np.linspace(-99, 99, 400)
-    inside = terrain.index.height(np.column_stack([np.full(400, 99.999), y]))
-    outside = TriangleIndex(extension).height(np.column_stack([np.full(400, 100.001), y]))
-    assert outside == pytest.approx(inside, abs=2e-3)
+def test_a_part_on_a_podium_stays_on_it():
+    index = TriangleIndex(tin(lambda x, y: 10 + 0 * x))
+    both = Mesh.joined([block((0, 0), 11.0, 15.0, 40, 40), block((5, 5), 15.0, 30.0)])
+    mesh, _, lowered = reach_down(both, 1, index)
+    moved = mesh.triangles != both.triangles
+    assert lowered.tolist() == [0] and set(both.triangles[moved].tolist()) == {11.0}
+    assert mesh.triangles[moved] == pytest.approx(10.0)
 
 
-def test_terrain_is_cleaned_and_faces_up():
-    source = tin(slope)
-    source[5] = source[5][::-1]
-    source[6, 1] = source[6, 0]
-    source[7] = np.nan
-    source = np.concatenate([source, source[20:21]])
-    terrain = make_terrain(source, np.array([[0.0, 0, 10]]), np.array([[-90.0, -90], [90, 90]]))
-    assert terrain.dropped["turned to face up (kept)"] == 1
-    assert terrain.dropped["no area in plan"] == 1
-    assert terrain.dropped["coordinates that are no place"] == 1
-    assert terrain.dropped["the same triangle twice"] == 1
-    assert (normals(terrain.triangles)[:, 2] > 0).all()
+def test_what_floats_higher_than_its_kind_may_stays_where_it_is():
+    index = TriangleIndex(tin(lambda x, y: 10 + 0 * x))
+    bodies = Mesh.joined([block((0, 0), 10.6, 20.0, feature=0), block((30, 0), 13.0, 20.0, feature=1)])
+    for limit, expected in (
+        (np.inf, [0, 1]),
+        (REACH["vegetation"], [0]),
+        (REACH["bridge"], []),
+        ([0.0, 5.0, 0.0], [1]),
+    ):
+        mesh, bases, lowered = reach_down(bodies, 3, index, limit=np.array(limit))
+        assert lowered.tolist() == expected and bases[:2].tolist() == [10.6, 13.0] and np.isinf(bases[2])
+        feet = [mesh.triangles[mesh.feature == k][..., 2].min() for k in (0, 1)]
+        assert feet == pytest.approx([10.0 if k in expected else bases[k] for k in (0, 1)])
 
 
-def test_without_terrain_the_ground_goes_through_the_bases_of_a_hill():
-    rng = np.random.default_rng(3)
-    xy = rng.uniform(-300, 300, (200, 2))
-    bases = np.column_stack([xy, slope(*xy.T)])
-    bases[7, 2] += 40.0  # a deck high above its neighbours pulls nothing up
-    terrain = make_terrain(np.zeros((0, 3, 3)), bases, np.array([[-300.0, -300], [300, 300]]))
-    assert terrain.kind == "fitted" and terrain.source_count == 0
-    error = terrain.index.height(xy) - slope(*xy.T)
-    assert np.isfinite(error).all() and np.abs(np.median(error)) < 0.3 and np.percentile(np.abs(error), 95) < 3.5
-    assert np.isfinite(terrain.index.height(np.array([[-374.9, -374.9], [374.9, 374.9]]))).all()
+def test_a_trunk_without_a_bottom_is_measured_at_its_lowest_corners():
+    index = TriangleIndex(tin(slope))
+    trunk = block((0, 0), 12.0, 14.0, 0.4, 0.4)
+    open_below = trunk.take(normals(trunk.triangles)[:, 2] > -0.5)
+    mesh, _, lowered = reach_down(open_below, 1, index)
+    assert lowered.tolist() == [0]
+    assert mesh.triangles[..., 2].min() == pytest.approx(slope(-0.2, 0.2), abs=1e-9)
 
 
-def test_a_terrain_model_elsewhere_is_not_used():
-    far = np.array([[5000.0, 5000.0, 3.0], [5100.0, 5000.0, 4.0]])
-    terrain = make_terrain(tin(slope), far, np.array([[4990.0, 4990], [5110, 5010]]))
-    assert terrain.kind == "fitted" and terrain.dropped["outside the city"] == len(tin(slope))
+def test_without_ground_nothing_moves():
+    mesh, bases, lowered = reach_down(block((900, 0), 12.0, 20.0), 1, TriangleIndex(tin(slope)))
+    assert bases.tolist() == [12.0] and len(lowered) == 0 and mesh.triangles[..., 2].min() == 12.0

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
-from aerialworld_city.geometry.fit import FIT_STEP, fitted_heights, grid, step_for
+from aerialworld_city.geometry.fit import FIT_STEP, fitted_heights, grid, lowered_to, step_for
 from aerialworld_city.geometry.overlay import TriangleIndex
 from aerialworld_city.geometry.sheet import SAME_HEIGHT, SAME_PLACE, Sheet, border
 from aerialworld_core.frames import Array
@@ -170,6 +170,7 @@ def _surroundings(line: _Border, index: TriangleIndex, low: Array, high: Array, 
     if len(bases):
         share = np.clip(distance[:, 0] / _BLEND, 0.0, 1.0)
         height += share * (fitted_heights(bases, nodes).reshape(-1) - height)
+        height = lowered_to(bases, nodes, height.reshape(nodes.shape[:2])).reshape(-1)
     return np.column_stack([places[use], height[use]])
 
 

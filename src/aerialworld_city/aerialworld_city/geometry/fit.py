@@ -13,8 +13,10 @@ FIT_STEP = 10.0
 MAX_SQUARES = 250_000
 #: How far from the nearest base a fitted ground ends, metres.
 _REACH = 500.0
-#: A base this much above (below) the middle of its neighbours is a deck (a pit) and bends no ground, metres.
+#: A base this much above (below) the middle of its neighbours is a deck (a pit) and bends no ground around it, metres.
 _ABOVE, _BELOW = 3.0, 5.0
+#: The ground makes no way down to a base that lies deeper than this below its neighbours, metres.
+_ABYSS = 30.0
 
 
 def grid(low: Array, high: Array, step: float) -> Array:
@@ -33,11 +35,11 @@ def fitted_heights(bases: Array, nodes: Array) -> Array:
     """Heights (rows, columns) of an even grid (rows, columns, 2) through the bases (N, 3), which are not none.
 
     Inverse distance over the nearest, smoothed, and then nowhere above a base that stands in one of the squares around
-    a node: so the ground passes at or below every base (decks and pits apart) and no building is buried by it.
+    a node: so the ground passes at or below the middle of every base (unless it lies 30 m deeper than its neighbours),
+    and no building is buried by it.
     """
     tree = cKDTree(bases[:, :2])
-    _, nearest = tree.query(bases[:, :2], k=min(9, len(bases)))
-    around = np.median(bases[nearest.reshape(len(bases), -1), 2], axis=1)
+    around = _around(bases, tree)
     level = np.clip(bases[:, 2], around - _BELOW, around + _ABOVE)
     places = nodes.reshape(-1, 2)
     distance, near = tree.query(places, k=min(8, len(bases)))
@@ -45,15 +47,28 @@ def fitted_heights(bases: Array, nodes: Array) -> Array:
     weight = 1.0 / np.maximum(distance, 1.0) ** 2
     height = ((weight * level[near]).sum(axis=1) / weight.sum(axis=1)).reshape(nodes.shape[:2])
     height = gaussian_filter(height, 1.0, mode="nearest")
+    return lowered_to(bases, nodes, np.asarray(height))
+
+
+def _around(bases: Array, tree: cKDTree) -> Array:
+    """(N,) the middle height of each base and the eight nearest."""
+    _, nearest = tree.query(bases[:, :2], k=min(9, len(bases)))
+    return np.asarray(np.median(bases[nearest.reshape(len(bases), -1), 2], axis=1))
+
+
+def lowered_to(bases: Array, nodes: Array, height: Array) -> Array:
+    """Heights (rows, columns) of an even grid, lowered where they rise above a base (N, 3) in a square beside them."""
+    around = _around(bases, cKDTree(bases[:, :2]))
     rows, columns = nodes.shape[0] - 1, nodes.shape[1] - 1
     size = (nodes[-1, -1] - nodes[0, 0]) / (columns, rows)
     square = np.floor((bases[:, :2] - nodes[0, 0]) / size).astype(int)
     inside = ((square >= 0) & (square < (columns, rows))).all(axis=1)
     column, row = square[inside].T
+    cap = np.where(bases[:, 2] > around - _ABYSS, np.minimum(bases[:, 2], around + _ABOVE), np.inf)[inside]
     for i in (0, 1):
         for j in (0, 1):
-            np.minimum.at(height, (row + j, column + i), level[inside])
-    return np.asarray(height)
+            np.minimum.at(height, (row + j, column + i), cap)
+    return height
 
 
 def fitted_ground(bases: Array, region: Array) -> tuple[Array, float]:

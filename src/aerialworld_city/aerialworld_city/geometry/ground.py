@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_city.geometry import old_ground
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.overlay import TriangleIndex, barycentric, cut, fans, subdivide
 from aerialworld_core.frames import Array
 
 Index = NDArray[np.int64]
-lay_roads = old_ground.lay_roads
 
 #: Roads lie this far above the terrain, so that they win over it in every sensor, metres.
 ROAD_OFFSET = 0.05
@@ -92,8 +90,6 @@ def reach_down(
 
     Returns the mesh, each body's original base height (count,) (inf where it has no triangle), and which were lowered.
     """
-    if not isinstance(count, int):  # the old conversion's way of calling, gone with it
-        return old_ground.reach_down(mesh, count, index)
     bases = np.full(count, np.inf)
     np.minimum.at(bases, mesh.feature, mesh.triangles[:, :, 2].min(axis=1))
     if not np.any(np.asarray(limit) > _FLOAT):

@@ -144,7 +144,6 @@ def test_libraries_that_are_not_there_broken_or_double(release):
     assert "not there" in tile.notes[0] and of(tile) == [None, None] and not tile.skipped
     (release.parent / "materials.mtl").write_bytes(b"\x1f\x8b\x08\0" + bytes(20))
     assert "gzip" in read(release).skipped[0].reason
-    (release.parent / "materials.mtl").mkdir() if not (release.parent / "materials.mtl").exists() else None
     (release.parent / "a b.mtl").write_text("newmtl side\nKd 1 0 0\n")
     (release.parent / "c.mtl").write_text("newmtl side\nKd 0 1 0\nnewmtl base\nKd 0 0 1\n")
     release.write_text(OBJ.format(library="a b.mtl\nmtllib c.mtl"))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,8 @@ _IDENTIFIER = re.compile(
     r"((?:[A-Za-z]{1,8}_)?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
     r"|\d{5}-[a-z]{3,5}-\d+|(?:bldg|BLD|brid|frn|veg)_[0-9A-Fa-f-]{6,})(?![0-9A-Za-z])"
 )
+#: Corners whose shells are turned at a time.
+_BLOCK = 200_000
 _KIND_OF_MODULE = {kind.module: name for name, kind in reversed(KINDS.items())}
 _NO_PLACE = "a vertex that is not a place (not finite, beyond 1,000 km or above 9 km)"
 
@@ -156,9 +160,10 @@ def _features(
     has[faces.face[solid]] = True
     by_name: dict[str, int] = {}
     named = np.full(len(has), -1, np.int64)
+    names = [n for n in names if (n.of >= 0).any()]
     for names_ in names:
         wanted = np.array([_identifier(t, names_.whole) or "" for t in names_.texts] + [""])
-        for text in wanted[np.unique(names_.of[has])].tolist() if has.any() else []:
+        for text in wanted[np.unique(names_.of[has])].tolist():
             if text:
                 by_name.setdefault(text, len(by_name))
         numbers = np.array([by_name.get(text, -1) for text in wanted])
@@ -195,11 +200,11 @@ def _clean(text: str) -> str:
 def _pieces(faces: Faces, corner: NDArray[np.int64], use: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
     """Connected piece of every face (F,), -1 for faces of other triangles only."""
     piece = np.full(len(faces.start) - 1, -1, np.int64)
-    t = corner[faces.triangles[use]]
+    t = corner[faces.triangles[use]].astype(np.int32)
     if len(t) == 0:
         return piece
-    low, high = np.concatenate([t[:, 0], t[:, 1]]), np.concatenate([t[:, 1], t[:, 2]])
-    graph = coo_array((np.ones(len(low), np.int8), (low, high)), shape=(count, count))
+    links = (t[:, :2].reshape(-1), t[:, 1:].reshape(-1))
+    graph = coo_array((np.ones(len(links[0]), np.int8), links), shape=(count, count))
     _, label = connected_components(graph, directed=False)
     piece[faces.face[use]] = label[t[:, 0]]
     return piece
@@ -252,24 +257,70 @@ def _mesh(
 def _orient(
     mesh: Mesh, kept: NDArray[np.int64], faces: Faces, owner: NDArray[np.int64], features: list[Feature]
 ) -> tuple[Mesh, dict[str, int]]:
-    """Turn shells outward by the edges of the faces that are kept; fills in the features' volumes."""
-    of_corner = np.repeat(owner, np.diff(faces.start))
-    rows = np.flatnonzero(of_corner >= 0)
-    new = np.full(len(of_corner), -1, np.int64)
-    new[rows] = np.arange(len(rows))
-    lies = np.array([KINDS[f.kind].lies for f in features])
-    mesh, shells = orient(
-        mesh,
-        len(features),
-        lies=lies,
-        corners=faces.points[faces.corner[rows]],
-        corner_owner=of_corner[rows],
-        triangle_corners=new[faces.triangles[kept]],
-        follow=new[faces.follow()[rows]],
-    )
-    for feature, volume, closed in zip(features, shells.volume.tolist(), shells.closed.tolist(), strict=True):
-        feature.volume, feature.closed = volume, closed
-    return mesh, shells.changes()
+    """Turn shells outward by the edges of the faces that are kept; fills in the features' volumes. Some whole features
+    at a time, which bounds the memory beside the mesh."""
+    polygons = None if (np.diff(faces.start) == 3).all() else _Polygons.of(faces, owner, kept)
+    bounds = np.arange(len(features) + 1)
+    triangle_start = np.searchsorted(mesh.feature, bounds)
+    changed: dict[str, int] = {}
+    for low, high in _blocks(3 * triangle_start):
+        part = slice(triangle_start[low], triangle_start[high])
+        piece = mesh.take(part)
+        piece.feature = piece.feature - np.int32(low)
+        piece, shells = orient(
+            piece,
+            high - low,
+            lies=np.array([KINDS[f.kind].lies for f in features[low:high]]),
+            **(polygons.part(low, high, part) if polygons else {}),
+        )
+        mesh.triangles[part], mesh.surface[part], mesh.double[part] = piece.triangles, piece.surface, piece.double
+        if mesh.uv is not None and piece.uv is not None:
+            mesh.uv[part] = piece.uv
+        for feature, volume, closed in zip(
+            features[low:high], shells.volume.tolist(), shells.closed.tolist(), strict=True
+        ):
+            feature.volume, feature.closed = volume, closed
+        for name, count in shells.changes().items():
+            changed[name] = changed.get(name, 0) + count
+    return mesh, changed
+
+
+@dataclass(eq=False)
+class _Polygons:
+    """The corners of faces of more than three corners, by feature: `rows` of the faces' corners, the `owner` of each,
+    the rows of their followers and of the mesh's triangles (T, 3)."""
+
+    faces: Faces
+    rows: NDArray[np.int32]
+    owner: NDArray[np.int32]
+    follow: NDArray[np.int32]
+    triangles: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, faces: Faces, owner: NDArray[np.int64], kept: NDArray[np.int64]) -> _Polygons:
+        of_corner = np.repeat(owner.astype(np.int32), np.diff(faces.start))
+        rows = np.argsort(of_corner, kind="stable").astype(np.int32)
+        rows = rows[np.searchsorted(of_corner[rows], 0) :]
+        new = np.full(len(of_corner), -1, np.int32)
+        new[rows] = np.arange(len(rows), dtype=np.int32)
+        return cls(faces, rows, of_corner[rows], new[faces.follow()[rows]], new[faces.triangles[kept]])
+
+    def part(self, low: int, high: int, triangles: slice) -> dict[str, Any]:
+        """What `orient` wants of the features `low` … `high` - 1."""
+        first, end = np.searchsorted(self.owner, [low, high])
+        return {
+            "corners": self.faces.points[self.faces.corner[self.rows[first:end]]],
+            "corner_owner": self.owner[first:end].astype(np.int64) - low,
+            "triangle_corners": self.triangles[triangles].astype(np.int64) - first,
+            "follow": self.follow[first:end].astype(np.int64) - first,
+        }
+
+
+def _blocks(start: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Runs of whole features, (first, one past the last), of about _BLOCK corners each."""
+    cut = np.flatnonzero(np.diff(start[:-1] // _BLOCK)) + 1
+    edges = [0, *cut.tolist(), len(start) - 1]
+    return list(pairwise(edges))
 
 
 def _used(materials: list[Material], material: NDArray[np.int32]) -> tuple[list[Material], NDArray[np.int32]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ MAX_CORNERS = 1024
 MAX_STATEMENTS = 1_000_000
 #: The header's comments, in which the plane zone stands.
 HEADER_BYTES = 64 * 1024
-_BLOCK = 8 * MIB
+MAX_LINE = 8 * MIB
+_BLOCK = 2 * MIB
 #: Faces whose corners are not all of one form are read one by one, at most so many.
 _MAX_ODD_LINES = 1_000_000
 
@@ -71,8 +73,8 @@ def read_lines(path: Path) -> ObjLines:
             block = rest + chunk
             cut = _last_line_end(block)
             rest = block[cut:]
-            if len(rest) > 2 * _BLOCK:
-                raise UnsafeInputError(f"{path}: a line longer than {2 * _BLOCK // MIB} MiB; this is no OBJ file")
+            if len(rest) > MAX_LINE:
+                raise UnsafeInputError(f"{path}: a line longer than {MAX_LINE // MIB} MiB; this is no OBJ file")
             if cut:
                 parser.read(block[:cut])
         if rest:
@@ -248,20 +250,27 @@ class _Parser:
         ):
             if number > count:
                 raise InputError(f"{self.path}: line {line}: a face names {what} {number}, but there are {count}")
-        sizes = np.concatenate(self.sizes)
+        sizes = _joined(self.sizes)
         return ObjLines(
-            np.concatenate(self.vertices),
-            np.concatenate(self.uv) if self.uv else np.zeros((0, 2)),
-            np.concatenate(self.corner),
-            np.concatenate(self.corner_uv),
+            _joined(self.vertices),
+            _joined(self.uv) if self.uv else np.zeros((0, 2)),
+            _joined(self.corner),
+            _joined(self.corner_uv),
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            np.concatenate(self.states[b"o"]),
-            np.concatenate(self.states[b"g"]),
-            np.concatenate(self.states[b"usemtl"]),
+            _joined(self.states[b"o"]),
+            _joined(self.states[b"g"]),
+            _joined(self.states[b"usemtl"]),
             list(self.names),
             self.libraries,
             self.header,
         )
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """One array; the parts are given back."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def _words(line: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from aerialworld_city.city import City
 from aerialworld_city.features import Skipped
 from aerialworld_city.geodesy import LocalFrame, Projection, choose_zone
+from aerialworld_city.geometry.heightmap import Heightmap
 from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.placing import choose_frame, make_ground
@@ -94,9 +95,9 @@ class _Conversion:
                 self.report.world = "small_city"
             self.tell("ground", _READ)
             frame = choose_frame(city, self.options)
-            terrain = make_ground(city, frame, self.options, self.report, self.pool)
+            terrain, heightmap = make_ground(city, frame, self.options, self.report, self.pool)
             self.tell("write", _GROUND)
-            self._write(city, frame, terrain, place)
+            self._write(city, frame, terrain, heightmap, place)
         return self.report
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -154,10 +155,12 @@ class _Conversion:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def _write(self, city: City, frame: LocalFrame, terrain: Terrain, place: Workplace) -> None:
+    def _write(
+        self, city: City, frame: LocalFrame, terrain: Terrain, heightmap: Heightmap | None, place: Workplace
+    ) -> None:
         """All models, square by square, then the documents about them."""
         options, report, world = self.options, self.report, place.world
-        squares = share_out(city.tiles, city.masks, frame, terrain, options.chunk)
+        squares = share_out(city.tiles, city.masks, frame, None if heightmap else terrain, options.chunk)
         refuse_too_many(squares, options.chunk, options.per_building)
         terrain.save(place.work / "terrain")
         shared = chunks.Place.of(city, frame, place, options)
@@ -175,12 +178,15 @@ class _Conversion:
             for cell, result in zip(cells, results, strict=True)
             for kind, record in result.groups.items()
         }
-        tell_written(report, city, squares, cells, results)
+        if heightmap is not None:
+            groups["terrain"] = chunks.write_heightmap(world, heightmap, terrain)
+        tell_written(report, city, squares, cells, results, groups.get("terrain"))
         models = sorted(name for record in groups.values() for name in record["files"])
         report.written["models"] = len(models)
         same = sum(len(r.groups[kind]["files"]) for r in results for kind in r.reused)
         report.reused.update({"models": same, "of models": len(models)})
-        document = city_json(report, city, frame, terrain, bodies_of(city, squares, cells, results))
+        bodies = bodies_of(city, squares, cells, results)
+        document = city_json(report, city, frame, terrain, bodies, options)
         write_json(world / "city.json", document, sync=False)
         write_bytes(world / "world.sdf", world_sdf(report.world, frame.georeference, models), sync=False)
         if options.preview:

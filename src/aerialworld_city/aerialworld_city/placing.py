@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from aerialworld_city.city import City
 from aerialworld_city.geodesy import LocalFrame
+from aerialworld_city.geometry.heightmap import Heightmap, make_heightmap
 from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
@@ -54,8 +55,9 @@ def choose_frame(city: City, options: ConversionOptions) -> LocalFrame:
 
 def make_ground(
     city: City, frame: LocalFrame, options: ConversionOptions, report: ConversionReport, pool: Pool
-) -> Terrain:
-    """The terrain below and around everything, light enough for its models; what was done to it goes to the report.
+) -> tuple[Terrain, Heightmap | None]:
+    """The terrain below and around everything, light enough for its models, and as a heightmap where that is asked for
+    (the terrain is the heightmap's surface then); what was done to it goes to the report.
 
     Raises InputError when nothing lies in the region asked for.
     """
@@ -83,8 +85,13 @@ def make_ground(
             )
     terrain = make_terrain(source, bases, bounds)
     report.add(report.changed, {f"terrain triangles: {reason}": n for reason, n in terrain.dropped.items()})
+    if options.terrain == "heightmap":
+        heightmap = make_heightmap(terrain)
+        terrain = heightmap.terrain(terrain)
+        report.notes += terrain.notes
+        return terrain, heightmap
     report.notes += terrain.notes
-    return _lighter(terrain, options, report, pool)
+    return _lighter(terrain, options, report, pool), None
 
 
 def _source_terrain(

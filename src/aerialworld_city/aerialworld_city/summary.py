@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +37,14 @@ def bodies_of(city: City, squares: Squares, cells: Sequence[Cell], results: Sequ
 
 
 def tell_written(
-    report: ConversionReport, city: City, squares: Squares, cells: Sequence[Cell], results: Sequence[SquareResult]
+    report: ConversionReport,
+    city: City,
+    squares: Squares,
+    cells: Sequence[Cell],
+    results: Sequence[SquareResult],
+    ground: dict[str, Any] | None = None,
 ) -> None:
-    """Fill the report's `written`, `changed`, `notes` and `bounds`."""
+    """Fill the report's `written`, `changed`, `notes` and `bounds`; `ground` is the record of one ground for all."""
     written = report.written
     written.update(dict.fromkeys(_ALWAYS, 0))
     for feature in sorted(city.features, key=lambda f: (f.kind, f.lod)):
@@ -46,6 +52,9 @@ def tell_written(
         if feature.kind == "building":
             report.add(written, {"buildings": 1, "closed buildings": int(feature.closed)})
     bounds: dict[str, list[Array]] = {}
+    if ground is not None:
+        written["terrain triangles"] = ground["triangles"]
+        bounds["world"] = [np.array(ground["bounds"])]
     for result in results:
         for kind, record in sorted(result.groups.items()):
             report.add(written, {f"{kind} triangles": record["triangles"]})

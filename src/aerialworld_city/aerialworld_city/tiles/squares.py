@@ -24,10 +24,13 @@ Squares = dict[Cell, dict[str, list[Pick]]]
 
 
 def share_out(tiles: Sequence[StoredTile], masks: Masks, frame: LocalFrame, terrain: Terrain, chunk: float) -> Squares:
-    """The picks of every square and kind, tiles and features in order; squares that have only terrain have none."""
+    """The picks of every square and kind, tiles and features in order; squares that have only terrain have none.
+    `terrain` None where it is no matter of the squares."""
     origin = np.array([frame.east, frame.north])
-    ground = np.floor(terrain.triangles[:, :, :2].mean(axis=1) / chunk).astype(np.int64)
-    squares: Squares = {cell: {} for cell, _ in by_cell(ground)}
+    squares: Squares = {}
+    if terrain is not None:
+        ground = np.floor(terrain.triangles[:, :, :2].mean(axis=1) / chunk).astype(np.int64)
+        squares = {cell: {} for cell, _ in by_cell(ground)}
     for number, (tile, mask) in enumerate(zip(tiles, masks, strict=True)):
         chosen = np.flatnonzero(mask)
         kinds = np.array([tile.features[i].kind for i in chosen.tolist()])

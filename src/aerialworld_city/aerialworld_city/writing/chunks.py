@@ -21,6 +21,7 @@ from aerialworld_city.city import NO_HEIGHT, City
 from aerialworld_city.features import Feature
 from aerialworld_city.geodesy import LocalFrame
 from aerialworld_city.geometry.ground import OFFSETS, REACH, LayCounts, lay, reach_down
+from aerialworld_city.geometry.heightmap import Heightmap
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.simplify import simplify, simplify_ground
 from aerialworld_city.geometry.solids import bounding_boxes
@@ -30,7 +31,13 @@ from aerialworld_city.options import ConversionOptions
 from aerialworld_city.tiles.store import StoredTile, read_tile
 from aerialworld_city.writing.folder import Workplace
 from aerialworld_city.writing.kept import fingerprints, group_key, take_over
-from aerialworld_city.writing.models import ModelInfo, PlacedMaterial, write_body_model, write_ground_model
+from aerialworld_city.writing.models import (
+    ModelInfo,
+    PlacedMaterial,
+    write_body_model,
+    write_ground_model,
+    write_heightmap_model,
+)
 from aerialworld_city.writing.textures import Textures
 from aerialworld_core.frames import Array
 
@@ -112,7 +119,8 @@ def make_square(job: SquareJob) -> SquareResult:
     """Write all models of a square, or take them over."""
     groups: dict[str, dict[str, Any]] = {}
     reused = set()
-    for kind in sorted({*job.picks, "terrain"}):
+    meshes = job.place.options.terrain == "mesh"
+    for kind in sorted({*job.picks, "terrain"} if meshes else job.picks):
         name = group_name(job.cell, kind)
         group = _Group(job, kind)
         if not len(group.mesh):
@@ -364,6 +372,19 @@ def forget() -> None:
     """Let go of what is kept open between squares: the next conversion has other files in these places."""
     for kept in (_tile, _terrain, _textures, _image_hash):
         kept.cache_clear()
+
+
+def write_heightmap(world: Path, heightmap: Heightmap, terrain: Terrain) -> dict[str, Any]:
+    """The one model `terrain` of a whole world's ground; returns its record. `terrain` is the heightmap's surface."""
+    png = heightmap.png()
+    info = write_heightmap_model(world, "terrain", png, heightmap.size, heightmap.position)
+    corners = terrain.triangles.reshape(-1, 3)
+    return {
+        "key": group_key([hashlib.sha256(png).hexdigest(), heightmap.size, heightmap.position]),
+        "files": fingerprints(world / "models", ["terrain"]),
+        "triangles": info.triangles,
+        "bounds": [corners.min(axis=0).tolist(), corners.max(axis=0).tolist()],
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from aerialworld_city.features import Feature
 from aerialworld_city.geodesy import LocalFrame
 from aerialworld_city.geometry.ground import ROAD_OFFSET
 from aerialworld_city.geometry.terrain import EXTENSION, Terrain
+from aerialworld_city.options import ConversionOptions
 from aerialworld_city.report import ConversionReport
 
 PLATEAU_CREDIT = "出典：国土交通省 Project PLATEAU (https://www.mlit.go.jp/plateau/) を加工して作成"
@@ -30,7 +31,12 @@ class Body:
 
 
 def city_json(
-    report: ConversionReport, city: City, frame: LocalFrame, terrain: Terrain, bodies: Sequence[Body]
+    report: ConversionReport,
+    city: City,
+    frame: LocalFrame,
+    terrain: Terrain,
+    bodies: Sequence[Body],
+    options: ConversionOptions,
 ) -> dict[str, Any]:
     """The whole document."""
     objects: dict[str, int] = {}
@@ -58,6 +64,7 @@ def city_json(
         "bounds": report.bounds,
         "terrain": {
             "kind": terrain.kind,
+            "form": options.terrain,
             "triangles": len(terrain.triangles),
             "source_triangles": terrain.source_count,
             "extension": EXTENSION,

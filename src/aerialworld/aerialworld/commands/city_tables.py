@@ -47,26 +47,56 @@ def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 def report_table(report: dict[str, Any], out: Path) -> Table:
     """What a conversion read, wrote, changed and left out; `report` is ConversionReport.to_dict()."""
+    rest = f"{out.name}/conversion_report.json"
     table = _pairs(f"{report['world']} → {out}")
-    table.add_row("read", _counts(report["read"]))
-    table.add_row("written", _counts(report["written"]))
+    written, levels = _levels(report["written"])
+    table.add_row("files read", f"{report['read'].get('files', 0):,}")
+    for kind, found in levels.items():
+        parts = ", ".join(f"{count:,} at {level}" for level, count in found.items())
+        table.add_row(escape(kind), f"{sum(found.values()):,} ({parts})")
+    table.add_row("written", _counts(written))
     changed = {k: v for k, v in report["changed"].items() if v}
-    table.add_row("changed", _counts(changed) if changed else "nothing")
-    for name, bounds in report["bounds"].items():
-        low, high = bounds
+    table.add_row("changed", _lines(changed))
+    for name, (low, high) in report["bounds"].items():
         size = " × ".join(f"{b - a:,.1f}" for a, b in zip(low, high, strict=True))
         table.add_row(f"size of {escape(name)}", f"{size} m (east × north × height)")
     skipped = [f"{s['file']}: {s['id']}: {s['reason']}" for s in report["skipped"]]
-    table.add_row("skipped", _some(skipped, f"{out.name}/conversion_report.json"))
+    table.add_row("skipped", _some(skipped, rest))
     if report["passed_over"]:
-        table.add_row("passed over", _some(report["passed_over"], f"{out.name}/conversion_report.json"))
-    for line in report["notes"][:_SHOWN]:
-        table.add_row("note", escape(line))
-    reused = report.get("reused")
-    if reused:
-        table.add_row("reused", _counts(reused) if isinstance(reused, dict) else escape(str(reused)))
+        table.add_row("passed over", _some(report["passed_over"], rest))
+    if report["notes"]:
+        table.add_row("notes", _some(report["notes"], rest))
+    if report.get("reused"):
+        table.add_row("reused", _reused(report["reused"]))
     table.add_row("time", f"{report['seconds']:.1f} s")
     return table
+
+
+def _levels(written: dict[str, int]) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    """Counts that are not by level, and those that are ("building LOD2") by kind."""
+    others: dict[str, int] = {}
+    levels: dict[str, dict[str, int]] = {}
+    for name, count in written.items():
+        kind, space, level = name.rpartition(" ")
+        if space and level.startswith("LOD") and level[3:].isdigit():
+            levels.setdefault(kind, {})[level] = count
+        else:
+            others[name] = count
+    return others, levels
+
+
+def _reused(counts: dict[str, int]) -> str:
+    """ "3 of 5 files" where "files" and "of files" are counted."""
+    parts = []
+    for name, count in counts.items():
+        if not name.startswith("of "):
+            whole = counts.get(f"of {name}")
+            parts.append(f"{count:,}{'' if whole is None else f' of {whole:,}'} {name}")
+    return escape(", ".join(parts))
+
+
+def _lines(counts: dict[str, int]) -> str:
+    return escape("\n".join(f"{value:,} {name}" for name, value in counts.items())) or "nothing"
 
 
 def _counts(counts: dict[str, int]) -> str:

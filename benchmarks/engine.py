@@ -294,10 +294,11 @@ def main() -> None:
         world = options.world
         if world is None:
             from aerialworld_city.convert import convert
+            from aerialworld_city.options import ConversionOptions
             from aerialworld_city.synthetic.generate import generate_city
 
             world = Path(folder) / "world"
-            convert(generate_city(Path(folder) / "city", 0), world)
+            convert(generate_city(Path(folder) / "city", 0), world, ConversionOptions(preview=False, keep_tiles=False))
         result = {
             "machine": {**machine(), "load": os.getloadavg()[0]},
             "versions": versions(),

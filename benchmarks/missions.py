@@ -89,10 +89,12 @@ def main() -> None:
         result = measure(arguments.world, arguments.plans)
     else:
         from aerialworld_city.convert import convert
+        from aerialworld_city.options import ConversionOptions
         from aerialworld_city.synthetic.generate import generate_city
 
         with tempfile.TemporaryDirectory() as folder:
-            convert(generate_city(Path(folder) / "city", 0), Path(folder) / "world")
+            options = ConversionOptions(preview=False, keep_tiles=False)
+            convert(generate_city(Path(folder) / "city", 0), Path(folder) / "world", options)
             result = measure(Path(folder) / "world", arguments.plans)
     text = json.dumps(result, indent=1)
     print(text)

@@ -231,8 +231,10 @@ class Demo:
         world = work.partial / "world"
         shutil.rmtree(world, ignore_errors=True)
         with meter("city", 1.0) as bar:
+            # The step's own record says whether its work is done: nothing is kept for a second conversion.
+            options = stage("aerialworld_city.options", "ConversionOptions")(keep_tiles=False)
             report = stage("aerialworld_city.convert", "convert")(
-                source, world, progress=lambda what, fraction: bar.update(fraction, what)
+                source, world, options, progress=lambda what, fraction: bar.update(fraction, what)
             )
         work.figures.update(_plain_figures(report.to_dict()))
         work.publish(world, "world")

@@ -144,6 +144,19 @@ def test_paths_that_leave_the_source_are_refused(tmp_path):
     assert textures.load(root / "near.png", root).data == inside.read_bytes()
 
 
+def test_names_that_differ_in_case_only_are_found_when_there_is_no_doubt(tmp_path):
+    path = saved(picture(), tmp_path / "HNAP0001.JPG", format="JPEG")
+    textures = Textures(64)
+    assert textures.load(tmp_path / "hnap0001.jpg", tmp_path).data == path.read_bytes()
+    saved(picture(32), tmp_path / "Hnap0001.jpg", format="JPEG")
+    os.utime(tmp_path, ns=(1, 1))
+    refused(tmp_path / "hnap0001.jpg", tmp_path, "hnap0001.jpg: no such file", textures)
+    assert textures.load(path, tmp_path).data == path.read_bytes()
+    root = tmp_path / "source"
+    root.mkdir()
+    refused(root / ".." / "HNAP0001.jpg", root, "leaves the source's folder", textures)
+
+
 def test_what_is_no_image_is_named(tmp_path):
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.jpg").write_bytes(b"")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,18 +215,6 @@ def _facade_uv(mesh: Mesh, n: Array, bases: Array, height: Array) -> Array:
     storeys = np.maximum(np.round(height / looks.STOREY), 1.0) / np.maximum(height, 0.1)
     v = (mesh.triangles[:, :, 2] - bases[mesh.feature, None]) * storeys[mesh.feature, None] / looks.TILE_STOREYS
     return np.stack([u, v], axis=-1)
-
-
-def dress(
-    mesh: Any, bases: Array, tops: Array, ids: list[str], usages: list[str | None]
-) -> tuple[NDArray[np.int64], list[str], Array]:
-    """Drawn looks of building triangles of the older mesh: index into names (T,), names, texture coordinates."""
-    features = [Feature(i, "building", "", 0, usage) for i, usage in zip(ids, usages, strict=True)]
-    count = len(mesh.triangles)
-    material = np.full(count, -1, np.int32)
-    same = Mesh(mesh.triangles, mesh.building.astype(np.int32), mesh.surface, mesh.double, material)
-    names, which, uv = _drawn(same, unit_normals(mesh.triangles), "building", features, bases, tops)
-    return which, names, uv
 
 
 def unit_normals(triangles: Array) -> Array:

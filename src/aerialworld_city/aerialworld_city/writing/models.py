@@ -92,7 +92,7 @@ def write_ground_model(
 ) -> ModelInfo:
     """Write `folder/models/<name>` with surfaces that lie (terrain, roads, water): smooth shading, one-sided.
 
-    `mesh` in map, facing up; `mesh.material` counts `materials`. Nothing is written and raised as by `write_body_model`.
+    `mesh` in map, facing up; `mesh.material` counts `materials`. The rest is as with `write_body_model`.
     """
     skins, problems = _skins(mesh, materials, options, textures)
     mesh = mesh.take(_solid(mesh.triangles))

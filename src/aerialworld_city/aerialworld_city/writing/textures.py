@@ -14,6 +14,7 @@ import stat
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ MAX_PIXELS = 64 * 1024 * 1024
 #: A larger file is not read: 64 Mpx of uncompressed RGBA.
 MAX_BYTES = 256 * 1024 * 1024
 #: Encoded bytes that stay in memory per process for the next models that use them.
-CACHE_BYTES = 192 * 1024 * 1024
+CACHE_BYTES = 64 * 1024 * 1024
 
 _FORMATS = ("JPEG", "PNG", "TIFF")
 #: Baseline TIFF and the lossless packings that PLATEAU's early textures come in.
@@ -67,12 +68,13 @@ class Textures:
 
     def load(self, path: Path, root: Path, span: tuple[int, int] | None = None) -> Photo:
         """The image `path`, which must lie below the folder `root`; with `span` the image inside that file
-        (`features.Material.span`).
+        (`features.Material.span`). Where only a file whose name differs in case is there, that is meant: data sets are
+        made on systems that do not tell the two apart.
 
         Raises TextureError: missing, outside `root` (also through a link), no JPEG, PNG or TIFF by its content, broken,
         above 64 Mpx or 256 MiB.
         """
-        inside = _inside(Path(path), Path(root))
+        inside = _inside(_found(Path(path)), Path(root))
         key = (inside, span)
         if key in self._bad:
             raise TextureError(self._bad[key])
@@ -130,6 +132,26 @@ def _inside(path: Path, root: Path) -> Path:
     if not _below(real, base):
         raise TextureError(f"{path.name}: leaves the source's folder; refused")
     return real
+
+
+@lru_cache(maxsize=64)
+def _names(folder: Path, changed: int) -> dict[str, list[str]]:
+    """The names in a folder by their lower-case form; `changed` is the folder's time of change."""
+    names: dict[str, list[str]] = {}
+    for name in os.listdir(folder):
+        names.setdefault(name.casefold(), []).append(name)
+    return names
+
+
+def _found(path: Path) -> Path:
+    """`path`, or the one file beside it whose name differs in case only."""
+    try:
+        if os.path.lexists(path):
+            return path
+        like = _names(path.parent, path.parent.stat().st_mtime_ns).get(path.name.casefold(), [])
+    except (OSError, ValueError):
+        return path  # `_inside` says what is wrong with it
+    return path.with_name(like[0]) if len(like) == 1 else path
 
 
 def _below(path: Path, root: Path) -> bool:

@@ -1,36 +1,18 @@
-"""The world folder: SDF 1.10 files, meshes, and JSON that says what the world is; written aside, renamed when whole."""
+"""SDF 1.10: the world with its systems, sun and includes, and the models of meshes and heightmaps; names for them."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from aerialworld_city.kinds import KINDS, Kind
-from aerialworld_core import labels
-from aerialworld_core.errors import InputError
-from aerialworld_core.files import sync_directory, write_bytes
+from aerialworld_city.kinds import Kind
 from aerialworld_core.frames import Georeference
 
 #: The sun of the late morning: from the south-east, 50° high. The way light travels, map.
 SUN_DIRECTION = (-0.45, 0.45, -0.77)
 
-
-#: What a world folder holds; an older world with anything else in it is not replaced.
-WORLD_ENTRIES = frozenset({"world.sdf", "models", "city.json", "conversion_report.json"})
-#: The kind of model for each road class.
-KIND_OF_LABEL = {
-    labels.DRIVEABLE_SURFACE: "road",
-    labels.SIDEWALK: "sidewalk",
-    labels.OTHER_FLAT: "flat",
-    labels.VEGETATION: "planting",
-}
 
 _PLUGINS = (
     ("physics", "Physics"),
@@ -203,80 +185,3 @@ def world_sdf(name: str, georeference: Georeference, models: list[str]) -> bytes
   </world>
 </sdf>
 """.encode()
-
-
-def write_model(folder: Path, name: str, kind: str, glb: bytes) -> None:
-    """`models/<name>/` with its mesh, model.sdf and model.config."""
-    model = folder / "models" / name
-    (model / "meshes").mkdir(parents=True)
-    mesh = f"meshes/{kind}.glb"
-    write_bytes(model / mesh, glb, sync=False)
-    touch = mesh if KINDS[kind].collides else None
-    write_bytes(model / "model.sdf", model_sdf(name, KINDS[kind], mesh, touch), sync=False)
-    write_bytes(model / "model.config", model_config(name), sync=False)
-
-
-@contextmanager
-def folder_when_whole(out: Path, marker: str) -> Iterator[Path]:
-    """A temporary sibling of `out` to write into; it takes the place of `out` when the block ends well, and vanishes
-    otherwise (Ctrl-C too). An older folder at `out` is replaced only when it is empty, or holds `marker` and nothing
-    that a conversion does not write; else InputError.
-    """
-    out = Path(out)
-    if out.exists() and not (out.is_dir() and ((out / marker).is_file() or not any(out.iterdir()))):
-        raise InputError(f"{out}: exists and is no world that was written here before; choose another folder")
-    foreign = _foreign(out)
-    if foreign:
-        raise InputError(f"{foreign}: is not of the world that would be replaced; move it, or choose another folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = out.parent / f".{out.name}.{os.getpid()}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-    except OSError as error:
-        raise InputError(f"{out}: cannot write there: {error.strerror}") from error
-    old = out.parent / f".{out.name}.{os.getpid()}.old"
-    try:
-        yield temporary
-        _sync_tree(temporary)
-        if out.exists():
-            out.rename(old)
-        temporary.rename(out)
-    except BaseException:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_directory(out.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _foreign(world: Path) -> Path | None:
-    """The first thing in an older world folder that no conversion wrote: a plan, a note, a model of one's own."""
-    models = world / "models"
-    entries = sorted(world.iterdir()) if world.is_dir() else []
-    for entry in entries:
-        if entry.name not in WORLD_ENTRIES:
-            return entry
-    for model in sorted(models.iterdir()) if models.is_dir() else []:
-        if model.name.rpartition("_")[2] not in KINDS:
-            return model
-    return None
-
-
-def _sync_tree(folder: Path) -> None:
-    """Flush every file and folder below `folder` to disk; side by side, because each waits for the disk."""
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(_sync, folder.rglob("*")))
-    sync_directory(folder)
-
-
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        sync_directory(path)
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ and the PLATEAU standard product specifications.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,14 +20,14 @@ from aerialworld_city.options import ConversionOptions
 from aerialworld_city.readers import citygml_words as words
 from aerialworld_city.readers.citygml_appearance import Appearances
 from aerialworld_city.readers.citygml_attributes import Attributes
-from aerialworld_city.readers.citygml_geometry import Geometry, as_array, ring_values
+from aerialworld_city.readers.citygml_geometry import Geometry, as_array
 from aerialworld_city.readers.citygml_objects import Objects
 from aerialworld_city.readers.citygml_references import References
-from aerialworld_city.readers.citygml_words import child_text, epsg_of, local
+from aerialworld_city.readers.citygml_terrain import Terrain
+from aerialworld_city.readers.citygml_words import epsg_of, local
 from aerialworld_city.readers.codelists import Codelists
 from aerialworld_city.sources.files import SourceFile
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Array
 from aerialworld_core.safexml import UndeclaredPrefixError, iterparse, release
 
 __all__ = ["GENERATED_MARK", "epsg_of", "read_citygml"]
@@ -47,6 +46,7 @@ _TAGS = (
 #: Lines of a report about one file; what is beyond is counted.
 _MAX_SKIPPED = 10_000
 _MAX_NOTES = 100
+_MAX_KINDS = 1000
 _MAX_PREFIXES = 8
 
 
@@ -89,7 +89,7 @@ class _Reader:
             self._count,
             self._epsg,
         )
-        self.terrain = _Terrain(self, options.lod, "dem" in options.modules)
+        self.terrain = Terrain(options.lod, "dem" in options.modules, self._skip, self._count)
         self.srs: str | None = None
         self._data: str | None = None
         self._association = False
@@ -140,7 +140,7 @@ class _Reader:
     def _end(self, kind: str, element: Any) -> None:
         if kind == "Triangle":
             if self.terrain.open:
-                self.terrain.triangle(element)
+                self.terrain.triangle(element, self.geometry.dimension)
                 release(element)
         elif kind == "target":
             if self._data and not self._association:
@@ -182,24 +182,24 @@ class _Reader:
     def _object(self, element: Any, name: str) -> None:
         if not name:
             return
-        self._count(name)
+        self._count(name[:100])
         kind = words.BODIES.get(name) or words.WAYS.get(name)
         if name == "ReliefFeature":
             self._relief += 1
-        elif kind is None or (KINDS[kind].module not in self.options.modules and name not in words.WAYS):
+        elif kind is None or ("tran" if name in words.WAYS else KINDS[kind].module) not in self.options.modules:
             self._count("objects passed over")
         elif name in words.WAYS:
-            if "tran" in self.options.modules:
-                self.objects.way(element, name)
-            else:
-                self._count("objects passed over")
+            self.objects.way(element, name)
         else:
             self.objects.body(element, name)
 
     # -- what is told ---------------------------------------------------------------------------------------------
 
     def _count(self, key: str, by: int = 1) -> None:
-        self.content.counts[key] = self.content.counts.get(key, 0) + by
+        counts = self.content.counts
+        if key not in counts and len(counts) >= _MAX_KINDS:
+            key = "further kinds"
+        counts[key] = counts.get(key, 0) + by
 
     def _skip(self, identifier: str, reason: str, line: int | None) -> None:
         if line is not None and not reason.startswith("line "):
@@ -310,58 +310,6 @@ class _Reader:
         holes = int((np.diff(polygons.polygon_start) - 1).sum())
         if holes:
             self._count("interior rings", holes)
-
-
-class _Terrain:
-    """Triangles of the file's terrain, with the level of detail of each piece."""
-
-    def __init__(self, reader: _Reader, lod: str, wanted: bool) -> None:
-        self.reader, self.lod, self.wanted = reader, lod, wanted
-        self.values = array("d")
-        self.pieces: list[tuple[int, int, int]] = []  # first value, ReliefFeature, level
-        self.open = False
-        self.number = 0
-
-    def begin(self, relief: int) -> None:
-        self.open = True
-        self.pieces.append((len(self.values), relief, 0))
-
-    def end(self, element: Any) -> None:
-        self.open = False
-        self.reader._count("TINRelief")
-        first, relief, _ = self.pieces[-1]
-        text = child_text(element, "lod") or ""
-        self.pieces[-1] = (first, relief, int(text) if text in ("0", "1", "2", "3", "4") else 0)
-
-    def triangle(self, element: Any) -> None:
-        self.number += 1
-        self.reader._count("Triangle")
-        if not self.wanted:
-            return
-        try:
-            values = ring_values(element, self.reader.geometry.dimension, check=False)
-        except ValueError as error:
-            self.reader._skip(f"Triangle {self.number}", str(error), element.sourceline)
-            return
-        if len(values) not in (9, 12):
-            reason = f"a terrain triangle of {len(values) // 3} points"
-            self.reader._skip(f"Triangle {self.number}", reason, element.sourceline)
-            return
-        self.values.extend(values[:9])
-
-    def chosen(self) -> Array:
-        """(K, 3, 3). Where one relief has its terrain at several levels, the best wanted one of them."""
-        triangles = np.frombuffer(self.values).reshape(-1, 3, 3) if self.values else np.zeros((0, 3, 3))
-        levels: dict[int, set[int]] = {}
-        for _, relief, level in self.pieces:
-            levels.setdefault(relief, set()).add(level)
-        keep = np.ones(len(triangles), bool)
-        ends = [*(p[0] for p in self.pieces[1:]), len(self.values)][: len(self.pieces)]
-        for (first, relief, level), end in zip(self.pieces, ends, strict=True):
-            best = words.preferred_levels(levels[relief], self.lod)
-            if best and level != best[0]:
-                keep[first // 9 : end // 9] = False
-        return triangles if keep.all() else triangles[keep]
 
 
 def _no_polygons() -> Polygons:

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 from aerialworld_city.features import Feature
-from aerialworld_city.readers.citygml_words import PARTS, local
+from aerialworld_city.readers.citygml_words import PARTS, child_text, local
 from aerialworld_city.readers.codelists import Codelists
 
 _MAX_ID = 200
 _MAX_CODE = 64
+#: Where the building's number stood in 2020, before uro:buildingID.
+_OLD_NUMBER = "建物ID"
 _CITY = re.compile(r"(\d{5})(?:\D|$)")
 
 
@@ -69,13 +71,16 @@ class Attributes:
                     height = _highest(height, value.text)
             elif name.startswith(("buildingI", "buildingD", "ade", "extended")):
                 self._identity(feature, child)
+            elif name == "stringAttribute" and child.get("name") == _OLD_NUMBER and feature.code is None:
+                feature.code = (child_text(child, "value") or "")[:_MAX_ID] or None
         feature.measured_height = height
 
     def _usage(self, feature: Feature, element: Any) -> None:
         code = (element.text or "").strip()
         if code:
             feature.usage = code[:_MAX_CODE]
-            feature.usage_label = self.codelists.label(code, element.get("codeSpace"))
+            if feature.kind == "building":
+                feature.usage_label = self.codelists.label(code, element.get("codeSpace"))
 
     def _identity(self, feature: Feature, element: Any) -> None:
         """uro:buildingID and the municipality, wherever this version of i-UR has them."""

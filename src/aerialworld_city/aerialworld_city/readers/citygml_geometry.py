@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_city.features import Surface
 from aerialworld_city.geodesy import GEOGRAPHIC
 from aerialworld_city.readers.citygml_words import HREF, identifier_of, local
 from aerialworld_core.frames import Array
@@ -282,18 +281,3 @@ def up_facing(points: Array, geographic: bool) -> bool:
 def as_array(values: array[Any], kind: Any) -> NDArray[Any]:
     """A packed array as numpy, its own copy."""
     return np.frombuffer(values, values.typecode).astype(kind) if len(values) else np.zeros(0, kind)
-
-
-__all__ = [
-    "POLYGONS",
-    "Geometry",
-    "Packed",
-    "Part",
-    "Placement",
-    "Surface",
-    "TooFewPoints",
-    "as_array",
-    "key_of",
-    "ring_values",
-    "up_facing",
-]

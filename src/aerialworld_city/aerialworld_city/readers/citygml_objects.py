@@ -109,9 +109,10 @@ class Objects:
         for level in levels:
             polygons, waiting = len(packed), len(part.references)
             feature = self.features[part.feature]
-            feature.lod = max(feature.lod, level)
             self._level(shape, level, part, kind)
             where = self.references.whereabouts(part, waiting)
+            if len(packed) > polygons or where:
+                feature.lod = max(feature.lod, level)
             if len(packed) > polygons or where == "inside":
                 found = level
                 break
@@ -119,13 +120,9 @@ class Objects:
                 # All of it lies in other objects of the file, or nowhere: the next level stands in for it.
                 found = found or level
                 self.references.stand_in(part.feature, len(self.features))
-                self._begin(part, self._twin(feature, feature.kind))
+                self._begin(part, replace(feature, lod=0))
         part.feature = main
         return found
-
-    @staticmethod
-    def _twin(feature: Feature, kind: str) -> Feature:
-        return replace(feature, kind=kind, lod=0)
 
     def _level(self, shape: Shape, level: int, part: Part, kind: str) -> None:
         packed = self.geometry.packed

@@ -17,11 +17,11 @@ from aerialworld_city.readers.citygml_words import identifier_of, local
 
 #: How often a reference may lead to another one before it is given up.
 _MAX_CHAIN = 8
-#: References of one file that are resolved in a second pass; more of them are no honest file.
-_MAX_WAITING = 2_000_000
+#: References of one file that are looked for in a second pass; further ones are reported.
+_MAX_WAITING = 500_000
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Waiting:
     """A reference from a feature to something that the object itself does not hold."""
 
@@ -115,6 +115,10 @@ class References:
         if self._number <= _MAX_WAITING:
             self._read.add((waiting.feature, identifier))
             self.waiting.setdefault(identifier, []).append(waiting)
+        else:
+            self._report(
+                waiting, f"more than {_MAX_WAITING} references between objects in one file; #{identifier[:200]}"
+            )
 
     # -- second pass ----------------------------------------------------------------------------------------------
 

@@ -47,10 +47,20 @@ SURFACES = {
     "GroundSurface": Surface.GROUND,
 }
 INTERIOR = ("InteriorWallSurface", "CeilingSurface", "FloorSurface")
-#: First digit of TrafficArea_function and AuxiliaryTrafficArea_function; other codes are carriageway.
-_FUNCTIONS = {"2": "sidewalk", "3": "flat", "4": "flat", "5": "planting", "6": "flat", "8": "flat"}
-#: 自転車道: a cycle path is no carriageway, and wheels of a kerb's height are kept off it; 軌道敷: the tramway's bed.
-_WHOLE_FUNCTIONS = {"1050": "flat"}
+#: TrafficArea_function and AuxiliaryTrafficArea_function by their first digit: carriageway, pavement, island, stop,
+#: planting, bicycle parking, car park, rails. Other codes say nothing of the surface.
+_FUNCTIONS = {
+    "1": "road",
+    "2": "sidewalk",
+    "3": "flat",
+    "4": "flat",
+    "5": "planting",
+    "6": "flat",
+    "7": "road",
+    "8": "flat",
+}
+#: Codes that differ from their group: the bed of a tramway, the strip between two carriageways.
+_WHOLE_FUNCTIONS = {"1050": "flat", "1080": "flat"}
 
 _LEVEL = re.compile(r"lod([0-4])(Solid|MultiSolid|MultiSurface|Surface|Geometry|ImplicitRepresentation)")
 
@@ -88,7 +98,7 @@ def child_text(element: Any, name: str) -> str | None:
 
 
 def area_kind(function: str | None, plain: str) -> str:
-    """The kind of a traffic area by its function's code (four digits); `plain` for carriageways and unknown codes."""
+    """The kind of a traffic area by its function's code (four digits); `plain` where there is none, or another."""
     code = function or ""
     if len(code) != 4 or not code.isdigit():
         return plain

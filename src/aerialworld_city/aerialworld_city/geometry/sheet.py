@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from aerialworld_city.geometry.overlay import TriangleIndex, bounds_in_plan, cut, left_of
 from aerialworld_core.frames import Array
@@ -24,7 +25,7 @@ _MIN_AREA = 1e-4
 #: No terrain triangle has a longer edge, metres.
 _MAX_EDGE = 10_000.0
 #: Triangles of two sheets that share more than this overlap, m².
-_OVERLAP = 1e-3
+_OVERLAP = 1e-6
 #: Triangles that are compared at once, which bounds the memory.
 _AT_ONCE = 20_000
 
@@ -110,25 +111,30 @@ def groups(key: Index) -> tuple[Index, NDArray[np.int32]]:
 
 
 def _merge(xy: Array) -> tuple[Array, NDArray[np.int32]]:
-    """Different places (V, 2), each exactly as it first occurs, and the place of every corner (N,)."""
-    first, number = groups(_key(xy, 0.0))
+    """Different places (V, 2), each as it first occurs, and the place of every corner (N,), three a triangle."""
+    step = np.floor((xy - xy.min(axis=0)) / SAME_PLACE).astype(np.int64)
+    first, corner = groups(step[:, 1] * (int(step[:, 0].max()) + 1) + step[:, 0])
     places = xy[first]
-    # Neighbours may fall into two squares: what shares a square of a shifted grid is one place as well.
-    _, shifted = groups(_key(places, SAME_PLACE / 2))
-    if int(shifted.max()) + 1 < len(places):
-        links = coo_array(
-            (np.ones(len(places), np.int8), (np.arange(len(places)), len(places) + shifted)),
-            shape=(2 * len(places), 2 * len(places)),
-        )
-        _, label = connected_components(links, directed=False)
-        leading, joined = groups(label[: len(places)].astype(np.int64))
-        return places[leading], joined[number]
-    return places, number
+    # Equal corners that fell into two squares leave an edge that seems to be the border's.
+    faces = corner.reshape(-1, 3)
+    loose = np.flatnonzero(_alone(faces, len(places)))
+    ends = np.unique(np.concatenate([corner[loose], np.roll(faces, -1, axis=1).reshape(-1)[loose]]))
+    pairs = cKDTree(places[ends]).query_pairs(SAME_PLACE, output_type="ndarray")
+    if not len(pairs):
+        return places, corner
+    links = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(ends), len(ends)))
+    _, cluster = connected_components(links, directed=False)
+    leader, number = groups(cluster.astype(np.int64))
+    into = np.arange(len(places), dtype=np.int32)
+    into[ends] = ends[leader[number]]
+    return places, into[corner]
 
 
-def _key(xy: Array, shift: float) -> Index:
-    step = np.floor((xy - xy.min(axis=0) + shift) / SAME_PLACE).astype(np.int64)
-    return np.asarray(step[:, 1] * (int(step[:, 0].max()) + 1) + step[:, 0])
+def _alone(faces: NDArray[np.int32], places: int) -> NDArray[np.bool_]:
+    """(3 T,) which edges, three a face, no other face has in either direction."""
+    start, end = faces.reshape(-1).astype(np.int64), np.roll(faces, -1, axis=1).reshape(-1)
+    _, number = groups(np.minimum(start, end) * places + np.maximum(start, end))
+    return np.asarray(np.bincount(number)[number] == 1)
 
 
 def _level(z: Array, corner: NDArray[np.int32], places: int) -> Array:
@@ -160,13 +166,9 @@ def without_overlaps(sheet: Sheet, index: TriangleIndex, dropped: dict[str, int]
 
     `index` is of the sheet's triangles. The gap that a left-out triangle leaves is closed by the extension.
     """
-    places = len(sheet.places)
-    links = sheet.faces[:, [0, 1, 1, 2]].reshape(-1, 2)
-    graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(places, places))
-    _, label = connected_components(graph, directed=False)
-    own = label[sheet.faces[:, 0]]
+    own = _parts(sheet)
     size = np.bincount(own)
-    if (size > 0).sum() < 2:
+    if len(size) < 2:
         return sheet
     rank = np.empty(len(size), np.int64)
     rank[np.argsort(-size, kind="stable")] = np.arange(len(size))
@@ -181,6 +183,20 @@ def without_overlaps(sheet: Sheet, index: TriangleIndex, dropped: dict[str, int]
         mine, other = mine[lower], other[lower]
         covered[mine[_shared_area(index.triangles, mine, other) > _OVERLAP]] = True
     return _keep(sheet, ~covered, "covered by a larger part of the terrain", dropped)
+
+
+def _parts(sheet: Sheet) -> NDArray[np.int32]:
+    """(T,) the connected part of each face: faces that run along an edge in opposite directions hang together."""
+    start, end = sheet.faces.reshape(-1).astype(np.int64), np.roll(sheet.faces, -1, axis=1).reshape(-1)
+    places = len(sheet.places)
+    key = np.minimum(start, end) * places + np.maximum(start, end)
+    order = np.argsort(key, kind="stable")
+    same = key[order[1:]] == key[order[:-1]]
+    a, b = order[:-1][same], order[1:][same]
+    across = start[a] == end[b]
+    a, b = a[across] // 3, b[across] // 3
+    graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(sheet), len(sheet)))
+    return np.asarray(connected_components(graph, directed=False)[1])
 
 
 def _in_mixed_cells(index: TriangleIndex, rank: Index) -> Index:
@@ -210,12 +226,7 @@ def _shared_area(triangles: Array, a: Index, b: Index) -> Array:
 
 def border(sheet: Sheet) -> tuple[Index, NDArray[np.int8]]:
     """The edges that only one face has: the face (E,) and which of its edges (E,), k from corner k to the next."""
-    places = len(sheet.places)
-    start, end = sheet.faces.reshape(-1).astype(np.int64), np.roll(sheet.faces, -1, axis=1).reshape(-1)
-    key = np.minimum(start, end) * places + np.maximum(start, end)
-    _, number = groups(key)
-    alone = np.bincount(number)[number] == 1
-    edge = np.flatnonzero(alone)
+    edge = np.flatnonzero(_alone(sheet.faces, len(sheet.places)))
     return edge // 3, (edge % 3).astype(np.int8)
 
 

@@ -24,8 +24,9 @@ from aerialworld_city.tiles.select import select
 from aerialworld_city.tiles.squares import model_names, refuse_too_many, share_out
 from aerialworld_city.tiles.store import forget_folders, read_tile
 from aerialworld_city.writing import chunks
-from aerialworld_city.writing.city_json import GENERATED_CREDIT, PLATEAU_CREDIT, city_json
+from aerialworld_city.writing.city_json import GENERATED_CREDIT, PLATEAU_CREDIT, city_json, document_bytes
 from aerialworld_city.writing.folder import TILES, Workplace, workplace
+from aerialworld_city.writing.ground_models import write_heightmap
 from aerialworld_city.writing.kept import group_key, read_kept, write_kept
 from aerialworld_city.writing.preview_kept import previews
 from aerialworld_city.writing.world_writer import safe_name, world_sdf
@@ -179,7 +180,7 @@ class _Conversion:
             for kind, record in result.groups.items()
         }
         if heightmap is not None:
-            groups["terrain"] = chunks.write_heightmap(world, heightmap, terrain)
+            groups["terrain"] = write_heightmap(world, heightmap, terrain)
         tell_written(report, city, squares, cells, results, groups.get("terrain"))
         models = sorted(name for record in groups.values() for name in record["files"])
         report.written["models"] = len(models)
@@ -187,7 +188,7 @@ class _Conversion:
         report.reused.update({"models": same, "of models": len(models)})
         bodies = bodies_of(city, squares, cells, results)
         document = city_json(report, city, frame, terrain, bodies, options)
-        write_json(world / "city.json", document, sync=False)
+        write_bytes(world / "city.json", document_bytes(document), sync=False)
         write_bytes(world / "world.sdf", world_sdf(report.world, frame.georeference, models), sync=False)
         if options.preview:
             self.tell("preview", _WRITTEN)

@@ -15,7 +15,7 @@ from aerialworld_city.report import ConversionReport
 from aerialworld_city.tiles.pool import Pool
 from aerialworld_city.tiles.select import plane_bounds
 from aerialworld_city.tiles.squares import by_cell
-from aerialworld_city.writing.chunks import GroundJob, simplify_square
+from aerialworld_city.writing.ground_models import GroundJob, simplify_square
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 

@@ -23,7 +23,9 @@ MAX_SQUARES = 5000
 Squares = dict[Cell, dict[str, list[Pick]]]
 
 
-def share_out(tiles: Sequence[StoredTile], masks: Masks, frame: LocalFrame, terrain: Terrain, chunk: float) -> Squares:
+def share_out(
+    tiles: Sequence[StoredTile], masks: Masks, frame: LocalFrame, terrain: Terrain | None, chunk: float
+) -> Squares:
     """The picks of every square and kind, tiles and features in order; squares that have only terrain have none.
     `terrain` None where it is no matter of the squares."""
     origin = np.array([frame.east, frame.north])
@@ -71,10 +73,13 @@ def by_cell(place: NDArray[np.int64]) -> list[tuple[Cell, NDArray[np.int64]]]:
     """(cell, rows) for every cell (N, 2) that occurs, in order."""
     if not len(place):
         return []
-    cells, inverse = np.unique(place, axis=0, return_inverse=True)
-    order = np.argsort(inverse.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(inverse.reshape(-1)))[:-1]
-    return [((int(c[0]), int(c[1])), rows) for c, rows in zip(cells, np.split(order, ends), strict=True)]
+    low = place.min(axis=0)
+    width = int(place[:, 1].max() - low[1]) + 1
+    key = (place[:, 0] - low[0]) * width + (place[:, 1] - low[1])
+    order = np.argsort(key, kind="stable")
+    begin = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0])
+    cells = place[order[begin]].tolist()
+    return [((c[0], c[1]), rows) for c, rows in zip(cells, np.split(order, begin[1:]), strict=True)]
 
 
 def model_names(tiles: Sequence[StoredTile], squares: Squares, cells: Sequence[Cell]) -> dict[Cell, list[str]]:

@@ -14,6 +14,7 @@ import shutil
 import zlib
 from dataclasses import asdict, dataclass, fields
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.sources.discover import SourceFile
 from aerialworld_core.errors import InputError
-from aerialworld_core.files import canonical_json, read_json, write_json
+from aerialworld_core.files import canonical_json, read_json, write_bytes
 from aerialworld_core.frames import Array
 
 _FORMAT = 1
@@ -39,6 +40,9 @@ _MESH = {
     "material": (np.int32, ()),
     "uv": (np.float32, (3, 2)),
 }
+
+
+_FEATURE = attrgetter(*(f.name for f in fields(Feature)))
 
 
 @dataclass(eq=False)
@@ -165,7 +169,7 @@ def write_tile(folder: Path, tile: Tile) -> None:
         "source": tile.source,
         "epsg": tile.epsg,
         "arrays": stored,
-        "features": [list(asdict(f).values()) for f in tile.features],
+        "features": [list(_FEATURE(f)) for f in tile.features],
         "materials": [asdict(m) for m in tile.materials],
         "skipped": [asdict(s) for s in tile.skipped],
         "counts": tile.counts,
@@ -173,7 +177,7 @@ def write_tile(folder: Path, tile: Tile) -> None:
         "notes": tile.notes,
         "generated": tile.generated,
     }
-    write_json(temporary / "meta.json", meta, sync=False)
+    write_bytes(temporary / "meta.json", canonical_json(meta), sync=False)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 

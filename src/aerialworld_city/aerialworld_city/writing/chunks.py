@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ from aerialworld_city.city import NO_HEIGHT, City
 from aerialworld_city.features import Feature
 from aerialworld_city.geodesy import LocalFrame
 from aerialworld_city.geometry.ground import OFFSETS, REACH, LayCounts, lay, reach_down
-from aerialworld_city.geometry.heightmap import Heightmap
 from aerialworld_city.geometry.mesh import Mesh
-from aerialworld_city.geometry.simplify import simplify, simplify_ground
+from aerialworld_city.geometry.overlay import TriangleIndex
 from aerialworld_city.geometry.solids import bounding_boxes
 from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.kinds import KINDS
@@ -36,7 +35,6 @@ from aerialworld_city.writing.models import (
     PlacedMaterial,
     write_body_model,
     write_ground_model,
-    write_heightmap_model,
 )
 from aerialworld_city.writing.textures import Textures
 from aerialworld_core.frames import Array
@@ -211,7 +209,7 @@ class _Group:
             ],
             "names": self.job.names if self._single else [],
             "images": self._image_hashes() if o.textures else [],
-            "ground": _hash(self.mesh.triangles if self.kind == "terrain" else self._under().triangles),
+            "ground": _hash(self.mesh.triangles if self.kind == "terrain" else self._under.triangles),
         }
         return group_key(words)
 
@@ -223,7 +221,8 @@ class _Group:
         images = sorted({folder / m.image for folder, _, m in self.materials if m.image is not None})
         return [[path.name, _image_hash(path, _stamp(path))] for path in images]
 
-    def _under(self) -> Any:
+    @cached_property
+    def _under(self) -> TriangleIndex:
         """The index of the terrain below all of it."""
         xy = self.mesh.triangles[:, :, :2]
         return _terrain(self.place.terrain).part(xy.min(axis=(0, 1)), xy.max(axis=(0, 1)))
@@ -243,22 +242,21 @@ class _Group:
     def _write_bodies(self) -> dict[str, Any]:
         count = len(self.features)
         tops = bounding_boxes(self.mesh, count)[:, 1, 2]
-        mesh, bases, lowered = reach_down(self.mesh, count, self._under(), limit=REACH[self.kind])
+        mesh, bases, lowered = reach_down(self.mesh, count, self._under, limit=REACH[self.kind])
         boxes = bounding_boxes(mesh, count)
         groups: list[tuple[str, Any]] = [(group_name(self.job.cell, self.kind), None)]
         if self._single:
             groups = list(zip(self.job.names, range(count), strict=True))
-        infos, simplified, owners, meshes = [], [], [], []
+        infos, owners, meshes = [], [], []
+        simplified: list[list[float]] = []
         for name, number in groups:
             part, features, foot, top = mesh, self.features, bases, tops
             if number is not None:
                 part = mesh.take(mesh.feature == number)
                 part.feature = np.zeros(len(part), np.int32)
                 features, foot, top = features[number : number + 1], bases[[number]], tops[[number]]
-            closed = np.array([f.closed for f in features])
-            part, done = simplify(part, self.options.target_faces, self.options.max_deviation, closed=closed)
-            if done.after != done.before:
-                simplified.append([done.before, done.after, round(done.worst, 6)])
+            if len(part) > self.options.target_faces:
+                part = self._lighter(part, features, simplified)
             textures = _textures(self.options.max_texture_size)
             infos.append(
                 (
@@ -292,6 +290,15 @@ class _Group:
         record["lowered"] = len(lowered)
         return record
 
+    def _lighter(self, mesh: Mesh, features: Sequence[Feature], simplified: list[list[float]]) -> Mesh:
+        from aerialworld_city.geometry.simplify import simplify  # its compiler takes a while to load
+
+        closed = np.array([f.closed for f in features])
+        mesh, done = simplify(mesh, self.options.target_faces, self.options.max_deviation, closed=closed)
+        if done.after != done.before:
+            simplified.append([done.before, done.after, round(done.worst, 6)])
+        return mesh
+
     # -- surfaces -------------------------------------------------------------------------------------------------
 
     def _write_laid(self) -> dict[str, Any]:
@@ -300,7 +307,7 @@ class _Group:
         Those without heights are draped triangle by triangle, which comes to the same. Each feature, or triangle, is
         counted in one square.
         """
-        index, count, kind = self._under(), len(self.features), self.kind
+        index, count, kind = self._under, len(self.features), self.kind
         flat = np.array(self.flat)[self.mesh.feature]
         here = np.where(flat, _inside(self.mesh.triangles, self.square), self.home[self.mesh.feature])
         found, total = [], {name: 0 for name in asdict(LayCounts())}
@@ -372,32 +379,3 @@ def forget() -> None:
     """Let go of what is kept open between squares: the next conversion has other files in these places."""
     for kept in (_tile, _terrain, _textures, _image_hash):
         kept.cache_clear()
-
-
-def write_heightmap(world: Path, heightmap: Heightmap, terrain: Terrain) -> dict[str, Any]:
-    """The one model `terrain` of a whole world's ground; returns its record. `terrain` is the heightmap's surface."""
-    png = heightmap.png()
-    info = write_heightmap_model(world, "terrain", png, heightmap.size, heightmap.position)
-    corners = terrain.triangles.reshape(-1, 3)
-    return {
-        "key": group_key([hashlib.sha256(png).hexdigest(), heightmap.size, heightmap.position]),
-        "files": fingerprints(world / "models", ["terrain"]),
-        "triangles": info.triangles,
-        "bounds": [corners.min(axis=0).tolist(), corners.max(axis=0).tolist()],
-    }
-
-
-@dataclass(frozen=True, eq=False)
-class GroundJob:
-    """Terrain triangles (T, 3, 3) of one square, too many for one model."""
-
-    triangles: Array
-    options: ConversionOptions
-
-
-def simplify_square(job: GroundJob) -> tuple[Array, float]:
-    """The square's terrain with fewer triangles, its border bit for bit, and how far it moved."""
-    n = len(job.triangles)
-    mesh = Mesh(job.triangles, np.zeros(n, np.int32), np.zeros(n, np.int8), np.zeros(n, bool), np.full(n, -1, np.int32))
-    mesh, done = simplify_ground(mesh, job.options.target_faces, job.options.max_deviation)
-    return mesh.triangles, done.worst

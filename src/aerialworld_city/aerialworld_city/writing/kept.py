@@ -15,7 +15,7 @@ from typing import Any
 
 from aerialworld_city.tiles.store import adopt, program
 from aerialworld_city.writing.folder import TILES
-from aerialworld_core.files import canonical_json, read_json, write_json
+from aerialworld_core.files import canonical_json, read_json, write_bytes
 
 NAME = "models.json"
 _FORMAT = 1
@@ -40,7 +40,7 @@ def read_kept(world: Path | None) -> dict[str, Any]:
 
 
 def write_kept(world: Path, groups: Mapping[str, Any]) -> None:
-    write_json(world / TILES / NAME, {"format": _FORMAT, "groups": dict(sorted(groups.items()))}, sync=False)
+    write_bytes(world / TILES / NAME, canonical_json({"format": _FORMAT, "groups": dict(groups)}), sync=False)
 
 
 def fingerprints(folder: Path, names: Sequence[str]) -> dict[str, dict[str, int]]:

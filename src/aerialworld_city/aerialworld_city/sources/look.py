@@ -86,7 +86,9 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[str, int]]:
         for entry in entries:
             name = f"{inside}/{entry.name}" if inside else entry.name
             if entry.is_symlink():
-                if describe(PurePosixPath(name)) or (entry.is_dir() and not _NOT_ENTERED.fullmatch(entry.name)):
+                if describe(PurePosixPath(name)) or (
+                    os.path.isdir(entry.path) and not _NOT_ENTERED.fullmatch(entry.name)
+                ):
                     _note_link(folder, name, notes)
             elif entry.is_dir():
                 if not _NOT_ENTERED.fullmatch(entry.name) and not (folder / name / "world.sdf").exists():

@@ -18,7 +18,16 @@ from aerialworld_city.readers.mesh_off import read_off
 from aerialworld_city.readers.mesh_place import place
 from aerialworld_city.readers.mesh_ply import read_ply
 from aerialworld_city.readers.mesh_stl import read_stl
-from aerialworld_city.readers.mesh_tile import Coats, Names, Remarks, is_terrain, make_tile, terrain_tile, unique
+from aerialworld_city.readers.mesh_tile import (
+    Coats,
+    Names,
+    Remarks,
+    check_count,
+    is_terrain,
+    make_tile,
+    terrain_tile,
+    unique,
+)
 from aerialworld_city.readers.obj import read_obj
 from aerialworld_city.sources.files import SourceFile
 from aerialworld_core.errors import InputError
@@ -65,9 +74,11 @@ def _read_plain(file: SourceFile, suffix: str) -> Faces:
         triangles = read_stl(file.path)
         if not len(triangles):
             raise InputError(f"{file.path}: holds no triangles")
+        check_count(file, 3 * len(triangles), len(triangles))
         return soup(triangles)
     if suffix in (".ply", ".off"):
         vertices, corner, start = read_ply(file.path) if suffix == ".ply" else read_off(file.path)
+        check_count(file, len(corner), len(start) - 1)
         return split_faces(vertices, corner, start)
     why = "XML, archives and makers' own formats are not read" if suffix in _REFUSED else "not a known mesh format"
     raise InputError(f"{file.path}: {suffix or 'no extension'}: {why}; convert it to .glb, .obj, .stl, .ply or .off")

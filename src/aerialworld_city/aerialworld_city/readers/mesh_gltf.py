@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_city.readers.mesh_gltf_materials import GltfMaterials
-from aerialworld_city.readers.mesh_tile import Remarks
+from aerialworld_city.readers.mesh_tile import MAX_TRIANGLES, Remarks
 from aerialworld_city.readers.mtl import OutsideError, inside
 from aerialworld_core.errors import InputError, UnsafeInputError
 from aerialworld_core.files import parse_json
@@ -31,8 +31,8 @@ MAX_GLB_BYTES = 1024 * MIB
 MAX_JSON_BYTES = 128 * MIB
 #: Commas and brackets in that text: each may become an object in memory.
 MAX_JSON_ITEMS = 5_000_000
-#: Triangles after all nodes have placed their meshes.
-MAX_TRIANGLES = 20_000_000
+#: Triangles after all nodes have placed their meshes, beyond those that the file has bytes for (eight each at least).
+MAX_COPIES = 2_000_000
 _MAX_DEPTH = 64
 _TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
@@ -91,7 +91,7 @@ class Gltf:
                 raise InputError(f"{path}: needs the glTF extension {extension}, which is not read; export without it")
         self._buffers: dict[int, bytes | memoryview] = {}
         self._visited: set[int] = set()
-        self._left = MAX_TRIANGLES
+        self._left: int | None = None
         self.materials = GltfMaterials(self)
 
     def parts(self) -> list[GltfPart]:
@@ -157,9 +157,15 @@ class Gltf:
             self.remarks.note(f"{self.name}: points and lines are not read, only triangles")
             return
         count = int(self.json["accessors"][primitive.get("indices", attributes["POSITION"])]["count"])
+        if self._left is None:
+            stored = sum(len(self._buffer(i)) for i in range(len(self.json["buffers"])))
+            self._left = min(MAX_COPIES + stored // 8, MAX_TRIANGLES)
         self._left -= count // 3 if mode == _TRIANGLES else max(count - 2, 0)
         if self._left < 0:
-            raise UnsafeInputError(f"{self.path}: more than {MAX_TRIANGLES:,} triangles; split it")
+            raise UnsafeInputError(
+                f"{self.path}: its nodes repeat meshes to more than 10 million triangles, or 2 million beyond what its "
+                "bytes can hold; split it"
+            )
         vertices = self.accessor(attributes["POSITION"], 3).astype(np.float64)
         if "indices" in primitive:
             order = self.accessor(primitive["indices"], 1).astype(np.int64)

@@ -24,7 +24,7 @@ from aerialworld_city.geometry.solids import orient
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.readers.mesh_faces import Faces
 from aerialworld_city.sources.files import SourceFile
-from aerialworld_core.errors import InputError
+from aerialworld_core.errors import InputError, UnsafeInputError
 from aerialworld_core.frames import Array
 
 #: Vertices are equal when their sixth decimals are (the files have four to six).
@@ -37,6 +37,8 @@ _IDENTIFIER = re.compile(
 #: Corners whose shells are turned at a time.
 _BLOCK = 200_000
 _KIND_OF_MODULE = {kind.module: name for name, kind in reversed(KINDS.items())}
+#: A file with more is refused: a triangle takes about 350 bytes while its shells are found.
+MAX_TRIANGLES = 10_000_000
 _NO_PLACE = "a vertex that is not a place (not finite, beyond 1,000 km or above 9 km)"
 
 
@@ -71,6 +73,14 @@ class Remarks:
         """Once, however often it is met."""
         if text not in self.notes:
             self.notes.append(text)
+
+
+def check_count(file: SourceFile, corners: int, faces: int) -> None:
+    """Raises UnsafeInputError for more triangles than MAX_TRIANGLES, before they are made."""
+    if corners - 2 * faces > MAX_TRIANGLES:
+        raise UnsafeInputError(
+            f"{file.path}: {corners - 2 * faces:,} triangles (at most {MAX_TRIANGLES:,}); split it into tiles"
+        )
 
 
 def is_terrain(file: SourceFile) -> bool:

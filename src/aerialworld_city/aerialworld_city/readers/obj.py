@@ -16,7 +16,7 @@ from aerialworld_city.geodesy import PLANE_ZONES, Projection
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.readers.mesh_faces import Faces, split_faces
 from aerialworld_city.readers.mesh_place import place
-from aerialworld_city.readers.mesh_tile import Coats, Names, Remarks, is_terrain, make_tile, terrain_tile
+from aerialworld_city.readers.mesh_tile import Coats, Names, Remarks, check_count, is_terrain, make_tile, terrain_tile
 from aerialworld_city.readers.mtl import ObjMaterial, library_path, read_mtl
 from aerialworld_city.readers.obj_lines import ObjLines, read_lines
 from aerialworld_city.sources.files import SourceFile
@@ -33,6 +33,7 @@ def read_obj(file: SourceFile, projection: Projection, options: ConversionOption
     lines = read_lines(file.path)
     remarks = Remarks(counts={"vertices": len(lines.vertices)})
     zone = stated_zone(lines.header, file.path)
+    check_count(file, len(lines.corner), len(lines.face_start) - 1)
     points = place(lines.vertices, file.path, zone, projection, options, "z")
     faces = split_faces(points, lines.corner, lines.face_start)
     remarks.counts["triangles"] = len(faces.triangles)

@@ -94,6 +94,9 @@ def probes(faces, city):
         at = uv[0][: len(ring)]
         if len(ring) < 3 or len(at) != len(ring) or not image.is_file():
             continue
+        turn = np.cross(ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring)
+        if (turn @ turn.sum(axis=0) < 0).any():
+            continue  # Not convex: a point towards the middle may lie outside.
         middle, middle_uv = ring.mean(axis=0), at.mean(axis=0)
         solution, *_ = np.linalg.lstsq(ring - middle, at - middle_uv, rcond=None)
         if np.abs((ring - middle) @ solution + middle_uv - at).max() > 1e-3:

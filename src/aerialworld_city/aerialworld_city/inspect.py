@@ -75,7 +75,7 @@ def city_info(paths: Path | Sequence[Path], options: ConversionOptions | None = 
                 seen = _read(file, options, zone)
             except InputError as error:
                 first_error = first_error or error
-                entry["error"] = str(error).replace(str(file.path), file.name)
+                entry["error"] = str(error).removeprefix(f"{file.path}: ").replace(str(file.path), file.name)
                 continue
             entry |= _describe(seen, images)
             total.add(file, seen, entry)

@@ -140,7 +140,7 @@ def info_table(info: dict[str, Any]) -> Table:
         table.add_row("cannot be read", _some(broken, "--json"), style="red")
     skipped = [f"{s['file']}: {s['id']}: {s['reason']}" for s in info["skipped"]]
     if skipped:
-        table.add_row("broken objects", _some(skipped, "--json"))
+        table.add_row("skipped", _some(skipped, "--json"))
     if info["passed_over"]:
         table.add_row("passed over", _some(info["passed_over"], "--json"))
     return table

@@ -13,12 +13,11 @@ from pathlib import Path
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.sources.files import SourceFile, municipality_of
 from aerialworld_city.sources.look import KINDS, Found, look
-from aerialworld_city.sources.old_discover import find_sources
 from aerialworld_city.sources.select import Candidate
 from aerialworld_city.sources.unpack import unpack, unpack_alone
 from aerialworld_core.errors import InputError
 
-__all__ = ["Each", "SourceFile", "Sources", "each_source", "find_sources", "open_sources"]
+__all__ = ["Each", "SourceFile", "Sources", "each_source", "open_sources"]
 
 MAX_FILES = 20_000
 

@@ -113,6 +113,7 @@ def test_colours_are_linear_light():
     meta, _ = document(write_glb([flat_part(red, TRIANGLES, NORMALS, UV)]))
     factor = meta["materials"][0]["pbrMetallicRoughness"]["baseColorFactor"]
     assert factor == pytest.approx([0.214041, 1.0, 0.0, 1.0], abs=1e-6)
+    assert set(meta["meshes"][0]["primitives"][0]["attributes"]) == {"POSITION", "NORMAL"}
     assert "textures" not in meta and "images" not in meta and "samplers" not in meta
     assert linear([0.04045, 0.0031308 * 12.92]) == pytest.approx([0.0031308, 0.0031308], abs=1e-6)
 
@@ -123,8 +124,8 @@ def test_far_texture_coordinates_keep_their_fractions():
     far = near + np.round(rng.uniform(-25_007, 25_007, (200, 1, 2)))
     part = flat_part(photo(), rng.random((200, 3, 3)), np.tile([0.0, 0, 1], (200, 1)), far)
     back = part.uv[part.indices].astype(float)
-    assert np.abs((back - near + 0.5) % 1 - 0.5).max() < 1e-6  # float32 at 25,000 would be 1e-3 off
-    assert np.abs(back).max() <= 8.0
+    assert np.abs((back - near + 0.5) % 1 - 0.5).max() < 1e-5  # float32 at 25,000 would be 1e-3 off
+    assert np.abs(back).max() <= 64.0
     assert (near_uv(near) == near).all()  # what lies near stays
     edges = lambda uv: uv - np.roll(uv, 1, axis=1)  # noqa: E731
     assert edges(near_uv(far)) == pytest.approx(edges(far), abs=1e-9)

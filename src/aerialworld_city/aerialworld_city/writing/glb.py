@@ -21,8 +21,9 @@ from aerialworld_city.writing.textures import Photo
 
 _FLOAT, _UNSIGNED = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
-#: Texture coordinates beyond this many repeats are moved back by whole ones, so that float32 keeps their fractions.
-_FAR_UV = 8.0
+#: Texture coordinates beyond this many repeats are moved back by whole ones, so that float32 keeps their fractions
+#: (to a hundredth of a pixel of 2048 here; nearer ones stay, so that triangles share their corners).
+_FAR_UV = 64.0
 #: Where faces meet at more than about 45° the edge stays sharp.
 _CREASE = 0.7
 
@@ -235,6 +236,8 @@ def grouped(rows: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
 def _joined(skin: Skin | None, triangles: NDArray[Any], normals: NDArray[Any], uv: NDArray[Any] | None) -> Part:
     """Corners (3 T) with normals (3 T, 3); equal ones become one vertex."""
     columns = [triangles.reshape(-1, 3), normals]
+    if isinstance(skin, Plain):
+        uv = None
     if uv is not None:
         columns.append(near_uv(uv).reshape(-1, 2))
     rows = np.concatenate(columns, axis=1, dtype=np.float32) + np.float32(0.0)  # −0 and +0 are one value

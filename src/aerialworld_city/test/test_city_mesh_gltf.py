@@ -248,6 +248,9 @@ def test_colours_opacity_and_moved_textures(tmp_path):
     change = {"extensions": {"KHR_texture_transform": {"offset": [0.5, 0.25], "scale": [2, 4]}}}
     tile = read(write(tmp_path, textured({"uri": "t.png"}, **change).glb()))
     assert tile.mesh.uv[0].tolist() == [[0.5, 0.75], [2.5, 0.75], [7.5, 8.75]]  # v: 1 - (4 v + 0.25)
+    change["extensions"]["KHR_texture_transform"]["rotation"] = np.pi / 2
+    tile = read(write(tmp_path, textured({"uri": "t.png"}, **change).glb()))  # (u, v) → (4 v + 0.5, -2 u + 0.25)
+    assert tile.mesh.uv[0] == pytest.approx(np.array([(0.5, 0.75), (0.5, 2.75), (-7.5, 7.75)]), abs=1e-6)
 
 
 def test_integer_texture_coordinates_are_fractions(tmp_path):

@@ -139,6 +139,18 @@ def test_a_folder_a_missing_file_and_endless_statements(tmp_path):
     assert time.process_time() - begin < 20
 
 
+def test_a_soup_of_triangles_that_touch_nowhere_is_no_city(tmp_path, monkeypatch):
+    from aerialworld_city.readers import mesh_tile
+
+    monkeypatch.setattr(mesh_tile, "MAX_FEATURES", 10)
+    corners = "".join(f"v {-8000 + i} {-37000 + i % 3} {i % 2}\n" for i in range(33))
+    faces = "".join(f"f {3 * i + 1} {3 * i + 2} {3 * i + 3}\n" for i in range(11))
+    with pytest.raises(UnsafeInputError, match=r"x_bldg_6677\.obj.*11 pieces"):
+        read_text(tmp_path, corners + faces)
+    with pytest.raises(UnsafeInputError, match="libraries"):
+        read_text(tmp_path, "".join(f"mtllib {i}.mtl\n" for i in range(1001)) + GOOD)
+
+
 def test_equal_and_degenerate_faces_change_no_volume(tmp_path):
     text = GOOD + "f 1 1 2\nf 1 2 1\nf 5 5 5\n"
     tile = read_text(tmp_path, text)

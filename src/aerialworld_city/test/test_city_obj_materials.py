@@ -148,6 +148,13 @@ def test_libraries_that_are_not_there_broken_or_double(release):
     (release.parent / "c.mtl").write_text("newmtl side\nKd 0 1 0\nnewmtl base\nKd 0 0 1\n")
     release.write_text(OBJ.format(library="a b.mtl\nmtllib c.mtl"))
     assert of(read(release)) == [Material(None, (0.0, 0.0, 1.0)), Material(None, (1.0, 0.0, 0.0))]
+    (release.parent / "b.mtl").write_text("newmtl side\nKd 1 1 0\n")
+    release.write_text(OBJ.format(library="c.mtl b.mtl"))  # several on a line
+    assert of(read(release)) == [Material(None, (0.0, 0.0, 1.0)), Material(None, (0.0, 1.0, 0.0))]
+    os.symlink("loop.mtl", release.parent / "loop.mtl")
+    release.write_text(OBJ.format(library="loop.mtl\nmtllib " + "x" * 5000))
+    tile = read(release)
+    assert len(tile.mesh) == 4 and len(tile.skipped) + len(tile.notes) >= 2
     release.write_text(OBJ.format(library="c.mtl").replace("usemtl side", "usemtl lost"))
     assert "'lost'" in read(release).notes[0]
 

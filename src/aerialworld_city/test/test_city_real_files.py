@@ -11,7 +11,9 @@ import pytest
 
 from aerialworld_city.convert import convert
 from aerialworld_city.geodesy import Projection
-from aerialworld_city.readers.old_obj import read_obj
+from aerialworld_city.options import ConversionOptions
+from aerialworld_city.readers.obj import read_obj
+from aerialworld_city.sources.files import SourceFile
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import rotation_from_rpy
 
@@ -48,10 +50,10 @@ def test_roppongi_counts_bounds_and_tallest(roppongi):
 
 def test_roppongi_volume_is_that_of_the_source(roppongi):
     _, _, city = roppongi
-    _, triangles, piece = read_obj(next(source("06_*").rglob("*_bldg_*.obj")), "x")
-    p = triangles - triangles[:, :1].min(axis=0)
-    p = triangles - np.array([-8100.0, -37400.0, 0.0])
-    volume = np.bincount(piece, (p[:, 0] * np.cross(p[:, 1], p[:, 2])).sum(axis=1) / 6)
+    path = next(source("06_*").rglob("*_bldg_*.obj"))
+    tile = read_obj(SourceFile(path, path.name, "bldg", "obj", path.parent), Projection(6677), ConversionOptions())
+    p = tile.mesh.triangles - np.array([-8100.0, -37400.0, 0.0])
+    volume = np.bincount(tile.mesh.feature, (p[:, 0] * np.cross(p[:, 1], p[:, 2])).sum(axis=1) / 6)
     assert [b["volume"] for b in city["buildings"]] == pytest.approx(volume, rel=1e-6, abs=0.02)
 
 

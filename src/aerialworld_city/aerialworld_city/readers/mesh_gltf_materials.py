@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,13 @@ _REPEAT = 10497
 
 @dataclass(frozen=True)
 class _Entry:
-    """`texcoord` is the set of the base colour's texture, None without one; `offset` and `scale` of its transform."""
+    """`texcoord` is the set of the base colour's texture, None without one; `matrix` and `offset` of its transform:
+    uv' = matrix uv + offset."""
 
     material: Material
     texcoord: int | None = None
     offset: tuple[float, float] = (0.0, 0.0)
-    scale: tuple[float, float] = (1.0, 1.0)
+    matrix: tuple[tuple[float, float], tuple[float, float]] = ((1.0, 0.0), (0.0, 1.0))
 
 
 class GltfMaterials:
@@ -48,7 +50,7 @@ class GltfMaterials:
     def turned(self, index: int, uv: NDArray[Any]) -> Array:
         """Texture coordinates (V, 2) as glTF has them (v runs down), moved as the material says, origin bottom-left."""
         entry = self._entry(index)
-        moved = uv.astype(np.float64) * entry.scale + entry.offset
+        moved = uv.astype(np.float64) @ np.array(entry.matrix).T + entry.offset
         return np.column_stack([moved[:, 0], 1.0 - moved[:, 1]])
 
     def _entry(self, index: int) -> _Entry:
@@ -88,14 +90,14 @@ class GltfMaterials:
         if (np.abs(factor[:3] - 1) > 0.01).any():
             gltf.remarks.note(f"{gltf.name}: colours that tint a photograph are not applied")
         change = texture.get("extensions", {}).get("KHR_texture_transform", {})
-        if change.get("rotation"):
-            gltf.remarks.note(f"{gltf.name}: the rotation of KHR_texture_transform is not applied")
         offset, scale = change.get("offset", [0, 0]), change.get("scale", [1, 1])
+        # KHR_texture_transform: scaled, turned counter-clockwise as seen on the image (v runs down), moved.
+        cos, sin = math.cos(change.get("rotation", 0)), math.sin(change.get("rotation", 0))
         return _Entry(
             Material(image, plain.colour, opacity, span),
             int(change.get("texCoord", texture.get("texCoord", 0))),
             (float(offset[0]), float(offset[1])),
-            (float(scale[0]), float(scale[1])),
+            ((cos * scale[0], sin * scale[1]), (-sin * scale[0], cos * scale[1])),
         )
 
     def _image(self, texture: dict[str, Any]) -> tuple[str, tuple[int, int] | None]:

@@ -39,6 +39,8 @@ _BLOCK = 200_000
 _KIND_OF_MODULE = {kind.module: name for name, kind in reversed(KINDS.items())}
 #: A file with more is refused: a triangle takes about 350 bytes while its shells are found.
 MAX_TRIANGLES = 10_000_000
+#: Separate objects in one file; a square kilometre of Tokyo has a few thousand.
+MAX_FEATURES = 500_000
 _NO_PLACE = "a vertex that is not a place (not finite, beyond 1,000 km or above 9 km)"
 
 
@@ -118,7 +120,13 @@ def make_tile(
     flat = (a == b) | (b == c) | (c == a)
     if flat.any():
         remarks.counts["collapsed triangles dropped"] = int(flat.sum())
-    owner, ids = _features(faces, corner, ~flat, names, file.path.stem)
+    try:
+        owner, ids = _features(faces, corner, ~flat, names, file.path.stem)
+    except _TooManyError as error:
+        raise UnsafeInputError(
+            f"{file.path}: falls into {error.args[0]:,} pieces that share no vertex (at most {MAX_FEATURES:,}); "
+            "this is no city, or its neighbouring faces' vertices differ: merge them by distance and export it again"
+        ) from error
     bad = np.zeros(len(ids), np.bool_)
     of_corner = np.repeat(owner, np.diff(faces.start))
     lost = of_corner[~usable[faces.corner]]
@@ -145,6 +153,10 @@ def make_tile(
 
 #: How the features of a kind are counted, as in CityGML files.
 _COUNTED = {"building": "Building", "bridge": "Bridge", "furniture": "CityFurniture", "road": "Road"}
+
+
+class _TooManyError(ValueError):
+    """More objects than MAX_FEATURES; its argument is their number."""
 
 
 def _merge(points: Array, usable: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -188,6 +200,8 @@ def _features(
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     owner[kept] = rank[inverse.reshape(-1)]
+    if len(found) > MAX_FEATURES:
+        raise _TooManyError(len(found))
     ids = [""] * len(found)
     for text, number in by_name.items():
         at = np.searchsorted(found, number)

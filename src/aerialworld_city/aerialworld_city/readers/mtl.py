@@ -14,9 +14,11 @@ import numpy as np
 
 from aerialworld_city.features import Material, Skipped
 from aerialworld_city.readers.mesh_tile import Remarks
+from aerialworld_core.errors import UnsafeInputError
 from aerialworld_core.safexml import MIB, CountedFile
 
 MAX_MTL_BYTES = 64 * MIB
+MAX_MATERIALS = 100_000
 #: Options of map_Kd and how many words follow them at most; -o, -s and -t may have one to three numbers.
 _OPTIONS = {
     "-blendu": 1, "-blendv": 1, "-boost": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2, "-bm": 1, "-texres": 1,
@@ -45,7 +47,11 @@ def inside(reference: str, folder: Path, root: Path) -> Path:
         raise OutsideError("an absolute path or address; only files within the source are read")
     path = Path(os.path.abspath(folder / text))
     top = Path(os.path.abspath(root))
-    if not path.is_relative_to(top) or not path.resolve().is_relative_to(top.resolve()):
+    try:
+        within = path.is_relative_to(top) and path.resolve().is_relative_to(top.resolve())
+    except (OSError, RuntimeError) as error:  # links in circles
+        raise OutsideError("a path that cannot be followed within the source") from error
+    if not within:
         raise OutsideError("a path that leads out of the source")
     return path
 
@@ -55,22 +61,27 @@ def read_mtl(path: Path, file: str, folder: Path, root: Path, remarks: Remarks) 
     for the report.
 
     What cannot be used is reported and leaves the rest of its material. Raises InputError (missing, above 64 MiB,
-    compressed).
+    compressed, more than 100,000 materials).
     """
     with CountedFile(path, max_bytes=MAX_MTL_BYTES, what="material library") as handle:
         lines = handle.read().replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines()
     found: dict[str, ObjMaterial] = {}
     name: str | None = None
     opaque: set[str] = set()
+    mapped: set[str] = set()
+    coloured: set[str] = set()
     for line in lines:
         key, _, rest = line.decode("utf-8", "replace").strip().partition(" ")
         key, rest = key.strip().lower(), rest.strip()
         if key == "newmtl":
+            if len(found) >= MAX_MATERIALS:
+                raise UnsafeInputError(f"{path}: more than {MAX_MATERIALS:,} materials; this is no city's library")
             name = rest
             found[name] = ObjMaterial()
         elif name is None or not key or key.startswith("#"):
             continue
-        elif key == "kd":
+        elif key == "kd" and name not in coloured:
+            coloured.add(name)
             colour = _numbers(rest)[:3]
             colour = colour * 3 if len(colour) == 1 else colour
             if len(colour) == 3:
@@ -85,7 +96,8 @@ def read_mtl(path: Path, file: str, folder: Path, root: Path, remarks: Remarks) 
                 found[name] = _with(found[name], opacity=value)
                 if key == "d":
                     opaque.add(name)  # d outranks Tr, whose meaning exporters do not agree on
-        elif key == "map_kd":
+        elif key == "map_kd" and name not in mapped:
+            mapped.add(name)
             found[name] = _map(found[name], rest, path.parent, folder, root, Where(file, name, remarks))
     for name, entry in found.items():
         if entry.material.opacity == 0.0:
@@ -151,14 +163,17 @@ def _numbers(text: str) -> list[float]:
     return values if np.isfinite(values).all() else []
 
 
-def library_path(text: str, folder: Path, root: Path) -> tuple[Path | None, str]:
-    """The library that a mtllib line names (its name may hold spaces), or None and why not."""
-    reason = "no such file"
-    for name in [text, *text.split()] if text else []:
-        try:
-            path = inside(name, folder, root)
-        except OutsideError as error:
-            return None, str(error)
-        if path.is_file():
-            return path, ""
-    return None, reason
+def library_paths(text: str, folder: Path, root: Path) -> list[Path]:
+    """The libraries that a mtllib line names: one whose name may hold spaces, else several; none where none is there.
+    Raises OutsideError."""
+    whole = inside(text, folder, root)
+    if _is_file(whole):
+        return [whole]
+    return [path for path in (inside(name, folder, root) for name in text.split()) if _is_file(path)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file system can have
+        return False

@@ -17,10 +17,13 @@ from aerialworld_city.options import ConversionOptions
 from aerialworld_city.readers.mesh_faces import Faces, split_faces
 from aerialworld_city.readers.mesh_place import place
 from aerialworld_city.readers.mesh_tile import Coats, Names, Remarks, check_count, is_terrain, make_tile, terrain_tile
-from aerialworld_city.readers.mtl import ObjMaterial, library_path, read_mtl
+from aerialworld_city.readers.mtl import ObjMaterial, OutsideError, library_paths, read_mtl
 from aerialworld_city.readers.obj_lines import ObjLines, read_lines
 from aerialworld_city.sources.files import SourceFile
-from aerialworld_core.errors import InputError
+from aerialworld_core.errors import InputError, UnsafeInputError
+
+#: mtllib lines that are followed or reported.
+MAX_LIBRARIES = 1000
 
 
 def read_obj(file: SourceFile, projection: Projection, options: ConversionOptions) -> Tile:
@@ -100,18 +103,27 @@ def _library(file: SourceFile, lines: ObjLines, remarks: Remarks) -> dict[str, O
     """All materials of the libraries that the file names; of equal names the first counts."""
     found: dict[str, ObjMaterial] = {}
     folder = file.path.parent
-    for text in dict.fromkeys(lines.libraries):
-        path, reason = library_path(text, folder, file.root)
-        if path is None:
-            if reason == "no such file":
-                remarks.note(f"{file.name}: its material library {text[:80]!r} is not there; drawn by class")
-            else:
-                remarks.skipped.append(Skipped(file.name, f"mtllib {text[:80]}", reason))
-            continue
+    done: set[Path] = set()
+    wanted = list(dict.fromkeys(lines.libraries))
+    if len(wanted) > MAX_LIBRARIES:
+        raise UnsafeInputError(f"{file.path}: names {len(wanted):,} material libraries (at most {MAX_LIBRARIES})")
+    for text in wanted:
         try:
-            entries = read_mtl(path, file.name, folder, file.root, remarks)
-        except InputError as error:
-            remarks.skipped.append(Skipped(file.name, f"mtllib {text[:80]}", str(error).replace(f"{path}: ", "")))
-            continue
-        found = {**entries, **found}
+            paths = library_paths(text, folder, file.root)
+        except OutsideError as error:
+            remarks.skipped.append(Skipped(file.name, f"mtllib {text[:80]}", str(error)))
+            paths = []
+        else:
+            if not paths:
+                remarks.note(f"{file.name}: its material library {text[:80]!r} is not there; drawn by class")
+        for path in paths:
+            if path in done:
+                continue
+            done.add(path)
+            try:
+                entries = read_mtl(path, file.name, folder, file.root, remarks)
+            except InputError as error:
+                remarks.skipped.append(Skipped(file.name, f"mtllib {text[:80]}", str(error).replace(f"{path}: ", "")))
+                continue
+            found = {**entries, **found}
     return found

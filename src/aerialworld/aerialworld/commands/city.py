@@ -14,7 +14,7 @@ from aerialworld.console import OUT, command, kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.options import OptionError, SeedOption, numbers
 from aerialworld.progress import meter
-from aerialworld_core.errors import InputError
+from aerialworld_core.errors import AerialWorldError, InputError
 
 __all__ = ["app", "show"]
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 _SELECTION, _GEOGRAPHY, _LOOKS, _RUNNING = "Which part", "Where it lies", "How it is written", "How it runs"
+_RADIUS = 300.0
 _SOURCE_HELP = (
     "Files (.gml, .obj, .glb and other meshes), a PLATEAU data set's folder (udx/…) or its .zip; several are one city."
 )
@@ -58,7 +59,8 @@ AroundOption = Annotated[
     ),
 ]
 RadiusOption = Annotated[
-    float, typer.Option("--radius", help="Radius of --around, metres.", rich_help_panel=_SELECTION)
+    float | None,
+    typer.Option("--radius", help="Radius of --around, metres. Default: 300.", rich_help_panel=_SELECTION),
 ]
 ModulesOption = Annotated[
     str | None,
@@ -138,7 +140,7 @@ def convert(
     mesh: MeshOption = None,
     bbox: BboxOption = None,
     around: AroundOption = None,
-    radius: RadiusOption = 300.0,
+    radius: RadiusOption = None,
     modules: ModulesOption = None,
     lod: LodOption = "auto",
     crs: CrsOption = None,
@@ -231,7 +233,7 @@ def info(
     mesh: MeshOption = None,
     bbox: BboxOption = None,
     around: AroundOption = None,
-    radius: RadiusOption = 300.0,
+    radius: RadiusOption = None,
     modules: ModulesOption = None,
     lod: LodOption = "auto",
     crs: CrsOption = None,
@@ -299,6 +301,10 @@ def download(
         raise OptionError("--city: which city? give its five-digit code or name, or --list")
     rooms = stage("aerialworld_city.sources.catalogue")
     address = catalogue or rooms.OFFICIAL
+    try:
+        stage("aerialworld_city.sources.http", "check_url")(address, given=address)
+    except AerialWorldError as error:
+        raise OptionError(f"--catalogue: {error}") from error
     sets = rooms.read_catalogue(address)
     if listing:
         OUT.print(sets_table(rooms.search(sets, city, year)), markup=False)
@@ -310,15 +316,15 @@ def _fetch(chosen: Any, out: Path, given: str) -> None:
     fetch = stage("aerialworld_city.sources.download", "download")
     target = out / chosen.file_name
     note(f"{chosen.prefecture} {chosen.city}, {chosen.year}: {chosen.url}")
-    total = max((chosen.size or 0) / 1e6, 1e-6)
+    total = chosen.size / 1e6 if chosen.size else 1.0  # MB, or the whole where the catalogue states no size
 
     def tell(done: int, whole: int | None, what: str) -> None:
-        # Of a file whose size the catalogue does not state, the bar shows the share.
-        bar.update(done / whole * total if whole else done / 1e6, what or None)
+        bar.update(done / whole * total if whole else 0.0, what or None)
 
+    unit = "MB" if chosen.size else ""
     with (
         kept(f"what came is kept beside {target}; the same command goes on there"),
-        meter("download", total, "MB") as bar,
+        meter("download", total, unit) as bar,
     ):
         path = fetch(chosen.url, target, size=chosen.size, sha256=chosen.sha256, given=given, progress=tell)
     note(f"look into it: aerialworld city info {path}")
@@ -335,7 +341,7 @@ class _Where:
     mesh: list[str] | None
     bbox: list[str] | None
     around: list[str] | None
-    radius: float
+    radius: float | None
     modules: str | None
     lod: str
     crs: str | None
@@ -357,13 +363,16 @@ def _options(where: _Where, **others: Any) -> Any:
         return kind(**values)
     except InputError as error:
         name, _, rest = str(error).partition(" ")
-        raise OptionError(f"--{name.replace('_', '-')}: {rest}") from error
+        raise OptionError(f"--{name.replace('_', '-')} {rest}") from error
 
 
 def _region(where: _Where) -> Any:
     codes = [c.strip() for text in where.mesh or [] for c in text.split(",") if c.strip()]
     boxes = [numbers(text, 4, "--bbox") for text in where.bbox or []]
-    circles = [(*numbers(text, 2, "--around"), where.radius) for text in where.around or []]
+    radius = _RADIUS if where.radius is None else where.radius
+    circles = [(*numbers(text, 2, "--around"), radius) for text in where.around or []]
+    if where.radius is not None and not circles:
+        raise OptionError("--radius: of what? give the circle's middle with --around LAT,LON")
     if where.mesh and not codes:
         raise OptionError("--mesh: give at least one mesh code")
     if not (codes or boxes or circles):
@@ -373,7 +382,7 @@ def _region(where: _Where) -> Any:
     except InputError as error:
         text = str(error)
         option = next((o for o in ("bbox", "around", "radius") if text.startswith(o)), "mesh")
-        raise OptionError(f"--{option}: {text.removeprefix(option).strip()}") from error
+        raise OptionError(f"--{option} {text.removeprefix(option).strip()}") from error
 
 
 def _epsg(text: str) -> int:

@@ -140,65 +140,31 @@ def collapse(  # type: ignore[no-untyped-def]
 
     Returns alive (F,) bool, touched (F,) bool (triangles that are not what they were).
     """
-    vertices, faces = len(position), len(face)
-    head = np.full(vertices, -1, np.int64)
-    following = np.full(3 * faces, -1, np.int64)
-    for corner in range(3 * faces - 1, -1, -1):
-        u = face[corner // 3, corner % 3]
-        following[corner] = head[u]
-        head[u] = corner
-    alive = np.ones(faces, np.bool_)
-    touched = np.zeros(faces, np.bool_)
+    faces = len(face)
+    alive, touched = np.ones(faces, np.bool_), np.zeros(faces, np.bool_)
+    head, following = _corner_lists(len(position), face)
+    points, chain, place = _point_lists(len(position), face)
     q = _quadrics(position, face, group, textured, uv, head, following, ground)
-    stamp = np.zeros(vertices, np.int64)
-    gone = np.zeros(vertices, np.bool_)
-    # Original corners that lie nearest to a triangle: a linked list for each.
-    points, chain = np.full(faces, -1, np.int64), np.full(vertices, -1, np.int64)
-    place = np.full(vertices, -1, np.int64)
-    for f in range(faces):
-        for k in range(3):
-            u = face[f, k]
-            if place[u] < 0:
-                place[u] = f
-                chain[u] = points[f]
-                points[f] = u
-    line_error = np.zeros(vertices)
-    moved = np.zeros(len(room))
-    star_u, star_v = np.empty(MAX_STAR, np.int64), np.empty(MAX_STAR, np.int64)
-    ends = np.empty(2, np.int64)
-    heap = [(0.0, np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
-    heap.pop()
-    for f in range(faces):
-        for k in range(3):
-            u, v = face[f, k], face[f, (k + 1) % 3]
-            if not frozen[u]:
-                heap.append((_cost(q[u], q[v], position[v], position[u]), u, v, np.int64(0), np.int64(0)))
-            if not frozen[v]:
-                heap.append((_cost(q[u], q[v], position[u], position[v]), v, u, np.int64(0), np.int64(0)))
-    heapq.heapify(heap)
+    heap = _first_heap(position, face, q, frozen)
+    stamp, gone = np.zeros(len(position), np.int64), np.zeros(len(position), np.bool_)
+    line_error, moved = np.zeros(len(position)), np.zeros(len(room))
+    star_u, star_v, ends = np.empty(MAX_STAR, np.int64), np.empty(MAX_STAR, np.int64), np.empty(2, np.int64)
     left = faces
     while left > target and len(heap) > 0:
         _, u, v, su, sv = heapq.heappop(heap)
-        if gone[u] or gone[v] or stamp[u] != su or stamp[v] != sv:
-            continue
         owner = feature[u]
-        if faces_left[owner] <= 12:
+        if gone[u] or gone[v] or stamp[u] != su or stamp[v] != sv or faces_left[owner] <= 12:
             continue
         nu = star_of(u, face, alive, head, following, star_u)
         nv = star_of(v, face, alive, head, following, star_v)
         if nu <= 0 or nv <= 0 or nu + nv > MAX_STAR:
             continue
         lines, is_open = lines_at(star_u, nu, face, group, textured, uv, ends)
-        if lines != 0 and lines != 2:
-            continue
-        if lines == 2 and v != ends[0] and v != ends[1]:
+        if lines != 0 and (lines != 2 or (v != ends[0] and v != ends[1])):
             continue
         bound = limit[u]
-        if is_open and closed[owner]:
+        if (is_open and closed[owner]) or _any_photograph(star_u, nu, textured):
             bound = min(bound, LOSSLESS)
-        for i in range(nu):
-            if textured[star_u[i] // 3]:
-                bound = min(bound, LOSSLESS)
         error = 0.0
         if lines == 2:
             other = ends[0] if v == ends[1] else ends[1]
@@ -209,16 +175,10 @@ def collapse(  # type: ignore[no-untyped-def]
             continue
         if not _near(u, v, star_u, nu, star_v, nv, face, position, bound, limit, points, chain, place, ground):
             continue
-        change = 0.0
-        for i in range(nu):
-            f, k = star_u[i] // 3, star_u[i] % 3
-            b, c = face[f, (k + 1) % 3], face[f, (k + 2) % 3]
-            change -= tetrahedron(position[u], position[b], position[c])
-            if b != v and c != v:
-                change += tetrahedron(position[v], position[b], position[c])
-        if abs(moved[owner] + change / 6.0) > room[owner]:
+        change = _volume_change(u, v, star_u, nu, face, position)
+        if abs(moved[owner] + change) > room[owner]:
             continue
-        moved[owner] += change / 6.0
+        moved[owner] += change
         line_error[v] = max(line_error[v], error)
         _settle(star_u, nu, points, chain, place)
         removed = _pull(u, v, star_u, nu, face, uv, textured, group, alive, touched, head, following)
@@ -237,6 +197,70 @@ def collapse(  # type: ignore[no-untyped-def]
                 if not frozen[w]:
                     heapq.heappush(heap, (_cost(q[v], q[w], position[v], position[w]), w, v, stamp[w], stamp[v]))
     return alive, touched
+
+
+@numba.njit(cache=True)
+def _corner_lists(vertices, face):  # type: ignore[no-untyped-def]
+    """The triangles at each corner as a linked list: its first (V,), the one after each (3F,)."""
+    head, following = np.full(vertices, -1, np.int64), np.full(3 * len(face), -1, np.int64)
+    for corner in range(3 * len(face) - 1, -1, -1):
+        u = face[corner // 3, corner % 3]
+        following[corner] = head[u]
+        head[u] = corner
+    return head, following
+
+
+@numba.njit(cache=True)
+def _point_lists(vertices, face):  # type: ignore[no-untyped-def]
+    """The original corners nearest to each triangle as a linked list: its first (F,), the one after each (V,); and the
+    triangle of each (V,). At the start any triangle that a corner belongs to."""
+    points, chain = np.full(len(face), -1, np.int64), np.full(vertices, -1, np.int64)
+    place = np.full(vertices, -1, np.int64)
+    for f in range(len(face)):
+        for k in range(3):
+            u = face[f, k]
+            if place[u] < 0:
+                place[u] = f
+                chain[u] = points[f]
+                points[f] = u
+    return points, chain, place
+
+
+@numba.njit(cache=True)
+def _first_heap(position, face, q, frozen):  # type: ignore[no-untyped-def]
+    """Every edge both ways: (cost, corner that goes, corner that stays, their stamps)."""
+    heap = [(0.0, np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
+    heap.pop()
+    for f in range(len(face)):
+        for k in range(3):
+            u, v = face[f, k], face[f, (k + 1) % 3]
+            if not frozen[u]:
+                heap.append((_cost(q[u], q[v], position[v], position[u]), u, v, np.int64(0), np.int64(0)))
+            if not frozen[v]:
+                heap.append((_cost(q[u], q[v], position[u], position[v]), v, u, np.int64(0), np.int64(0)))
+    heapq.heapify(heap)
+    return heap
+
+
+@numba.njit(cache=True)
+def _any_photograph(star, count, textured):  # type: ignore[no-untyped-def]
+    for i in range(count):
+        if textured[star[i] // 3]:
+            return True
+    return False
+
+
+@numba.njit(cache=True)
+def _volume_change(u, v, star_u, nu, face, position):  # type: ignore[no-untyped-def]
+    """By how much a closed shell's volume grows when u is pulled onto v, m³."""
+    change = 0.0
+    for i in range(nu):
+        f, k = star_u[i] // 3, star_u[i] % 3
+        b, c = face[f, (k + 1) % 3], face[f, (k + 2) % 3]
+        change -= tetrahedron(position[u], position[b], position[c])
+        if b != v and c != v:
+            change += tetrahedron(position[v], position[b], position[c])
+    return change / 6.0
 
 
 @numba.njit(cache=True)

@@ -223,10 +223,20 @@ def _bodies(
 def _heights(
     before: Array, after: Array, alive: NDArray[np.bool_], touched: NDArray[np.bool_], limit: float
 ) -> tuple[float, NDArray[np.int64]]:
-    """How far a ground's height moved at most, and the old triangles where that is beyond the limit."""
+    """How far a ground's height moved at most, and the old triangles where that is beyond the limit.
+
+    Where the ground lies above itself (steps, two terrain models that overlap) heights say nothing; there distances do.
+    """
     old = np.flatnonzero(~alive | touched)
     gap = height_deviation(before[old], after[alive & touched])
-    return float(gap.max(initial=0.0)), old[gap > limit]
+    far = np.flatnonzero(gap > limit)
+    if len(far):
+        double = far[height_deviation(before[old[far]], before) > kernel.LOSSLESS]
+        moved = one_sided(before[old[double]], after[alive], limit)
+        gap[double] = np.minimum(moved.worst, limit)
+        gap[double[moved.beyond]] = np.inf
+    places = old[gap > limit]
+    return float(gap[np.isfinite(gap)].max(initial=0.0)), places
 
 
 def _photographs(

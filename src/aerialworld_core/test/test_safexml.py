@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from aerialworld_core.errors import InputError, UnsafeInputError
-from aerialworld_core.safexml import CountedFile, iterparse, parse, release
+from aerialworld_core.safexml import CountedFile, UndeclaredPrefixError, iterparse, parse, release
 
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "lol">'
@@ -107,3 +107,41 @@ def test_counted_file_counts(tmp_path):
         assert len(handle.read()) == 100 and handle.count == 100 and handle.read(5) == b""
     with CountedFile(path, max_bytes=99) as handle, pytest.raises(UnsafeInputError):
         handle.read()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        '<?xml version="1.0" encoding="UTF-8"?>\n',
+        "\ufeff<?xml version='1.0'?><!-- <a> --><?p <b?>\n",
+        "<!--" + "x" * 70_000 + "-->",
+    ],
+)
+def test_a_forgotten_prefix_is_named_and_may_be_declared(tmp_path, head):
+    path = tmp_path / "prefix.xml"
+    path.write_text(head + "<r:root xmlns:r='u'>\n<e:b c='1'/>\n<b f:c='2'/></r:root>", encoding="utf-8")
+    with pytest.raises(UndeclaredPrefixError, match=r"prefix\.xml: line \d+.*prefix e ") as caught:
+        list(iterparse(path, tags="{*}b"))
+    assert caught.value.prefix == "e"
+    with pytest.raises(UndeclaredPrefixError) as caught:
+        list(iterparse(path, tags="{*}b", declare=["e"]))
+    assert caught.value.prefix == "f"
+    first, second = (e for _, e in iterparse(path, tags="{*}b", declare=["e", "f"]))
+    assert first.tag == "{urn:undeclared:e}b" and first.get("c") == "1"
+    assert second.get("{urn:undeclared:f}c") == "2" and second.sourceline == head.count("\n") + 3
+
+
+@pytest.mark.parametrize("text", ["<a><e:b></a>", "<e:a>", "no xml", "<!-- open " + "x" * 2_000_000, "<e:a/><e:a/>"])
+def test_declared_prefixes_excuse_no_other_fault(tmp_path, text):
+    path = tmp_path / "broken.xml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"broken\.xml"):
+        list(iterparse(path, declare=["e"]))
+
+
+def test_a_doctype_is_refused_whatever_is_declared(tmp_path):
+    path = tmp_path / "evil.xml"
+    path.write_bytes(UNSAFE["external entity"])
+    with pytest.raises(UnsafeInputError, match="DOCTYPE"):
+        list(iterparse(path, declare=["e"]))

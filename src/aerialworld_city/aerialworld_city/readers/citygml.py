@@ -152,8 +152,7 @@ class _Reader:
             self._data = None
             element.clear()
         elif kind in _MEMBERS:
-            for child in element:
-                self._object(child, local(child))
+            self._member(element)
             release(element)
         else:
             self._small(kind, element)
@@ -178,6 +177,11 @@ class _Reader:
             self._skip(kind, "only terrain of triangles (TINRelief) is read", element.sourceline)
         elif kind == "GeoreferencedTexture":
             self._skip(kind, "a photograph placed by its own coordinates is not supported", element.sourceline)
+
+    def _member(self, element: Any) -> None:
+        """What is in a member; no child may be held when it is freed, or libxml2 moves the whole object first."""
+        for child in element:
+            self._object(child, local(child))
 
     def _object(self, element: Any, name: str) -> None:
         if not name:

@@ -129,11 +129,7 @@ class References:
                 return
             wanted, self.waiting = self.waiting, {}
             for element in walk():
-                for inner in element.iter():
-                    identifier = identifier_of(inner) if local(inner) else None
-                    if identifier is not None and identifier in wanted:
-                        for waiting in wanted.pop(identifier):
-                            self._read_for(waiting, identifier, inner, geometry)
+                self._look(element, wanted, geometry)
                 if not wanted:
                     break
             self._missing(wanted)
@@ -141,6 +137,13 @@ class References:
             for waiting in waits:
                 self._report(waiting, f"{identifier[:200]} is reached by more than {_MAX_CHAIN} references")
         self.waiting = {}
+
+    def _look(self, element: Any, wanted: dict[str, list[Waiting]], geometry: Geometry) -> None:
+        for inner in element.iter():
+            identifier = identifier_of(inner) if local(inner) else None
+            if identifier is not None and identifier in wanted:
+                for waiting in wanted.pop(identifier):
+                    self._read_for(waiting, identifier, inner, geometry)
 
     def _read_for(self, waiting: Waiting, identifier: str, element: Any, geometry: Geometry) -> None:
         name = self.name_of(waiting.feature)

@@ -140,9 +140,9 @@ def test_a_folder_a_missing_file_and_endless_statements(tmp_path):
 
 
 def test_a_soup_of_triangles_that_touch_nowhere_is_no_city(tmp_path, monkeypatch):
-    from aerialworld_city.readers import mesh_tile
+    from aerialworld_city.readers import mesh_features
 
-    monkeypatch.setattr(mesh_tile, "MAX_FEATURES", 10)
+    monkeypatch.setattr(mesh_features, "MAX_FEATURES", 10)
     corners = "".join(f"v {-8000 + i} {-37000 + i % 3} {i % 2}\n" for i in range(33))
     faces = "".join(f"f {3 * i + 1} {3 * i + 2} {3 * i + 3}\n" for i in range(11))
     with pytest.raises(UnsafeInputError, match=r"x_bldg_6677\.obj.*11 pieces"):

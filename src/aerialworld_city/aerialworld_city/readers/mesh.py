@@ -13,27 +13,21 @@ from aerialworld_city.features import Material, Tile
 from aerialworld_city.geodesy import Projection
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.readers.mesh_faces import Faces, soup, split_faces
-from aerialworld_city.readers.mesh_gltf import Gltf, GltfPart
+from aerialworld_city.readers.mesh_features import Names, unique
+from aerialworld_city.readers.mesh_gltf import Gltf, GltfPart, step_of
 from aerialworld_city.readers.mesh_off import read_off
 from aerialworld_city.readers.mesh_place import place
 from aerialworld_city.readers.mesh_ply import read_ply
 from aerialworld_city.readers.mesh_stl import read_stl
-from aerialworld_city.readers.mesh_tile import (
-    Coats,
-    Names,
-    Remarks,
-    check_count,
-    is_terrain,
-    make_tile,
-    terrain_tile,
-    unique,
-)
+from aerialworld_city.readers.mesh_tile import Coats, Remarks, check_count, is_terrain, make_tile, terrain_tile
 from aerialworld_city.readers.obj import read_obj
 from aerialworld_city.sources.files import SourceFile
 from aerialworld_core.errors import InputError
 
 #: With so many named nodes, each is taken as one object; with fewer, connected pieces are.
 MANY_NODES = 10
+#: Steps between neighbouring coordinates that a user should know of, metres.
+_COARSE = 1e-3
 #: Formats that are XML or archives, or need a converter that is not safe on files of others.
 _REFUSED = (".dae", ".3mf", ".zae", ".3dxml", ".xaml", ".fbx", ".blend", ".skp", ".3ds", ".ifc", ".usdz", ".dxf")
 
@@ -56,9 +50,12 @@ def read_mesh(file: SourceFile, projection: Projection, options: ConversionOptio
         parts = [p for p in gltf.parts() if len(p.faces)]
         up = "z" if gltf.generator.startswith("AerialWorld") else "y"  # our own models are z-up, as Gazebo reads them
         faces = _joined(parts, file)
+        _tell_step(max((p.step for p in parts), default=0.0), file, remarks)
         names, coats = [_nodes(parts, file, remarks)], _coats(gltf, parts)
     else:
         faces = _read_plain(file, suffix)
+        if suffix == ".stl" and np.array_equal(faces.points, faces.points.astype(np.float32), equal_nan=True):
+            _tell_step(step_of(faces.points), file, remarks)
         coats = Coats([], np.full(len(faces.triangles), -1, np.int32))
     remarks.counts["vertices"] = len(faces.points)
     faces.points = place(faces.points, file.path, None, projection, options, up)
@@ -66,6 +63,15 @@ def read_mesh(file: SourceFile, projection: Projection, options: ConversionOptio
     if is_terrain(file):
         return terrain_tile(file, projection.epsg, faces.points[faces.corner[faces.triangles]], remarks)
     return make_tile(file, projection.epsg, faces, names, coats, remarks)
+
+
+def _tell_step(step: float, file: SourceFile, remarks: Remarks) -> None:
+    """Say so where 32-bit numbers far from their zero are coarse."""
+    if step > _COARSE:
+        remarks.note(
+            f"{file.name}: its 32-bit coordinates are {1000 * step:.0f} mm apart; where that matters, export it "
+            "with a local origin and --origin, or with the place in a node's translation"
+        )
 
 
 def _read_plain(file: SourceFile, suffix: str) -> Faces:

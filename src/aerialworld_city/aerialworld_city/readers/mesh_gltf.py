@@ -49,7 +49,7 @@ class GltfPart:
     """The triangles of one primitive of one node.
 
     vertices (V, 3) float64 in the scene; faces (F, 3) int64; uv (V, 2) float64, origin bottom-left, or None;
-    material -1 for none; node a number for each node; name the node's
+    material -1 for none; node a number for each node; name the node's; step between 32-bit coordinates, metres
     """
 
     vertices: Array
@@ -58,6 +58,7 @@ class GltfPart:
     material: int
     node: int
     name: str
+    step: float = 0.0
 
 
 class Gltf:
@@ -167,6 +168,7 @@ class Gltf:
                 "bytes can hold; split it"
             )
         vertices = self.accessor(attributes["POSITION"], 3).astype(np.float64)
+        step = step_of(vertices) * float(np.cbrt(abs(np.linalg.det(matrix[:3, :3]))))
         if "indices" in primitive:
             order = self.accessor(primitive["indices"], 1).astype(np.int64)
         else:
@@ -188,7 +190,7 @@ class Gltf:
             faces = faces[:, ::-1]
         with np.errstate(invalid="ignore", over="ignore"):
             vertices = vertices @ matrix[:3, :3].T + matrix[:3, 3]
-        yield GltfPart(vertices, faces, uv, material, node, name)
+        yield GltfPart(vertices, faces, uv, material, node, name, step)
 
     def accessor(self, index: int, width: int) -> NDArray[Any]:
         """(N, width), or (N,) for width 1; normalised integers as fractions."""
@@ -256,6 +258,12 @@ class Gltf:
         if uri is None:
             return (self.path, self.binary[0]) if self.binary else None
         return None if str(uri).startswith("data:") else (self.beside(str(uri)), 0)
+
+
+def step_of(values: Array) -> float:
+    """The distance between neighbouring 32-bit numbers at the largest of these."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(np.spacing(np.float32(min(float(finite.max()), 1e30)))) if len(finite) else 0.0
 
 
 def _faces(order: NDArray[np.int64], mode: int) -> NDArray[np.int64]:

@@ -15,8 +15,9 @@ from aerialworld_city.features import Material, Skipped, Tile
 from aerialworld_city.geodesy import PLANE_ZONES, Projection
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.readers.mesh_faces import Faces, split_faces
+from aerialworld_city.readers.mesh_features import Names
 from aerialworld_city.readers.mesh_place import place
-from aerialworld_city.readers.mesh_tile import Coats, Names, Remarks, check_count, is_terrain, make_tile, terrain_tile
+from aerialworld_city.readers.mesh_tile import Coats, Remarks, check_count, is_terrain, make_tile, terrain_tile
 from aerialworld_city.readers.mtl import ObjMaterial, OutsideError, library_paths, read_mtl
 from aerialworld_city.readers.obj_lines import ObjLines, read_lines
 from aerialworld_city.sources.files import SourceFile

@@ -98,7 +98,9 @@ def test_the_engines_loader_reads_every_class_where_it_is(osaka: Path) -> None:
     origins = np.column_stack(
         [(boxes[:, 0] + boxes[:, 3]) / 2, (boxes[:, 1] + boxes[:, 4]) / 2, np.full(len(boxes), top)]
     )
-    distance, hit = world.rays.cast(origins, np.tile([0.0, 0, -1.0], (len(boxes), 1)))
+    distance, hit = world.rays.cast(
+        origins, np.tile([0.0, 0, -1.0], (len(boxes), 1)), cull_backfaces=True, max_distance=500.0
+    )
     roof = world.scene.face_class[hit] == labels.MANMADE
     assert np.isfinite(distance).all() and roof.mean() > 0.9
     # A roof seen from above its middle is no higher than the box, unless a taller neighbour overhangs it.

@@ -201,7 +201,7 @@ def mirror() -> Iterator[str]:
             if self.path == "/catalogue":
                 sets = [
                     {"id": "1", "pref": "東京都", "city": "東京都23区", "city_code": "13100", "year": 2022,
-                     "spec": "2.3", "url": f"{address}/13100_tokyo23-ku_2022_citygml_1_3_op.zip", 
+                     "spec": "2.3", "url": f"{address}/13100_tokyo23-ku_2022_citygml_1_3_op.zip",
                      "file_size": len(content), "feature_types": ["bldg", "dem"]},
                 ]  # fmt: skip
                 data = json.dumps({"citygml": sets}).encode()

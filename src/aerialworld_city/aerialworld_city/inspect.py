@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +42,12 @@ class _Seen:
     generated: bool = False
 
 
-def city_info(paths: Path | Sequence[Path], options: ConversionOptions | None = None) -> dict[str, Any]:
+def city_info(
+    paths: Path | Sequence[Path],
+    options: ConversionOptions | None = None,
+    *,
+    progress: Callable[[str, float], None] | None = None,
+) -> dict[str, Any]:
     """What is in files, folders or zip archives, as `convert` with the same options would read it.
 
     Keys: `sources`, `files` (each with its module, mesh, counts, images, error), `modules` and `coverage` (files and
@@ -62,7 +67,9 @@ def city_info(paths: Path | Sequence[Path], options: ConversionOptions | None = 
     first_error: InputError | None = None
     with TemporaryDirectory(prefix="aerialworld-") as work, each_source(given, options, Path(work)) as sources:
         zone, problem = _zone(sources, options)
-        for file, images in sources:
+        for number, (file, images) in enumerate(sources):
+            if progress is not None:
+                progress(file.name, number / len(sources))
             entry: dict[str, Any] = {
                 "name": file.name,
                 "bytes": file.path.stat().st_size,
@@ -206,7 +213,7 @@ class _Total:
     """The sum over the files that could be read."""
 
     def __init__(self) -> None:
-        self.features: list[Feature] = []
+        self.kinds: dict[str, dict[str, int]] = {}
         self.modules: dict[str, int] = {}
         self.coverage: dict[str, set[str]] = {}
         self.counts: dict[str, int] = {}
@@ -220,7 +227,10 @@ class _Total:
 
     def add(self, file: SourceFile, seen: _Seen, entry: dict[str, Any]) -> None:
         module = entry["module"]
-        self.features += seen.features
+        for kind, levels in entry["kinds"].items():
+            mine = self.kinds.setdefault(kind, {})
+            for level, count in levels.items():
+                mine[level] = mine.get(level, 0) + count
         self.modules[module] = self.modules.get(module, 0) + 1
         if file.mesh:
             self.coverage.setdefault(module, set()).add(file.mesh)
@@ -241,7 +251,7 @@ class _Total:
         return {
             "modules": self.modules,
             "coverage": {module: sorted(meshes) for module, meshes in self.coverage.items()},
-            "kinds": _kinds(self.features),
+            "kinds": {kind: dict(sorted(levels.items())) for kind, levels in sorted(self.kinds.items())},
             "counts": dict(sorted(self.counts.items())),
             "terrain_triangles": self.terrain,
             "epsg": sorted(self.epsg),

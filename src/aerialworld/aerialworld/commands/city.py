@@ -246,7 +246,11 @@ def info(
     With the options of `convert`, tells of what they select. A file that cannot be read is listed with its error.
     """
     where = _Where(mesh, bbox, around, radius, modules, lod, crs, origin, up)
-    found = stage("aerialworld_city.inspect", "city_info")(sources, _options(where))
+    options = _options(where)
+    with meter("reading", 1.0) as bar:
+        found = stage("aerialworld_city.inspect", "city_info")(
+            sources, options, progress=lambda name, share: bar.update(share, name)
+        )
     if as_json:
         say(json.dumps(found, ensure_ascii=False, indent=1))
     else:

@@ -67,6 +67,9 @@ class Each:
         self.city_code = _city_code(found)
         self.passed_over = [p + line for p, f in zip(self._prefixes, found, strict=True) for line in f.passed + f.notes]
 
+    def __len__(self) -> int:
+        return sum(len(one.chosen) for one in self._found)
+
     def peek(self) -> list[SourceFile]:
         """Files by which the place can be told: all of folders, the smallest of each archive."""
         files = []

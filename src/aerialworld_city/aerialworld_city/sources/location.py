@@ -17,6 +17,7 @@ from aerialworld_core.safexml import CountedFile, iterparse, release
 #: Latitudes and longitudes of Japan, with room.
 _LATITUDES, _LONGITUDES = (20.0, 46.5), (122.0, 155.0)
 _MAX_MEMBERS = 200
+_MAX_ELEMENTS, _ELEMENTS_AFTER_PLACE = 100_000, 10_000
 _HEADER_BYTES = 64 * 1024
 _TAGS = ("Envelope", "posList", "pos", "city", "buildingID", "cityObjectMember")
 _CODE = re.compile(r"\s*((?:0[1-9]|[1-3]\d|4[0-7])\d{3})(?:\s*$|-)")
@@ -68,12 +69,16 @@ def _locate_obj(file: SourceFile) -> Location:
 
 
 def _locate_gml(file: SourceFile, crs: int | None) -> Location:
-    """By the first place of an object, else the file's envelope."""
+    """By the first place of an object, else the file's envelope.
+
+    A terrain is one object of hundreds of megabytes: once a place is known only so many elements more are looked at as
+    a building may have before its municipality's code.
+    """
     epsg: int | None = None
     envelope: tuple[float, float] | None = None
     place: tuple[float, float] | None = None
     municipality: str | None = None
-    members = 0
+    left, members = _MAX_ELEMENTS, 0
     for _, element in iterparse(file.path, tags=[f"{{*}}{t}" for t in _TAGS], what="CityGML file"):
         kind = element.tag.rpartition("}")[2]
         if kind == "Envelope":
@@ -84,14 +89,16 @@ def _locate_gml(file: SourceFile, crs: int | None) -> Location:
             epsg = epsg or _code_of(_srs_above(element))
             if place is None:
                 place = _place(_numbers(element.text), epsg or crs)
+                left = min(left, _ELEMENTS_AFTER_PLACE) if place else left
         elif kind in ("city", "buildingID"):
             match = _CODE.match(element.text or "")
             municipality = municipality or (match[1] if match else None)
         else:
             members += 1
             release(element)
-            if place is not None or members >= _MAX_MEMBERS:
-                break
+        left -= 1
+        if left <= 0 or members >= _MAX_MEMBERS or (place and (municipality or members)):
+            break
     plane = plane_of(epsg) if epsg in PLANE_WITH_HEIGHT or epsg in PLANE_ZONES else None
     latitude, longitude = place or envelope or (None, None)
     return Location(latitude, longitude, plane, municipality)

@@ -51,9 +51,3 @@ def in_name(stem: str) -> str | None:
     except InputError:
         return None
     return match[1]
-
-
-def same_ground(one: str, other: str) -> bool:
-    """Whether two meshes share ground: one lies in the other, or they are equal."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]

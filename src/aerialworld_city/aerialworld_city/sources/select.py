@@ -83,29 +83,50 @@ def _unwanted(says: Described, options: ConversionOptions) -> str:
     return ""
 
 
+class _Covered:
+    """The ground that files cover, by module; a file without a mesh code covers all of it."""
+
+    def __init__(self) -> None:
+        self._whole: set[str] = set()
+        self._meshes: set[tuple[str, str]] = set()
+        self._around: set[tuple[str, str]] = set()
+
+    def add(self, module: str, mesh: str | None) -> None:
+        if mesh is None:
+            self._whole.add(module)
+            return
+        self._meshes.add((module, mesh))
+        self._around.update((module, mesh[:digits]) for digits in (4, 6, 8, 9, 10) if digits <= len(mesh))
+
+    def shares(self, module: str, mesh: str | None) -> bool:
+        """Whether a file of this module and mesh shares ground with one of these."""
+        if module in self._whole:
+            return True
+        if mesh is None:
+            return any(module == other for other, _ in self._meshes)
+        below = any((module, mesh[:digits]) in self._meshes for digits in (4, 6, 8, 9, 10) if digits <= len(mesh))
+        return below or (module, mesh) in self._around
+
+
 def _best_format(kept: list[Candidate], passed: dict[str, list[str]]) -> list[Candidate]:
     """Of the same module and mesh, CityGML before OBJ; other meshes only where there is neither."""
-    gml = [c for c in kept if c.says.format == "citygml"]
-    obj = [c for c in kept if c.says.format == "obj"]
-    result = list(gml)
-    for candidate in obj:
-        if any(_same(candidate.says, other.says) for other in gml):
+    covered = _Covered()
+    for candidate in kept:
+        if candidate.says.format == "citygml":
+            # A file that does not say its module may hold anything.
+            for module in (candidate.says.module,) if candidate.says.module else ("bldg", "dem"):
+                covered.add(module, candidate.says.mesh)
+    single = any(c.says.format != "mesh" for c in kept)
+    result = []
+    for candidate in kept:
+        says = candidate.says
+        if says.format == "obj" and covered.shares(says.module, says.mesh):
             passed.setdefault("its CityGML is read", []).append(candidate.name)
+        elif says.format == "mesh" and single:
+            passed.setdefault("its CityGML or OBJ is read", []).append(candidate.name)
         else:
             result.append(candidate)
-    for candidate in kept:
-        if candidate.says.format == "mesh":
-            if gml or obj:
-                passed.setdefault("its CityGML or OBJ is read", []).append(candidate.name)
-            else:
-                result.append(candidate)
     return result
-
-
-def _same(obj: Described, gml: Described) -> bool:
-    if gml.module and gml.module != obj.module:
-        return False
-    return obj.mesh is None or gml.mesh is None or meshcode.same_ground(obj.mesh, gml.mesh)
 
 
 def _level(kept: list[Candidate], options: ConversionOptions, passed: dict[str, list[str]]) -> list[Candidate]:
@@ -113,26 +134,26 @@ def _level(kept: list[Candidate], options: ConversionOptions, passed: dict[str, 
     if options.lod == "auto":
         return kept
     highest = int(options.lod)
-    within = [c.says for c in kept if c.says.lod is not None and c.says.lod <= highest]
+    covered = _Covered()
+    for candidate in kept:
+        says = candidate.says
+        if says.lod is not None and says.lod <= highest:
+            covered.add(says.module, says.mesh and says.mesh[:8])
     result = []
     for candidate in kept:
         says = candidate.says
         above = says.lod is not None and says.lod > highest
-        if above and any(other.module == says.module and _same_mesh(says, other) for other in within):
+        if above and covered.shares(says.module, says.mesh and says.mesh[:8]):
             passed.setdefault(f"above LOD{highest}", []).append(candidate.name)
         else:
             result.append(candidate)
     return result
 
 
-def _same_mesh(one: Described, other: Described) -> bool:
-    return one.mesh is None or other.mesh is None or meshcode.same_ground(one.mesh[:8], other.mesh[:8])
-
-
 def _lines(passed: dict[str, list[str]], outside: int) -> list[str]:
     lines = []
-    for reason, names in passed.items():
-        names.sort()
+    for reason in sorted(passed):
+        names = sorted(passed[reason])
         if len(names) <= _LISTED:
             lines += [f"{name} ({reason})" for name in names]
         else:

@@ -13,6 +13,8 @@ Index = NDArray[np.int64]
 _SLIVER = 2e-4
 #: Twice the area in plan below which a triangle is vertical, m².
 _NO_AREA = 1e-9
+#: Triangles that are entered into an index at once.
+_BLOCK = 200_000
 
 
 class TriangleIndex:
@@ -34,17 +36,33 @@ class TriangleIndex:
             self.origin, extent = np.zeros(2), np.zeros(2)
         self.cell = max(float(np.sqrt(extent.prod() / max(len(xy), 1))) * 1.5, 1.0, float(extent.max()) / 2000)
         self.shape = np.floor(extent / self.cell).astype(np.int64) + 1
-        triangle, cell = self._cells(self.low, self.high)
-        self.members = triangle[np.argsort(cell, kind="stable")].astype(np.int32)
+        self.members, self.start = self._members()
+        self.doubled, self.slope = np.empty(len(xy)), np.empty((len(xy), 2))
+        for begin in range(0, len(xy), _BLOCK):
+            self._planes(slice(begin, begin + _BLOCK))
+
+    def _members(self) -> tuple[NDArray[np.int32], Index]:
+        """Triangles by cell, and where each cell's begin; in blocks, because a city has millions of triangles."""
+        triangles, cells = [], []
+        for begin in range(0, len(self.low), _BLOCK):
+            block = slice(begin, begin + _BLOCK)
+            triangle, cell = self._cells(self.low[block], self.high[block])
+            triangles.append((triangle + begin).astype(np.int32))
+            cells.append(cell.astype(np.int32))
+        triangle = np.concatenate(triangles) if triangles else np.zeros(0, np.int32)
+        cell = np.concatenate(cells) if cells else np.zeros(0, np.int32)
         counts = np.bincount(cell, minlength=int(self.shape.prod()))
-        self.start = np.concatenate([[0], np.cumsum(counts)])
-        # z = a·x + b·y + c of each triangle's plane, about its first corner.
-        a, b = self.triangles[:, 1] - self.triangles[:, 0], self.triangles[:, 2] - self.triangles[:, 0]
-        self.doubled = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-        safe = np.where(np.abs(self.doubled) > _NO_AREA, self.doubled, 1.0)
-        x = (a[:, 2] * b[:, 1] - a[:, 1] * b[:, 2]) / safe
-        y = (a[:, 0] * b[:, 2] - a[:, 2] * b[:, 0]) / safe
-        self.slope = np.column_stack([x, y])
+        return triangle[np.argsort(cell, kind="stable")], np.concatenate([[0], np.cumsum(counts)])
+
+    def _planes(self, block: slice) -> None:
+        """z = a·x + b·y + c of each triangle's plane, about its first corner."""
+        corners = self.triangles[block]
+        a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        doubled = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+        safe = np.where(np.abs(doubled) > _NO_AREA, doubled, 1.0)
+        self.doubled[block] = doubled
+        self.slope[block, 0] = (a[:, 2] * b[:, 1] - a[:, 1] * b[:, 2]) / safe
+        self.slope[block, 1] = (a[:, 0] * b[:, 2] - a[:, 2] * b[:, 0]) / safe
 
     def __len__(self) -> int:
         return len(self.triangles)

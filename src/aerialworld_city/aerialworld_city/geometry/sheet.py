@@ -45,9 +45,9 @@ class Sheet:
     def __len__(self) -> int:
         return len(self.faces)
 
-    def triangles(self) -> Array:
-        """(T, 3, 3)."""
-        result = np.empty((len(self.faces), 3, 3))
+    def triangles(self, out: Array | None = None) -> Array:
+        """(T, 3, 3), into `out` where it is given."""
+        result = np.empty((len(self.faces), 3, 3)) if out is None else out
         result[..., :2] = self.places[self.faces]
         result[..., 2] = self.heights
         return result
@@ -106,7 +106,9 @@ def groups(key: Index) -> tuple[Index, NDArray[np.int32]]:
         return np.zeros(0, np.int64), np.zeros(0, np.int32)
     order = np.argsort(key)  # not stable, which takes twice as long; nothing below depends on the order of equals
     starts = np.ones(len(key), np.bool_)
-    starts[1:] = key[order[1:]] != key[order[:-1]]
+    ordered = key[order]
+    np.not_equal(ordered[1:], ordered[:-1], out=starts[1:])
+    del ordered
     number = np.empty(len(key), np.int32)
     number[order] = np.cumsum(starts, dtype=np.int32) - 1
     return np.minimum.reduceat(order, np.flatnonzero(starts)), number
@@ -132,10 +134,18 @@ def _merge(xy: Array) -> tuple[Array, NDArray[np.int32]]:
     return places, into[corner]
 
 
+def _edge_keys(faces: NDArray[np.int32], places: int) -> Index:
+    """(3 T,) one number per edge, three edges a face, the same in both directions."""
+    end = np.roll(faces, -1, axis=1)
+    key = np.minimum(faces, end).astype(np.int64)
+    key *= places
+    key += np.maximum(faces, end)
+    return key.reshape(-1)
+
+
 def _alone(faces: NDArray[np.int32], places: int) -> NDArray[np.bool_]:
     """(3 T,) which edges, three a face, no other face has in either direction."""
-    start, end = faces.reshape(-1).astype(np.int64), np.roll(faces, -1, axis=1).reshape(-1)
-    _, number = groups(np.minimum(start, end) * places + np.maximum(start, end))
+    _, number = groups(_edge_keys(faces, places))
     return np.asarray(np.bincount(number)[number] == 1)
 
 
@@ -189,13 +199,14 @@ def without_overlaps(sheet: Sheet, index: TriangleIndex, dropped: dict[str, int]
 
 def _parts(sheet: Sheet) -> NDArray[np.int32]:
     """(T,) the connected part of each face: faces that run along an edge in opposite directions hang together."""
-    start, end = sheet.faces.reshape(-1).astype(np.int64), np.roll(sheet.faces, -1, axis=1).reshape(-1)
-    places = len(sheet.places)
-    key = np.minimum(start, end) * places + np.maximum(start, end)
+    key = _edge_keys(sheet.faces, len(sheet.places))
     order = np.argsort(key)
-    same = key[order[1:]] == key[order[:-1]]
-    a, b = order[:-1][same], order[1:][same]
-    across = start[a] == end[b]
+    key = key[order]
+    same = key[1:] == key[:-1]
+    del key
+    a, b = order[:-1][same].astype(np.int32), order[1:][same].astype(np.int32)
+    del order
+    across = sheet.faces.reshape(-1)[a] == np.roll(sheet.faces, -1, axis=1).reshape(-1)[b]
     a, b = a[across] // 3, b[across] // 3
     graph = coo_array((np.ones(len(a), np.int8), (a, b)), shape=(len(sheet), len(sheet)))
     return np.asarray(connected_components(graph, directed=False)[1])

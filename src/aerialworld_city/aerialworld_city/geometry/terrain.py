@@ -112,7 +112,7 @@ def make_terrain(source: Array, bases: Array, bounds: Array) -> Terrain:
         notes.append("no heights in the source: the ground is level at height 0")
     elif step > FIT_STEP:
         notes.append(f"the city is wide: its fitted ground has squares of {step:.0f} m")
-    return Terrain(_by_place(triangles), 0, "fitted" if len(bases) else "level", dropped, notes)
+    return Terrain(triangles[Rows.of(triangles).order], 0, "fitted" if len(bases) else "level", dropped, notes)
 
 
 def _from_model(sheet: Sheet, bases: Array, region: Array, dropped: dict[str, int]) -> Terrain:
@@ -134,9 +134,12 @@ def _from_model(sheet: Sheet, bases: Array, region: Array, dropped: dict[str, in
     walls = steps(own.joined(fill))
     if len(walls):
         notes.append(f"{len(walls)} upright triangles close steps in the terrain model")
-    model = _by_place(own.triangles())
-    triangles = np.concatenate([model, _by_place(fill.triangles()), walls])
-    return Terrain(triangles, len(model), "dem and fitted" if extended.fitted else "dem", dropped, notes)
+    own, fill = _by_place(own), _by_place(fill)
+    triangles = np.empty((len(own) + len(fill) + len(walls), 3, 3))
+    own.triangles(triangles[: len(own)])
+    fill.triangles(triangles[len(own) : len(own) + len(fill)])
+    triangles[len(own) + len(fill) :] = walls
+    return Terrain(triangles, len(own), "dem and fitted" if extended.fitted else "dem", dropped, notes)
 
 
 def _percent(share: float) -> str:
@@ -144,6 +147,6 @@ def _percent(share: float) -> str:
     return f"{min(max(share, 0.01), 0.99):.0%}" if 0 < share < 1 else f"{share:.0%}"
 
 
-def _by_place(triangles: Array) -> Array:
+def _by_place(sheet: Sheet) -> Sheet:
     """Neighbours next to each other, so that a part of the ground is few pages of a file."""
-    return np.asarray(triangles[Rows.of(triangles).order])
+    return sheet.take(Rows.of(sheet.triangles()).order)

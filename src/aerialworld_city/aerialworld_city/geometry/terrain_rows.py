@@ -39,8 +39,10 @@ class Rows:
         cell = row * (int(extent[0] / edge) + 1) + column
         order = np.argsort(cell, kind="stable")
         _, first = np.unique(cell[order], return_index=True)
-        lowest, highest = bounds_in_plan(triangles[order])
-        bounds = np.stack([np.minimum.reduceat(lowest, first), np.maximum.reduceat(highest, first)], axis=1)
+        lowest, highest = bounds_in_plan(triangles)
+        bounds = np.stack(
+            [np.minimum.reduceat(lowest[order], first), np.maximum.reduceat(highest[order], first)], axis=1
+        )
         return cls(order.astype(np.int32), np.append(first, len(order)).astype(np.int64), bounds)
 
     def near(self, triangles: Array, low: Array, high: Array) -> NDArray[np.int64]:

@@ -49,10 +49,10 @@ class TriangleIndex:
             triangle, cell = self._cells(self.low[block], self.high[block])
             triangles.append((triangle + begin).astype(np.int32))
             cells.append(cell.astype(np.int32))
-        triangle = np.concatenate(triangles) if triangles else np.zeros(0, np.int32)
-        cell = np.concatenate(cells) if cells else np.zeros(0, np.int32)
-        counts = np.bincount(cell, minlength=int(self.shape.prod()))
-        return triangle[np.argsort(cell, kind="stable")], np.concatenate([[0], np.cumsum(counts)])
+        members = np.concatenate(triangles) if triangles else np.zeros(0, np.int32)
+        of_cell = np.concatenate(cells) if cells else np.zeros(0, np.int32)
+        counts = np.bincount(of_cell, minlength=int(self.shape.prod()))
+        return members[np.argsort(of_cell, kind="stable")], np.concatenate([[0], np.cumsum(counts)])
 
     def _planes(self, block: slice) -> None:
         """z = a·x + b·y + c of each triangle's plane, about its first corner."""

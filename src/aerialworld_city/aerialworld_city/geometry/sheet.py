@@ -52,7 +52,7 @@ class Sheet:
         result[..., 2] = self.heights
         return result
 
-    def take(self, rows: NDArray[np.bool_] | Index) -> Sheet:
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int32] | Index) -> Sheet:
         return Sheet(self.places, self.faces[rows], self.heights[rows])
 
     def joined(self, other: Sheet) -> Sheet:

@@ -185,6 +185,10 @@ def test_preview_refuses_a_missing_model_and_leaves_huge_or_empty_worlds(tmp_pat
     (tmp_path / "models/m").rename(tmp_path / "models/n")
     with pytest.raises(WorldError, match="model://m"):
         preview.render_previews(world)
+    (tmp_path / "models/n").rename(tmp_path / "models/m")
+    (tmp_path / "city.json").write_text('{"bounds": {"world": [[0, 0, 0], [1, 1]]}}')
+    with pytest.raises(WorldError, match=r"city\.json: has no bounds"):
+        preview.render_previews(world)
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +202,8 @@ def small_city(tmp_path_factory):
 def test_preview_depth_agrees_with_rays(small_city):
     """What each sample shows is what a ray meets there, back faces passed, from both sides of the camera's model."""
     world = load_world(small_city / "world")
-    views = preview._views(preview._corners(json.loads((small_city / "world/city.json").read_text())))
+    city = json.loads((small_city / "world/city.json").read_text())
+    views = preview._views(preview._corners(city, np.array(city["bounds"]["world"])))
     for folder, matrix in preview._models(small_city / "world"):
         assert matrix is None
         shading.draw(load_world(folder).scene, views)

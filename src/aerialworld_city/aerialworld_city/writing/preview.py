@@ -20,6 +20,7 @@ from aerialworld_core.files import read_json, write_bytes
 from aerialworld_core.frames import Array
 from aerialworld_core.world import Scene, load_world
 from aerialworld_core.world.sdf import pose_matrix, read_document, text_of, transform, where
+from aerialworld_core.world.uris import Files
 
 #: Pixels across, and the heights between which the city's shape decides.
 WIDTH, MIN_HEIGHT, MAX_HEIGHT = 1600, 640, 1600
@@ -54,8 +55,10 @@ def render_previews(world_folder: Path) -> list[Path]:
     models = _models(world_folder)
     if len(models) > MAX_MODELS:
         return []
-    corners = _corners(city)
-    views = _views(corners)
+    bounds = _box(city, "world")
+    if bounds is None:
+        raise WorldError(f"{world_folder / 'city.json'}: has no bounds of the world; convert the city again")
+    views = _views(_corners(city, bounds))
     drawn = 0
     for folder, matrix in models:
         scene = load_world(folder).scene
@@ -83,12 +86,10 @@ def _models(world_folder: Path) -> list[tuple[Path, Array | None]]:
     world = document.element.find("world")
     if world is None:
         raise WorldError(f"{document.path}: has no <world>")
+    files = Files(document.folder)
     models: list[tuple[Path, Array | None]] = []
     for include in world.findall("include"):
-        uri = text_of(include, "uri") or ""
-        folder = world_folder / "models" / uri.removeprefix("model://")
-        if not uri.startswith("model://") or "/" in uri.removeprefix("model://") or not folder.is_dir():
-            raise WorldError(f"{where(document, include)}: {uri!r} is no model of this world")
+        folder = files.resolve(document, text_of(include, "uri") or "", where(document, include)).path
         pose = include.find("pose")
         models.append((folder, None if pose is None else pose_matrix(document, pose)))
     return models
@@ -110,15 +111,24 @@ def _placed(scene: Scene, matrix: Array | None) -> Scene:
     )
 
 
-def _corners(city: dict[str, Any]) -> Array:
-    """Points (16, 3) that have to be in the picture: the ground's corners and the buildings'.
+def _box(city: dict[str, Any], name: str) -> Array | None:
+    """(2, 3) lowest and highest corner of what city.json has bounds of; None where it has none."""
+    try:
+        box = np.array(city["bounds"][name], np.float64)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return box if box.shape == (2, 3) and np.isfinite(box).all() and (box[1] >= box[0]).all() else None
+
+
+def _corners(city: dict[str, Any], outer: Array) -> Array:
+    """Points (16, 3) that have to be in the picture: the corners of the world (`outer`) and of its buildings.
 
     The whole box would leave much sky, for the ground's corners are not as high as towers: there the middle is taken.
     """
-    low, high = np.array(city["bounds"]["world"], np.float64)
-    inner = np.array(city["bounds"].get("buildings") or [low, high], np.float64)
-    if not np.isfinite(inner).all():
-        inner = np.array([low, high])
+    low, high = outer
+    inner = _box(city, "buildings")
+    if inner is None:
+        inner = outer
     box = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
     ground = high - low
     ground[2] /= 2

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aerialworld_city.options import ConversionOptions
@@ -217,6 +218,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], type[Exception]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_archives_are_refused_and_leave_nothing(tmp_path, case):
     build, error = HOSTILE[case]
@@ -422,3 +424,45 @@ def test_deflate_data_that_ends_early(tmp_path):
     path.write_bytes(raw)
     with pytest.raises(InputError, match="damaged"), open_sources([path], ConversionOptions(), tmp_path / "work"):
         pass
+
+
+def mutated(raw: bytes, rng: np.random.Generator) -> bytes:
+    """One to six changes, most of them in the archive's directory, where the harm is."""
+    data, directory = bytearray(raw), raw.index(b"PK\x01\x02")
+    for _ in range(rng.integers(1, 7)):
+        low = directory if rng.random() < 0.7 and directory < len(data) else 0
+        at = int(rng.integers(low, len(data)))
+        kind = rng.random()
+        if kind < 0.5:
+            data[at] = int(rng.choice([0, 1, 127, 128, 255, rng.integers(256)]))
+        elif kind < 0.7:
+            words = [b"\xff\xff\xff\xff", bytes(4), b"\xff\xff\xff\x7f", b"PK\x01\x02"]
+            data[at : at + 4] = words[rng.integers(4)]
+        elif kind < 0.85:
+            del data[at : at + int(rng.integers(1, 40))]
+        else:
+            data[at:at] = data[low : low + int(rng.integers(1, 60))]
+    return bytes(data)
+
+
+def survive(folder: Path, seeds: range) -> None:
+    base = city(folder / "base.zip").read_bytes()
+    path, work = folder / "city.zip", folder / "work"
+    for seed in seeds:
+        path.write_bytes(mutated(base, np.random.default_rng(seed)))
+        try:
+            with open_sources([path], ConversionOptions(), work) as sources:
+                assert all(f.path.is_relative_to(work) for f in sources.files), seed
+        except InputError:
+            pass
+        assert sorted(p.name for p in folder.iterdir()) in (["base.zip", "city.zip"], ["base.zip", "city.zip", "work"])
+        assert not work.exists() or not list(work.iterdir()), seed
+
+
+def test_damaged_archives_end_in_an_input_error_or_in_whole_files(tmp_path):
+    survive(tmp_path, range(400))
+
+
+@pytest.mark.soak
+def test_very_many_damaged_archives(tmp_path):
+    survive(tmp_path, range(400, 100_400))

@@ -206,7 +206,7 @@ def test_citygml_before_obj_of_the_same_mesh(tmp_path):
     files(tmp_path, gml, obj, elsewhere, dem, "model.glb")
     sources = look(tmp_path)
     assert names(sources) == [elsewhere, gml, dem]
-    assert sources.passed_over == ["model.glb (its CityGML or OBJ is read)", f"{obj} (its CityGML is read)"]
+    assert sources.passed_over == [f"{obj} (its CityGML is read)", "model.glb (its CityGML or OBJ is read)"]
 
 
 def test_other_meshes_where_there_is_nothing_else(tmp_path):

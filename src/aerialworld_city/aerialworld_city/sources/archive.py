@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import struct
 import unicodedata
 import zipfile
 import zlib
@@ -23,7 +24,7 @@ from pathlib import Path
 from aerialworld_core.errors import InputError, UnsafeInputError
 from aerialworld_core.files import StorageError
 
-MAX_MEMBERS = 1_000_000
+MAX_MEMBERS = 500_000
 MAX_MEMBER_BYTES = 4 * 1024**3
 MAX_TOTAL_BYTES = 200 * 1024**3
 #: A member of more than _RATIO_FLOOR bytes may be this many times as large as its compressed form.
@@ -33,6 +34,8 @@ _MAX_DEPTH = 32
 _BLOCK = 1024 * 1024
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _LOCAL_HEADER = 30
+#: What `zipfile` raises on bytes that make no sense.
+_DAMAGE = (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Archive:
         self.path = Path(path)
         try:
             self._zip = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, ValueError) as error:
+        except (*_DAMAGE, NotImplementedError) as error:
             raise InputError(f"{self.path}: not a zip archive that can be read: {error}") from error
         except OSError as error:
             raise InputError(f"{self.path}: cannot read this archive: {error.strerror or error}") from error
@@ -213,7 +216,7 @@ class Archive:
                             f"{self.path}: member {_shown(member.name)} holds more bytes than stated"
                         )
                     yield block
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except (*_DAMAGE, NotImplementedError, RuntimeError) as error:
             raise InputError(f"{self.path}: member {_shown(member.name)} is damaged: {error}") from error
         if count != member.size:
             raise InputError(f"{self.path}: member {_shown(member.name)} is damaged: {count} of {member.size} bytes")

@@ -184,6 +184,45 @@ def test_references_that_meet_again_and_again_are_read_once(tmp_path):
     assert len(one.polygons.feature) == 1
 
 
+def test_one_shape_in_very_many_places_has_an_end(tmp_path):
+    """A million times ten thousand points would be what 10 MB of text ask for."""
+    matrix = "<core:transformationMatrix>1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1</core:transformationMatrix>"
+    place = f"<core:referencePoint><gml:Point><gml:pos>{PLACE}</gml:pos></gml:Point></core:referencePoint>"
+
+    def tree(shape):
+        inner = f"<core:ImplicitGeometry>{matrix}{shape}{place}</core:ImplicitGeometry>"
+        return (
+            "<core:cityObjectMember><veg:SolitaryVegetationObject><veg:lod1ImplicitRepresentation>"
+            f"{inner}</veg:lod1ImplicitRepresentation></veg:SolitaryVegetationObject></core:cityObjectMember>"
+        )
+
+    many = " ".join(f"{i} {i * i % 7} 0" for i in range(100_000))
+    first = tree(f'<core:relativeGMLGeometry><gml:MultiSurface gml:id="m">{polygon(many)}</gml:MultiSurface></core:relativeGMLGeometry>')  # noqa: E501  # fmt: skip
+    content = read(tmp_path, HEAD + first + tree('<core:relativeGMLGeometry xlink:href="#m"/>') * 1_000 + TAIL)
+    assert 2 <= len(content.features) <= 120 and len(content.polygons.points) < 12_000_000
+    assert sum("by reference exceeds" in s.reason for s in content.skipped) > 800
+
+
+def test_an_object_of_very_many_properties(tmp_path):
+    inner = "".join(
+        f"<b:lod2MultiSurface><gml:MultiSurface>{polygon(RING.replace('139.1', str(139.1 + i)))}</gml:MultiSurface>"
+        "</b:lod2MultiSurface>"
+        for i in range(10_000)
+    )
+    text = HEAD + f'<core:cityObjectMember><b:Building gml:id="x">{inner}</b:Building></core:cityObjectMember>' + TAIL
+    assert len(read(tmp_path, text).polygons.feature) == 10_000
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1.7e308", "1e200"])
+def test_numbers_that_overflow(tmp_path, number):
+    ring = RING.replace("139.1", number).replace("35.1", number)
+    content = read(tmp_path, HEAD + building("x", polygon(ring)) + TAIL)
+    assert content.polygons.points.max() == float(number) or content.polygons.points.min() == float(number)
+    implicit = EVERYTHING.replace("0 0 0 1 0 0 0 1 0 0 0 0", f"0 0 0 {number} {number} 0 0 1 0 0 0 0")
+    implicit = implicit.replace("1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1", f"1e200 {number} 0 0 0 1 0 0 0 0 1 0 0 0 0 1")
+    assert any("cannot be placed" in s.reason for s in read(tmp_path, implicit).skipped)
+
+
 def test_a_texture_of_very_many_targets_is_read_without_its_tree(tmp_path):
     target = (
         '<app:target uri="#p{0}"><app:TexCoordList><app:textureCoordinates ring="#r{0}">0 0 1 0 1 1 0 0'

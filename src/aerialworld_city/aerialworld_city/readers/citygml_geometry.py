@@ -16,6 +16,8 @@ from aerialworld_core.frames import Array
 
 POLYGONS = ("Polygon", "PolygonPatch", "Triangle", "Rectangle")
 _RINGS = ("LinearRing", "Ring")
+#: A texture's target may be a surface around a polygon: of its ancestors, so many are remembered.
+_MAX_GROUPS = 4
 #: GRS80, the ellipsoid of JGD2011.
 _AXIS, _FLATTENING = 6_378_137.0, 1 / 298.257222101
 
@@ -69,9 +71,12 @@ class Placement:
         self.matrix = np.array(matrix, np.float64).reshape(4, 4)
         self.reference, self.geographic = reference, epsg in GEOGRAPHIC
         #: A mirror turns faces inside out.
-        self.mirrors = bool(np.linalg.det(self.matrix[:3, :3]) < 0)
+        with np.errstate(all="ignore"):
+            self.mirrors = bool(np.linalg.det(self.matrix[:3, :3]) < 0)
 
+    @np.errstate(all="ignore")
     def apply(self, values: list[float]) -> list[float]:
+        """x, y, z … in local metres → the file's coordinates. Raises ValueError where that gives no numbers."""
         east, north, up = (np.array(values).reshape(-1, 3) @ self.matrix[:3, :3].T + self.matrix[:3, 3]).T
         first, second, height = self.reference
         if self.geographic:
@@ -82,7 +87,10 @@ class Placement:
             # The parallel half way north, so that the meridians' convergence does not count.
             parallel = (_AXIS / root + height) * np.cos(latitude + turned / 2)
             north, east = np.degrees(turned), np.degrees(east / parallel)
-        return np.column_stack([first + north, second + east, height + up]).ravel().tolist()
+        placed = np.column_stack([first + north, second + east, height + up])
+        if not np.isfinite(placed).all():
+            raise ValueError("a point that cannot be placed")
+        return placed.ravel().tolist()
 
 
 class Part:
@@ -118,6 +126,8 @@ class Geometry:
         self.dimension = 3
         #: srsName found on a geometry, for files whose envelope states none.
         self.srs: str | None = None
+        #: Elements that were looked at, for those who have to set a limit.
+        self.visited = 0
 
     def read(
         self, element: Any, surface: int, part: Part, placement: Placement | None = None, turned: bool = False
@@ -128,6 +138,7 @@ class Geometry:
     def _walk(
         self, element: Any, surface: int, part: Part, placement: Placement | None, turned: bool, groups: tuple[int, ...]
     ) -> None:
+        self.visited += 1
         name = local(element)
         if name in POLYGONS:
             self._polygon(element, surface, part, placement, turned, groups)
@@ -170,14 +181,14 @@ class Geometry:
                     continue
                 try:
                     values = ring_values(ring, self.dimension)
+                    if placement is not None:
+                        values = placement.apply(values)
                 except ValueError as error:
                     hole = name == "interior" and isinstance(error, TooFewPoints)
                     part.skip(f"polygon {part.number}{' hole' if hole else ''}", str(error), None)
                     if hole:
                         continue
                     return
-                if placement is not None:
-                    values = placement.apply(values)
                 at = len(rings) if name == "interior" else outer
                 outer += name == "exterior"
                 rings.insert(at, values)
@@ -212,7 +223,7 @@ class Geometry:
         packed.polygon_key.append(key)
         packed.surface.append(surface)
         packed.feature.append(feature)
-        for group in groups:
+        for group in groups[-_MAX_GROUPS:]:
             packed.group_key.append(group)
             packed.group_polygon.append(len(packed.feature) - 1)
 
@@ -243,9 +254,10 @@ def ring_values(ring: Any, dimension: int = 3, check: bool = True) -> list[float
     if len(values) % size:
         raise ValueError(f"line {ring.sourceline}: {len(values)} numbers in a ring, not a multiple of {size}")
     total = sum(values)
-    if total - total != 0:
-        bad_value = next(v for v in values if v - v != 0)
-        raise ValueError(f"line {ring.sourceline}: a point with {bad_value}, which is no place")
+    if total - total != 0:  # NaN, an infinity, or very large numbers
+        for value in values:
+            if not math.isfinite(value):
+                raise ValueError(f"line {ring.sourceline}: a point with {value}, which is no place")
     if size == 2:
         flat = np.zeros((len(values) // 2, 3))
         flat[:, :2] = np.array(values).reshape(-1, 2)

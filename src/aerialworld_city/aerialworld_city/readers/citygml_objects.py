@@ -126,7 +126,8 @@ class Objects:
 
     def _level(self, shape: Shape, level: int, part: Part, kind: str) -> None:
         packed = self.geometry.packed
-        begin = len(packed)
+        begin = seen = len(packed)
+        known: set[frozenset[tuple[float, ...]]] = set()
         walls = (*shape.walls.get(level, ()), *shape.openings.get(level, ()))
         for element, surface in walls:
             self._property(element, surface, part)
@@ -134,9 +135,10 @@ class Objects:
             return  # The solid would bring the bed of the water along.
         for element in shape.own.get(level, ()):
             # A solid may say again what its boundary surfaces, or another solid, have said.
-            repeats = len(packed) > begin and _has_polygons(element)
-            part.known = {packed.outline(i) for i in range(begin, len(packed))} if repeats else None
             first = len(packed)
+            if first > begin and _has_polygons(element):
+                known.update(packed.outline(i) for i in range(seen, first))
+                seen, part.known = first, known
             self._property(element, Surface.UNKNOWN, part)
             if kind == "water" and "Sol" in local(element):
                 self._keep_up_facing(first)

@@ -19,6 +19,8 @@ from aerialworld_city.readers.citygml_words import identifier_of, local
 _MAX_CHAIN = 8
 #: References of one file that are looked for in a second pass; further ones are reported.
 _MAX_WAITING = 500_000
+#: Elements and points that are read by reference, which may be the same ones again and again; then it ends.
+_MAX_READ = 10_000_000
 
 
 @dataclass(eq=False, slots=True)
@@ -34,7 +36,7 @@ class Waiting:
 
 @dataclass(eq=False)
 class References:
-    """`names` gives a feature's id; `skip(id, reason, line)` reports; `own` is the file's name."""
+    """`name_of` gives a feature's id; `skip(id, reason, line)` reports; `own` is the file's name."""
 
     own: str
     skip: Callable[[str, str, int | None], None]
@@ -46,6 +48,7 @@ class References:
     #: Features of which something was found by a reference.
     delivered: set[int] = field(default_factory=set)
     _number: int = 0
+    _amount: int = 0
     _read: set[tuple[int, str]] = field(default_factory=set)
 
     def stand_in(self, feature: int, substitute: int) -> None:
@@ -103,8 +106,12 @@ class References:
         part.references = waiting
 
     def _deliver(self, target: Any, surface: int, part: Part, placement: Placement | None, geometry: Geometry) -> None:
-        before = len(geometry.packed)
+        if self._amount > _MAX_READ:
+            part.skip("", f"what the file reads again by reference exceeds {_MAX_READ} elements and points", None)
+            return
+        before, points, visited = len(geometry.packed), len(geometry.packed.points), geometry.visited
         geometry.read(target, surface, part, placement)
+        self._amount += geometry.visited - visited + (len(geometry.packed.points) - points) // 3
         if len(geometry.packed) > before:
             self.delivered.add(part.feature)
 

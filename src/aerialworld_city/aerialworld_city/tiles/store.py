@@ -1,6 +1,8 @@
 """Tiles on disk: a folder of arrays per tile, memory-mapped by whoever needs a part.
 
-    {key}/mesh_*.npy, terrain.npy, starts.npy, boxes.npy    meta.json (written last: sizes, CRC-32 of every array)
+    {key}/mesh_*.npy, terrain.npy, starts.npy, boxes.npy
+    {key}/meta.json     all but the triangles, with the sizes and the CRC-32 of every array
+    {key}/whole.json    the CRC-32 of meta.json, written last
 
 The key is made of all that the tile depends on: the file's bytes, the options that matter for reading, the plane
 system, and the program. A folder that is damaged, half written or of another program counts as absent.
@@ -178,6 +180,7 @@ def write_tile(folder: Path, tile: Tile) -> None:
         "generated": tile.generated,
     }
     write_bytes(temporary / "meta.json", canonical_json(meta), sync=False)
+    write_bytes(temporary / "whole.json", canonical_json({"meta": file_crc(temporary / "meta.json")}), sync=False)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 
@@ -193,6 +196,8 @@ def file_crc(path: Path) -> int:
 def is_whole(folder: Path) -> bool:
     """Whether a stored tile is there, and every array is what was written."""
     try:
+        if read_json(folder / "whole.json")["meta"] != file_crc(folder / "meta.json"):
+            return False
         arrays = read_json(folder / "meta.json")["arrays"]
         if any(file_crc(folder / f"{name}.npy") != entry["crc"] for name, entry in arrays.items()):
             return False

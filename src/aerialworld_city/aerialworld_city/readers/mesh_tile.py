@@ -16,6 +16,7 @@ from aerialworld_city.geometry.solids import orient
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.readers.mesh_faces import Faces
 from aerialworld_city.readers.mesh_features import MAX_FEATURES, Names, TooManyError, find_features
+from aerialworld_city.readers.mesh_seams import with_seams
 from aerialworld_city.sources.files import SourceFile
 from aerialworld_core.errors import InputError, UnsafeInputError
 from aerialworld_core.frames import Array
@@ -177,12 +178,17 @@ def _orient(
         part = slice(triangle_start[low], triangle_start[high])
         piece = mesh.take(part)
         piece.feature = piece.feature - np.int32(low)
-        piece, shells = orient(
-            piece,
-            high - low,
-            lies=np.array([KINDS[f.kind].lies for f in features[low:high]]),
-            **(polygons.part(low, high, part) if polygons else {}),
-        )
+        lies = np.array([KINDS[f.kind].lies for f in features[low:high]])
+        space = polygons.part(low, high, part) if polygons else _triangle_edges(piece)
+        turned, shells = orient(piece, high - low, lies=lies, **space)
+        open_ = np.zeros(high - low, np.bool_)
+        open_[turned.feature[turned.double]] = True
+        if (open_ & ~lies).any():
+            seams = with_seams(space["corners"], space["corner_owner"], space["follow"], open_ & ~lies)
+            if len(seams[0]) > len(space["corners"]):
+                space["corners"], space["corner_owner"], space["follow"] = seams
+                turned, shells = orient(piece, high - low, lies=lies, **space)
+        piece = turned
         mesh.triangles[part], mesh.surface[part], mesh.double[part] = piece.triangles, piece.surface, piece.double
         if mesh.uv is not None and piece.uv is not None:
             mesh.uv[part] = piece.uv
@@ -224,6 +230,17 @@ class _Polygons:
             "triangle_corners": self.triangles[triangles].astype(np.int64) - first,
             "follow": self.follow[first:end].astype(np.int64) - first,
         }
+
+
+def _triangle_edges(mesh: Mesh) -> dict[str, Any]:
+    """The same of triangles."""
+    corners = np.arange(3 * len(mesh)).reshape(-1, 3)
+    return {
+        "corners": mesh.triangles.reshape(-1, 3),
+        "corner_owner": np.repeat(mesh.feature, 3).astype(np.int64),
+        "triangle_corners": corners,
+        "follow": np.roll(corners, -1, axis=1).reshape(-1),
+    }
 
 
 def _blocks(start: NDArray[np.int64]) -> list[tuple[int, int]]:

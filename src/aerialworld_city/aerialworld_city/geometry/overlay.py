@@ -10,7 +10,7 @@ from aerialworld_core.frames import Array
 Index = NDArray[np.int64]
 
 #: Pieces narrower than this vanish when their corners become float32 in a mesh, metres.
-_SLIVER = 2e-4
+SLIVER = 2e-4
 #: Twice the area in plan below which a triangle is vertical, m².
 _NO_AREA = 1e-9
 #: Triangles that are entered into an index at once.
@@ -111,8 +111,15 @@ class TriangleIndex:
 
     def height(self, xy: Array) -> Array:
         """The highest surface at points (N, 2); NaN where there is none."""
+        return self._top(xy)[0]
+
+    def under(self, xy: Array) -> Index:
+        """The triangle of the highest surface at points (N, 2); -1 where there is none."""
+        return self._top(xy)[1]
+
+    def _top(self, xy: Array) -> tuple[Array, Index]:
         xy = np.asarray(xy, np.float64).reshape(-1, 2)
-        result = np.full(len(xy), -np.inf)
+        height, top = np.full(len(xy), np.nan), np.full(len(xy), -1, np.int64)
         for begin in range(0, len(xy), 65536):
             part = xy[begin : begin + 65536]
             query, triangle = self.pairs(part, part)
@@ -120,10 +127,14 @@ class TriangleIndex:
             nxt = np.roll(p, -1, axis=1)
             side = (p[..., 0] * nxt[..., 1] - p[..., 1] * nxt[..., 0]) * np.sign(self.doubled[triangle])[:, None]
             inside = (side >= -1e-9).all(axis=1)
-            values = self.plane_height(triangle[inside], part[query[inside]])
-            np.maximum.at(result, begin + query[inside], values)
-        result[~np.isfinite(result)] = np.nan
-        return result
+            query, triangle = query[inside], triangle[inside]
+            values = self.plane_height(triangle, part[query])
+            order = np.lexsort((triangle, values, query))
+            last = np.ones(len(order), np.bool_)
+            last[:-1] = query[order[1:]] != query[order[:-1]]
+            best = order[last]
+            height[begin + query[best]], top[begin + query[best]] = values[best], triangle[best]
+        return height, top
 
     def overlay(self, xy: Array) -> tuple[Array, Index, Index, Index]:
         """Cut triangles (N, 3, 2) along the terrain's triangles.
@@ -213,7 +224,7 @@ def fans(polygon: Array, count: Index) -> tuple[Array, Index]:
     triangles, index = np.concatenate(parts), np.concatenate(origin)
     a, b = triangles[:, 1, :2] - triangles[:, 0, :2], triangles[:, 2, :2] - triangles[:, 0, :2]
     longest = np.linalg.norm(np.roll(triangles, -1, axis=1) - triangles, axis=2).max(axis=1)
-    keep = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > _SLIVER * longest
+    keep = np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) > SLIVER * longest
     return triangles[keep], index[keep]
 
 

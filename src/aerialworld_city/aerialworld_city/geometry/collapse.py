@@ -163,7 +163,7 @@ def collapse(  # type: ignore[no-untyped-def]
         if lines != 0 and (lines != 2 or (v != ends[0] and v != ends[1])):
             continue
         bound = limit[u]
-        if (is_open and closed[owner]) or _any_photograph(star_u, nu, textured):
+        if is_open and closed[owner]:
             bound = min(bound, LOSSLESS)
         error = 0.0
         if lines == 2:
@@ -240,14 +240,6 @@ def _first_heap(position, face, q, frozen):  # type: ignore[no-untyped-def]
                 heap.append((_cost(q[u], q[v], position[u], position[v]), v, u, np.int64(0), np.int64(0)))
     heapq.heapify(heap)
     return heap
-
-
-@numba.njit(cache=True)
-def _any_photograph(star, count, textured):  # type: ignore[no-untyped-def]
-    for i in range(count):
-        if textured[star[i] // 3]:
-            return True
-    return False
 
 
 @numba.njit(cache=True)

@@ -56,9 +56,8 @@ def simplify(
     Kept: no point of the old surface is farther than `max_deviation` metres from the new one, nor the other way round
     (proven, see `deviation`); closed shells stay closed and their volumes within 1 %; shells of 12 triangles and fewer
     (a box is a box); outlines between materials and kinds of surface within `max_deviation`. Triangles with an image
-    are merged only where nothing changes: within a millimetre, along one affine texture map, which is measured as well
-    (no photograph shifts by more than 0.2 % of its size). A mesh that has no more
-    than `target_faces` is returned as it is. Equal input gives equal output.
+    are merged only along one affine texture map, and no photograph shifts on its surface by more than 0.2 % of its size
+    (measured). A mesh that has no more than `target_faces` is returned as it is. Equal input gives equal output.
     """
     if len(mesh) <= target_faces:
         return mesh, Simplified(len(mesh), len(mesh), 0.0)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from aerialworld_city.city import NO_HEIGHT, City
 from aerialworld_city.features import Feature
 from aerialworld_city.geodesy import LocalFrame
+from aerialworld_city.geometry.dissolve import dissolve
 from aerialworld_city.geometry.ground import OFFSETS, REACH, LayCounts, lay, reach_down
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.overlay import TriangleIndex
@@ -321,7 +322,7 @@ class _Group:
             if counted:
                 total = {name: total[name] + number for name, number in asdict(counts).items()}
             found.append(mesh.take(_inside(mesh.triangles, self.square)))
-        mesh = Mesh.joined(found)
+        mesh = dissolve(Mesh.joined(found), index)
         infos = [self._write_ground(mesh)] if len(mesh) else []
         laid = {name: total[name] for name in ("near", "own", "cut", "beyond")}
         return {**self._record(infos, mesh), "laid": laid, "draped": sorted(placed)}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 
+from aerialworld_city.convert import convert
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.sources.discover import Sources, open_sources
 from aerialworld_city.sources.files import municipality_of
+from aerialworld_city.sources.meshcode import bounds
 from aerialworld_city.sources.region import region
 from aerialworld_core.errors import InputError
 
@@ -129,6 +133,59 @@ def test_a_fingerprint_is_of_the_files_bytes():
     file = look(dataset("10")).files[0]
     data = file.path.read_bytes()
     assert file.fingerprint() == {"name": file.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+@real
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [
+        ("07", {"meshes": ["5135739344"]}),
+        pytest.param("07", {"arounds": [(34.6625, 135.4185, 300.0)]}, marks=pytest.mark.long),
+        pytest.param("08", {"meshes": ["52350301"]}, marks=pytest.mark.long),
+        pytest.param("08", {"bboxes": [(135.392, 34.646, 135.399, 34.650)]}, marks=pytest.mark.long),
+        pytest.param("06", {"arounds": [(35.6625, 139.7437, 200.0)]}, marks=pytest.mark.long),
+    ],
+)
+def test_a_region_gives_exactly_the_buildings_in_it(tmp_path, number, options):
+    """Of the whole city those whose middle lies in the region, found here by pyproj alone; each stands as it stood."""
+    settings = {"preview": False, "textures": False, "workers": 1, "keep_tiles": False}
+    cities = []
+    for name, more in (("whole", {}), ("part", {"region": region(**options)})):
+        convert(dataset(number), tmp_path / name, ConversionOptions(**settings, **more))
+        cities.append(json.loads((tmp_path / name / "city.json").read_text()))
+    whole, part = ({b["id"]: b for b in city["buildings"]} for city in cities)
+    crs = pyproj.CRS.from_epsg(cities[0]["crs"]["epsg"])
+    boxes = np.array([b["bbox"] for b in whole.values()])
+    origin = cities[0]["crs"]["origin_east"], cities[0]["crs"]["origin_north"]
+    middle = (boxes[:, :2] + boxes[:, 3:5]) / 2 + origin
+    longitude, latitude = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True).transform(*middle.T)
+    if "arounds" in options:
+        ((lat, lon, radius),) = options["arounds"]
+        one = np.ones(len(latitude))
+        inside = pyproj.Geod(ellps="GRS80").inv(one * lon, one * lat, longitude, latitude)[2] <= radius
+    elif "bboxes" in options:
+        ((west, south, east, north),) = options["bboxes"]
+        inside = (longitude >= west) & (longitude <= east) & (latitude >= south) & (latitude <= north)
+    else:
+        inside = np.array([options["meshes"][0][:8] in b["source"] for b in whole.values()])
+        if len(options["meshes"][0]) > 8:
+            west, south, east, north = bounds(options["meshes"][0])
+            inside &= (longitude >= west) & (longitude <= east) & (latitude >= south) & (latitude <= north)
+    expected = {i for i, yes in zip(whole, inside, strict=True) if yes}
+    assert 0 < len(expected) < len(whole) and set(part) == expected
+    assert all(part[i]["lod"] == whole[i]["lod"] for i in expected)
+    heights = np.array([[part[i]["height"], whole[i]["height"]] for i in expected])
+    assert np.abs(heights[:, 0] - heights[:, 1]).max() < 2e-3
+
+
+def test_an_asked_mesh_opens_its_own_files_only(tmp_path):
+    """Its neighbours share an edge with it, yet of a city of 700 tiles one is wanted; a box opens what may reach it."""
+    around = [f"udx/bldg/5339{n}_bldg_6697_op.gml" for n in ("4514", "4515", "4516", "4524", "4525")]
+    files(tmp_path, *around, "udx/dem/533945_dem_6697_op.gml", "udx/dem/533946_dem_6697_op.gml", "udx/tran/x_tran_.gml")
+    chosen = names(look(tmp_path, region=region(["53394525"])))
+    assert chosen == ["udx/bldg/53394525_bldg_6697_op.gml", "udx/tran/x_tran_.gml", "udx/dem/533945_dem_6697_op.gml"]
+    west, south, east, north = bounds("53394525")
+    assert len(look(tmp_path, region=region(bboxes=[(west, south, east, north)])).files) == 7
 
 
 # -- names and modules --------------------------------------------------------------------------------------------

@@ -51,3 +51,9 @@ def in_name(stem: str) -> str | None:
     except InputError:
         return None
     return match[1]
+
+
+def same_ground(one: str, other: str) -> bool:
+    """Whether two meshes share ground: they are equal, or one lies in the other."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]

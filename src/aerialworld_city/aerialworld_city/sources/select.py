@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from aerialworld_city.options import ConversionOptions
@@ -66,11 +66,20 @@ def select(found: Sequence[Candidate], options: ConversionOptions) -> Selection:
 
 
 def near(mesh: str | None, options: ConversionOptions) -> bool:
-    """Whether a file of this mesh may hold something of the region. Parts of a third mesh count as all of it, because
-    releases number parts that are no half meshes in the same way."""
-    if options.region is None or mesh is None:
+    """Whether a file of this mesh may hold something of the region.
+
+    An asked mesh takes the files of its own ground only, so that one tile of a large archive is one tile; boxes and
+    circles take files that come within OVERHANG. Parts of a third mesh count as all of it, because releases number
+    parts that are no half meshes in the same way.
+    """
+    region = options.region
+    if region is None or mesh is None:
         return True
-    return options.region.touches(meshcode.bounds(mesh[:8]), OVERHANG)
+    if any(meshcode.same_ground(mesh[:8], asked[:8]) for asked in region.meshes):
+        return True
+    tiles = {meshcode.bounds(asked) for asked in region.meshes}
+    others = replace(region, boxes=tuple(b for b in region.boxes if b not in tiles))
+    return others.touches(meshcode.bounds(mesh[:8]), OVERHANG)
 
 
 def _unwanted(says: Described, options: ConversionOptions) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import time
 import tracemalloc
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.readers.citygml import read_citygml
@@ -324,3 +329,41 @@ def test_mutated_files_end_in_content_or_our_error(tmp_path):
         assert len(packed.material) == 0 or packed.material.max() < len(content.materials)
         assert packed.uv is None or packed.uv.shape == (len(packed.points), 2)
     assert min(outcomes.values()) > 40
+
+
+SHARED = Path(os.environ.get("AERIALWORLD_SHARED", Path(__file__).resolve().parents[4] / "shared"))
+REAL = SHARED / "data" / "plateau" / "12_broken" / "osaka_holes_Issue138" / "51357441_bldg_Issue138-A.gml"
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason=f"no {REAL}")
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1), st.sampled_from(["word", "cut", "double", "byte"]), st.integers(0, 255)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_a_real_file_with_any_changes_ends_in_content_or_our_error(changes):
+    data = bytearray(REAL.read_bytes())
+    for share, how, number in changes:
+        at = int(share * (len(data) - 1))
+        if how == "word":
+            at = max(data.rfind(b" ", 0, at), data.rfind(b">", 0, at)) + 1
+            end = next((i for i in range(at, min(at + 60, len(data))) if data[i] in b" <>"), at)
+            data[at:end] = WORDS[number % len(WORDS)]
+        elif how == "cut":
+            del data[at : at + number]
+        elif how == "double":
+            data[at:at] = data[at : at + 4 * number]
+        else:
+            data[at] = number
+    with TemporaryDirectory() as folder:
+        try:
+            content = read(Path(folder), bytes(data))
+        except AerialWorldError as error:
+            assert "evil.gml" in str(error)
+            return
+    packed = content.polygons
+    assert np.isfinite(packed.points).all() and packed.polygon_start[-1] == len(packed.ring_start) - 1
+    assert set(packed.feature) == set(range(len(content.features))) or not len(packed.feature)

@@ -54,7 +54,10 @@ def read_citygml(file: SourceFile, options: ConversionOptions) -> Content:
     """One CityGML file; coordinates as they stand in it.
 
     What is broken, or lies in another file, is left out and stands in `skipped` with its line; namespace prefixes that
-    nobody declared are read over, with a note. Raises InputError (missing, not well-formed: with its line; no
+    nobody declared are read over, with a note. `counts` has what the file holds by its names in CityGML ("Building",
+    "WallSurface", "lod2Solid", "Triangle", "ParameterizedTexture", "texture targets", "targets to ids not read") and
+    what was taken ("Building LOD2", "Polygon", "interior rings"); kinds that are not converted are only counted
+    ("objects passed over"). Raises InputError (missing, not well-formed: with its line; no
     CityModel; no or an unknown reference system; with `options.strict` the first thing that would be left out) and
     UnsafeInputError (DOCTYPE, compressed, too large).
     """

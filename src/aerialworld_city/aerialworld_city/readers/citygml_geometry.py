@@ -77,7 +77,9 @@ class Placement:
     @np.errstate(all="ignore")
     def apply(self, values: list[float]) -> list[float]:
         """x, y, z … in local metres → the file's coordinates. Raises ValueError where that gives no numbers."""
-        east, north, up = (np.array(values).reshape(-1, 3) @ self.matrix[:3, :3].T + self.matrix[:3, 3]).T
+        x, y, z = np.array(values).reshape(-1, 3).T
+        # Written out: a product of matrices would keep every core of the machine busy for a few numbers.
+        east, north, up = (a * x + b * y + c * z + d for a, b, c, d in self.matrix[:3])
         first, second, height = self.reference
         if self.geographic:
             latitude = math.radians(first)

@@ -20,7 +20,7 @@ _MAX_CHAIN = 8
 #: References of one file that are looked for in a second pass; further ones are reported.
 _MAX_WAITING = 500_000
 #: Elements and points that are read by reference, which may be the same ones again and again; then it ends.
-_MAX_READ = 10_000_000
+_MAX_READ = 5_000_000
 
 
 @dataclass(eq=False, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from aerialworld_city.city import City
 from aerialworld_city.geodesy import LocalFrame
+from aerialworld_city.geometry.fit import lowest_in_squares
 from aerialworld_city.geometry.heightmap import Heightmap, make_heightmap
 from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
 from aerialworld_city.kinds import KINDS
@@ -74,7 +76,7 @@ def make_ground(
     if bounds is None:
         finite = source[np.isfinite(source).all(axis=(1, 2))]
         bounds = np.array([finite[:, :, :2].min(axis=(0, 1)), finite[:, :, :2].max(axis=(0, 1))])
-    bases = _bases(city, boxes)
+    bases = _bases(city, boxes, frame)
     if not len(source) and len(bases):
         more, number = _continued(boxes[city.without_height], bases)
         bases = np.concatenate([bases, more])
@@ -114,7 +116,7 @@ def _source_terrain(
     return np.concatenate(found)
 
 
-def _bases(city: City, boxes: Array) -> Array:
+def _bases(city: City, boxes: Array, frame: LocalFrame) -> Array:
     """(N, 3) middles of the feet that tell where the ground is: of buildings, elsewhere of what else stands on it, of
     surfaces that have heights, and in the end of bridges."""
     kinds = np.array([f.kind for f in city.features], dtype=object)
@@ -122,12 +124,32 @@ def _bases(city: City, boxes: Array) -> Array:
     for group in _FEET:
         chosen = np.isin(kinds, group)
         if KINDS[group[0]].lies:
-            chosen &= ~city.without_height
-        feet = np.column_stack([boxes[chosen][:, :, :2].mean(axis=1), boxes[chosen, 0, 2]])
+            feet = _feet_of_surfaces(city, chosen & ~city.without_height, frame)
+        else:
+            feet = np.column_stack([boxes[chosen][:, :, :2].mean(axis=1), boxes[chosen, 0, 2]])
         if len(found) and len(feet):
             feet = feet[cKDTree(found[:, :2]).query(feet[:, :2])[0] > _FAR]
         found = np.concatenate([found, feet])
     return found
+
+
+def _feet_of_surfaces(city: City, chosen: NDArray[np.bool_], frame: LocalFrame) -> Array:
+    """(N, 3) map: the lowest places of surfaces with heights, one in every square of the fitted ground, because a road
+    may climb many metres from one end to the other."""
+    found = [np.zeros((0, 3))]
+    begin = 0
+    for tile, mask in zip(city.tiles, city.masks, strict=True):
+        taken = np.flatnonzero(mask)
+        wanted = taken[chosen[begin : begin + len(taken)]]
+        begin += len(taken)
+        if len(wanted):
+            rows = np.zeros(len(tile.features), bool)
+            rows[wanted] = True
+            mesh = tile.mesh()
+            triangles = mesh.triangles[rows[mesh.feature]]
+            places = np.concatenate([triangles.reshape(-1, 3), triangles.mean(axis=1)])
+            found.append(lowest_in_squares(places - np.array([frame.east, frame.north, 0.0])))
+    return lowest_in_squares(np.concatenate(found))
 
 
 def _continued(boxes: Array, bases: Array) -> tuple[Array, int]:

@@ -71,6 +71,16 @@ def lowered_to(bases: Array, nodes: Array, height: Array) -> Array:
     return height
 
 
+def lowest_in_squares(places: Array) -> Array:
+    """The lowest of places (N, 3) in each square of the fitted ground's size."""
+    square = np.floor(places[:, :2] / FIT_STEP)
+    order = np.lexsort((places[:, 2], square[:, 1], square[:, 0]))
+    square = square[order]
+    first = np.ones(len(order), np.bool_)
+    first[1:] = (square[1:] != square[:-1]).any(axis=1)
+    return np.asarray(places[order[first]])
+
+
 def fitted_ground(bases: Array, region: Array) -> tuple[Array, float]:
     """Triangles through the bases (N, 3), and their squares' edge; far from every base there is no ground.
 

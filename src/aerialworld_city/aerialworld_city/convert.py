@@ -22,7 +22,7 @@ from aerialworld_city.tiles.jobs import TileJob, TileResult, make_tile
 from aerialworld_city.tiles.pool import Pool, workers_for
 from aerialworld_city.tiles.select import select
 from aerialworld_city.tiles.squares import model_names, refuse_too_many, share_out
-from aerialworld_city.tiles.store import forget_folders, read_tile
+from aerialworld_city.tiles.store import forget_folders, program, read_tile
 from aerialworld_city.writing import chunks
 from aerialworld_city.writing.city_json import GENERATED_CREDIT, PLATEAU_CREDIT, city_json, document_bytes
 from aerialworld_city.writing.folder import TILES, Workplace, workplace
@@ -84,6 +84,7 @@ class _Conversion:
     def __init__(self, options: ConversionOptions, tell: Progress) -> None:
         self.options = options
         self.tell = tell
+        self.maker = program()
 
     def run(self, paths: Sequence[Path], sources: Sources, place: Workplace) -> ConversionReport:
         self.tell("read", 0.0)
@@ -112,7 +113,7 @@ class _Conversion:
         sizes = [_size(f) for f in files]
         results = self.pool.run(
             make_tile,
-            [TileJob(f, projection.epsg, self.options, store, older) for f in files],
+            [TileJob(f, projection.epsg, self.options, store, older, self.maker) for f in files],
             names=[f.name for f in files],
             weights=sizes,
             done=self._steps("read", 0.0, _READ, sizes),
@@ -164,7 +165,7 @@ class _Conversion:
         squares = share_out(city.tiles, city.masks, frame, None if heightmap else terrain, options.chunk)
         refuse_too_many(squares, options.chunk, options.per_building)
         terrain.save(place.work / "terrain")
-        shared = chunks.Place.of(city, frame, place, options)
+        shared = chunks.Place.of(city, frame, place, options, self.maker)
         cells, kept = sorted(squares), read_kept(place.older)
         names = model_names(city.tiles, squares, cells) if options.per_building else {}
         jobs = [chunks.SquareJob.of(shared, cell, squares[cell], names.get(cell, []), kept) for cell in cells]
@@ -180,7 +181,7 @@ class _Conversion:
             for kind, record in result.groups.items()
         }
         if heightmap is not None:
-            groups["terrain"] = write_heightmap(world, heightmap, terrain)
+            groups["terrain"] = write_heightmap(world, heightmap, terrain, self.maker)
         tell_written(report, city, squares, cells, results, groups.get("terrain"))
         models = sorted(name for record in groups.values() for name in record["files"])
         report.written["models"] = len(models)
@@ -192,7 +193,7 @@ class _Conversion:
         write_bytes(world / "world.sdf", world_sdf(report.world, frame.georeference, models), sync=False)
         if options.preview:
             self.tell("preview", _WRITTEN)
-            key = group_key([{name: record["key"] for name, record in groups.items()}, document])
+            key = group_key([{name: record["key"] for name, record in groups.items()}, document], self.maker)
             groups["previews"] = previews(world, place.older, key, kept.get("previews"))
         write_json(world / "conversion_report.json", {"version": __version__, **report.to_file()}, sync=False)
         self._keep_tiles(world, city, groups)

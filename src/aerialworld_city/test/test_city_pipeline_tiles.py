@@ -215,19 +215,19 @@ def test_the_key_is_of_all_that_the_tile_depends_on(tmp_path):
     path.write_text("x")
     file = SourceFile(path, "a_bldg.gml", "bldg", "citygml", data)
 
-    def key(file=file, digest="0" * 64, epsg=6677, **options):
+    def key(file=file, digest="0" * 64, epsg=6677, maker="1", **options):
         from aerialworld_city.tiles.store import forget_folders
 
         forget_folders()
-        return tile_key(file, digest, epsg, ConversionOptions(**options))
+        return tile_key(file, digest, epsg, ConversionOptions(**options), maker)
 
     same = key()
     assert key(chunk=100.0) == same and key(textures=False) == same and key(workers=3) == same
     assert key(origin=(35.0, 139.0)) == same  # CityGML lies where it lies
-    others = [key(lod="1"), key(epsg=6676), key(digest="1" * 64), key(modules=("bldg",)), key(crs=6677)]
+    others = [key(lod="1"), key(epsg=6676), key(digest="1" * 64), key(modules=("bldg",)), key(crs=6677), key(maker="2")]
     (data / "codelists" / "Building_usage.xml").write_text("y")
     others.append(key())
-    assert len({same, *others}) == 7
+    assert len({same, *others}) == 8
 
 
 # -- jobs and workers ---------------------------------------------------------------------------------------------
@@ -245,19 +245,19 @@ def gml(path, body="", name="a"):
 
 def test_an_unreadable_file_is_a_result_and_with_strict_an_error(tmp_path):
     file = gml(tmp_path / "a_bldg.gml", "<core:cityObjectMember>")
-    result = make_tile(TileJob(file, 6677, ConversionOptions(), tmp_path / "s", None))
+    result = make_tile(TileJob(file, 6677, ConversionOptions(), tmp_path / "s", None, "1"))
     assert result.key is None and "a_bldg.gml" in str(result.error)
     with pytest.raises(InputError, match="a_bldg"):
-        make_tile(TileJob(file, 6677, ConversionOptions(strict=True), tmp_path / "s", None))
+        make_tile(TileJob(file, 6677, ConversionOptions(strict=True), tmp_path / "s", None, "1"))
 
 
 def test_a_tile_is_found_then_taken_over_then_made(tmp_path):
     file = gml(tmp_path / "a_bldg.gml")
-    job = TileJob(file, 6677, ConversionOptions(), tmp_path / "s", None)
+    job = TileJob(file, 6677, ConversionOptions(), tmp_path / "s", None, "1")
     first = make_tile(job)
     assert not first.reused and is_whole(tmp_path / "s" / first.key)
     assert make_tile(job).reused
-    other = TileJob(file, 6677, ConversionOptions(), tmp_path / "t", tmp_path / "s")
+    other = TileJob(file, 6677, ConversionOptions(), tmp_path / "t", tmp_path / "s", "1")
     assert make_tile(other).reused and is_whole(tmp_path / "t" / first.key)
     shutil.rmtree(tmp_path / "t")
     (tmp_path / "s" / first.key / "starts.npy").write_bytes(b"")

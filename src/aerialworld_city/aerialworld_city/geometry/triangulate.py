@@ -21,7 +21,7 @@ MAX_RING_POINTS = 10_000
 #: at most is this, plus `_STEPS_PER_POINT` for every point it is given; outlines that do not are far below.
 _STEPS = 1e8
 _STEPS_PER_POINT = 100
-#: Polygons with fewer points than this are always done, and those of whose edges fewer than this share lie side by side.
+#: Polygons of fewer points than this are always done, and those of whose edges less than this share lie side by side.
 _SMALL, _TANGLED = 500, 0.03
 #: Neighbouring points nearer than this are one point, metres.
 _SAME_POINT = 1e-4

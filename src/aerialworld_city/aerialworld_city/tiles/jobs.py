@@ -18,13 +18,14 @@ from aerialworld_core.errors import AerialWorldError, InputError
 
 @dataclass(frozen=True)
 class TileJob:
-    """`store` is the folder for tiles; `older` one of an older world, or None."""
+    """`store` is the folder for tiles; `older` one of an older world, or None; `maker` is `store.program()`."""
 
     file: SourceFile
     epsg: int
     options: ConversionOptions
     store: Path
     older: Path | None
+    maker: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _make(job: TileJob) -> TileResult:
         fingerprint = job.file.fingerprint()
     except OSError as error:
         raise InputError(f"{job.file.path}: cannot be read: {error.strerror}") from error
-    key = tile_key(job.file, fingerprint["sha256"], job.epsg, job.options)
+    key = tile_key(job.file, fingerprint["sha256"], job.epsg, job.options, job.maker)
     place = job.store / key
     if is_whole(place):
         return TileResult(key, fingerprint, reused=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from aerialworld_city.tiles.store import StoredTile
 from aerialworld_core.frames import Array
 
 Masks = list[NDArray[np.bool_]]
+#: Boxes nearer than this are of one object, metres.
+_SAME_BOX = 0.1
 
 
 def select(
@@ -40,8 +43,8 @@ def select(
         _count(left, "objects of other modules", wanted)
         _count(left, "objects outside the region", ~wanted | inside)
         masks.append(wanted & inside)
-    _drop_twins(tiles, masks, left)
     _drop_lower_release(files, tiles, masks, left)
+    _drop_twins(files, tiles, masks, left)
     return masks, left
 
 
@@ -54,30 +57,47 @@ def _count(left: dict[str, int], reason: str, kept: NDArray[np.bool_]) -> None:
         left[reason] = left.get(reason, 0) + int((~kept).sum())
 
 
-def _drop_twins(tiles: Sequence[StoredTile], masks: Masks, left: dict[str, int]) -> None:
-    """The same object in two files counts once; another object of the same id elsewhere gets an id of its own."""
-    taken: dict[tuple[str, str], tuple[int, Array]] = {}
-    for number, (tile, mask) in enumerate(zip(tiles, masks, strict=True)):
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """Where the first object of an id comes from: its file, whether that has ids of its own, its box in plan."""
+
+    file: int
+    named: bool
+    box: Array
+
+    def same(self, other: _Taken) -> bool:
+        """Whether both are one object: in CityGML where they overlap, since ids are unique in the world; in other
+        formats, whose ids are often made by us, where their boxes are equal."""
+        if self.named and other.named:
+            return bool((self.box[0] <= other.box[1]).all() and (self.box[1] >= other.box[0]).all())
+        return bool(np.abs(self.box - other.box).max() < _SAME_BOX)
+
+
+def _drop_twins(files: Sequence[SourceFile], tiles: Sequence[StoredTile], masks: Masks, left: dict[str, int]) -> None:
+    """The same object in two files counts once; another object of the same id gets an id of its own."""
+    taken: dict[tuple[str, str], _Taken] = {}
+    twins = renamed = 0
+    for number, (file, tile, mask) in enumerate(zip(files, tiles, masks, strict=True)):
         for i in np.flatnonzero(mask).tolist():
-            feature, box = tile.features[i], tile.boxes[i, :, :2]
-            known = taken.get((feature.id, feature.kind))
-            if known is None:
-                taken[feature.id, feature.kind] = (number, box)
-            elif known[0] != number:
-                if (box[0] <= known[1][1]).all() and (box[1] >= known[1][0]).all():
-                    mask[i] = False
-                    left["objects that two files hold, taken once"] = (
-                        left.get("objects that two files hold, taken once", 0) + 1
-                    )
-                else:
-                    feature.id = _other_id(feature.id, feature.kind, taken)
-                    taken[feature.id, feature.kind] = (number, box)
-                    left["objects renamed, because another file uses their id elsewhere (kept)"] = (
-                        left.get("objects renamed, because another file uses their id elsewhere (kept)", 0) + 1
-                    )
+            feature = tile.features[i]
+            own = _Taken(number, file.format == "citygml", tile.boxes[i, :, :2])
+            known = taken.setdefault((feature.id, feature.kind), own)
+            if known.file == number:
+                continue
+            if known.same(own):
+                mask[i] = False
+                twins += 1
+            else:
+                feature.id = _other_id(feature.id, feature.kind, taken)
+                taken[feature.id, feature.kind] = own
+                renamed += 1
+    if twins:
+        left["objects that two files hold, taken once"] = twins
+    if renamed:
+        left["objects renamed, because another file uses their id elsewhere (kept)"] = renamed
 
 
-def _other_id(known: str, kind: str, taken: dict[tuple[str, str], tuple[int, Array]]) -> str:
+def _other_id(known: str, kind: str, taken: dict[tuple[str, str], _Taken]) -> str:
     number = 2
     while (f"{known}#{number}", kind) in taken:
         number += 1

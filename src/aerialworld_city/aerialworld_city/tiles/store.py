@@ -82,8 +82,8 @@ class StoredTile:
         return np.asarray(_load(self.folder, "terrain", np.float64, (self.rows["terrain"], 3, 3), "r"))
 
 
-def tile_key(file: SourceFile, digest: str, epsg: int, options: ConversionOptions) -> str:
-    """What the tile of a file with this sha256 is called."""
+def tile_key(file: SourceFile, digest: str, epsg: int, options: ConversionOptions, maker: str) -> str:
+    """What the tile of a file with this sha256 is called; `maker` is `program()`, asked once per conversion."""
     words = {
         "content": digest,
         "beside": _beside(file),
@@ -91,7 +91,7 @@ def tile_key(file: SourceFile, digest: str, epsg: int, options: ConversionOption
         "epsg": epsg,
         "options": [options.lod, options.crs, options.up, sorted(options.modules)],
         "origin": options.origin if file.format == "mesh" else None,
-        "program": program(),
+        "program": maker,
         "format": _FORMAT,
     }
     return hashlib.sha256(canonical_json(words)).hexdigest()[:40]

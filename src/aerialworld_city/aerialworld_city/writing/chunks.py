@@ -56,7 +56,7 @@ class Pick:
 class Place:
     """What all squares share. `tiles` are folders of stored tiles, `images` for each the folder that image paths start
     at and the one they must not leave; `east`, `north` map's origin in the plane; `older` the world whose models may be
-    taken over."""
+    taken over; `maker` is `tiles.store.program()`."""
 
     world: Path
     older: Path | None
@@ -66,9 +66,10 @@ class Place:
     east: float
     north: float
     options: ConversionOptions
+    maker: str
 
     @classmethod
-    def of(cls, city: City, frame: LocalFrame, place: Workplace, options: ConversionOptions) -> Place:
+    def of(cls, city: City, frame: LocalFrame, place: Workplace, options: ConversionOptions, maker: str) -> Place:
         """With the terrain saved in the workplace."""
         return cls(
             place.world,
@@ -79,6 +80,7 @@ class Place:
             frame.east,
             frame.north,
             options,
+            maker,
         )
 
 
@@ -212,7 +214,7 @@ class _Group:
             "images": self._image_hashes() if o.textures else [],
             "ground": _hash(self.mesh.triangles if self.kind == "terrain" else self._under.triangles),
         }
-        return group_key(words)
+        return group_key(words, self.place.maker)
 
     @property
     def _single(self) -> bool:

@@ -99,16 +99,24 @@ def _lock(partial: Path, out: Path) -> IO[bytes]:
 
 
 def _keep_tiles_only(partial: Path) -> None:
-    """Of an interrupted conversion only whole tiles are used again."""
-    for entry in sorted(partial.iterdir()):
-        if entry.name not in ("lock", "world"):
-            shutil.rmtree(entry)
+    """Of an interrupted conversion only tiles are used again, once they have their final name."""
     world = partial / "world"
     (world / TILES).mkdir(parents=True, exist_ok=True)
-    for entry in sorted(world.iterdir()):
-        if entry.name != TILES:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for folder, kept in ((partial, ("lock", "world")), (world, (TILES,))):
+        for entry in sorted(folder.iterdir()):
+            if entry.name not in kept:
+                _remove(entry)
+    for entry in sorted((world / TILES).iterdir()):
+        if entry.name.startswith(".") or not entry.is_dir():
+            _remove(entry)
     (partial / "work").mkdir()
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def _swap(world: Path, out: Path, old: Path) -> None:

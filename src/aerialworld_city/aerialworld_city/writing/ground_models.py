@@ -18,13 +18,13 @@ from aerialworld_city.writing.models import write_heightmap_model
 from aerialworld_core.frames import Array
 
 
-def write_heightmap(world: Path, heightmap: Heightmap, terrain: Terrain) -> dict[str, Any]:
+def write_heightmap(world: Path, heightmap: Heightmap, terrain: Terrain, maker: str) -> dict[str, Any]:
     """The one model `terrain` of a whole world's ground; returns its record. `terrain` is the heightmap's surface."""
     png = heightmap.png()
     info = write_heightmap_model(world, "terrain", png, heightmap.size, heightmap.position)
     corners = terrain.triangles.reshape(-1, 3)
     return {
-        "key": group_key([hashlib.sha256(png).hexdigest(), heightmap.size, heightmap.position]),
+        "key": group_key([hashlib.sha256(png).hexdigest(), heightmap.size, heightmap.position], maker),
         "files": fingerprints(world / "models", ["terrain"]),
         "triangles": info.triangles,
         "bounds": [corners.min(axis=0).tolist(), corners.max(axis=0).tolist()],

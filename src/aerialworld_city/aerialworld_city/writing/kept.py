@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aerialworld_city.tiles.store import adopt, program
+from aerialworld_city.tiles.store import adopt
 from aerialworld_city.writing.folder import TILES
 from aerialworld_core.files import canonical_json, read_json, write_bytes
 
@@ -21,9 +21,9 @@ NAME = "models.json"
 _FORMAT = 1
 
 
-def group_key(words: Any) -> str:
-    """The key of what `words` (JSON, numbers and texts) and this program make."""
-    return hashlib.sha256(canonical_json([program(), words])).hexdigest()[:40]
+def group_key(words: Any, maker: str) -> str:
+    """The key of what `words` (JSON, numbers and texts) and the program `maker` (`tiles.store.program`) make."""
+    return hashlib.sha256(canonical_json([maker, words])).hexdigest()[:40]
 
 
 def read_kept(world: Path | None) -> dict[str, Any]:

@@ -142,9 +142,11 @@ def test_names_from_files_are_no_markup(tmp_path: Path, city: Path) -> None:
     folder = tmp_path / "[bold]x"
     folder.mkdir()
     (folder / "[red]a_bldg_.gml").write_bytes(next(city.rglob("*bldg*.gml")).read_bytes())
-    (folder / "[blink]_luse_.gml").write_text("x")
+    (folder / "5339_luse_[blink].gml").write_text("x")
     text = text_of(run("info", folder))
-    assert "[bold]x" in text and "[blink]_luse_.gml" in text
+    assert "[bold]x" in text and " 5339_luse_[blink].gml (luse" in text
+    out = run("convert", folder, "--out", tmp_path / "[i]w", "--no-preview", "--workers", "1")
+    assert out.exit_code == 0 and " 5339_luse_[blink].gml (luse" in text_of(out) and "[i]w" in text_of(out)
 
 
 # -- converting ---------------------------------------------------------------------------------------------------

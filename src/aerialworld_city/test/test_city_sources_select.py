@@ -213,6 +213,14 @@ def test_modules_by_name_and_folder(tmp_path):
     assert order == sorted(order, key=["bldg", "", "brid", "frn", "veg", "tran", "wtr", "dem"].index)
 
 
+def test_words_of_everyday_names_are_no_modules(tmp_path):
+    expected = ["area/gen/city.gml", "my_area.gml", "next_gen_city.gml", "unf/x.gml"]
+    files(tmp_path, *expected)
+    assert {f.name: f.module for f in look(tmp_path).files} == dict.fromkeys(expected, "")
+    assert look(tmp_path / "area/gen/city.gml").files[0].module == ""
+    assert look(files(tmp_path, "dem/tile.gml") / "dem/tile.gml").files[0].module == "dem"
+
+
 def test_a_data_sets_names_state_its_municipality():
     assert municipality_of("13100_tokyo23-ku_2022_citygml_1_3_op") == "13100"
     assert municipality_of("17206_kaga-shi_2020_citygml_5_op") == "17206"
@@ -327,7 +335,8 @@ def test_links_that_leave_the_folder_are_not_followed(tmp_path):
         (lambda p: files(p, "photo.jpg") / "photo.jpg", "not a city model"),
         (lambda p: files(p, "data.7z") / "data.7z", "unpack it first"),
         (lambda p: files(p, "data.tar.gz") / "data.tar.gz", "unpack it first"),
-        (lambda p: files(p, "x_fld_6697.gml") / "x_fld_6697.gml", "fld is not converted"),
+        (lambda p: files(p, "5339_fld_6697.gml") / "5339_fld_6697.gml", "fld is not converted"),
+        (lambda p: files(p, "udx/urf/x.gml") / "udx/urf/x.gml", "urf is not converted"),
         (lambda p: files(p, "w/world.sdf", "w/city.json", "w/models/a.glb") / "w", "converted already"),
         (lambda p: Path("/dev/null"), "pipe or device"),
         (lambda p: p / ("x" * 300), ""),

@@ -218,7 +218,7 @@ def convert(
         report = stage("aerialworld_city.convert", "convert")(
             sources, out, options, progress=lambda what, share: bar.update(share, what)
         )
-    OUT.print(report_table(report.to_dict(), out), markup=False)
+    OUT.print(report_table(report.to_dict(), out), emoji=False)
     _where_to_go_next(out)
     say(str(out))
 
@@ -254,7 +254,7 @@ def info(
     if as_json:
         say(json.dumps(found, ensure_ascii=False, indent=1))
     else:
-        OUT.print(info_table(found), markup=False)
+        OUT.print(info_table(found), emoji=False)
 
 
 @app.command(epilog="Example: aerialworld city preview worlds/shinjuku --out pictures")
@@ -311,7 +311,7 @@ def download(
         raise OptionError(f"--catalogue: {error}") from error
     sets = rooms.read_catalogue(address)
     if listing:
-        OUT.print(sets_table(rooms.search(sets, city, year)), markup=False)
+        OUT.print(sets_table(rooms.search(sets, city, year)), emoji=False)
         return
     _fetch(rooms.choose(sets, city, year), out, address)
 

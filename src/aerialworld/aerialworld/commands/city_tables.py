@@ -20,7 +20,7 @@ def show(title: str, data: dict[str, Any]) -> None:
     table = _pairs(title)
     for key, value in _flat(data):
         table.add_row(key.replace("_", " "), value)
-    OUT.print(table, markup=False)
+    OUT.print(table, emoji=False)
 
 
 def _pairs(title: str) -> Table:

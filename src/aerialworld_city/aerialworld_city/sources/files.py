@@ -19,12 +19,14 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 #: Modules of the PLATEAU standard product specification that are not converted.
 OTHER_MODULES = (
-    "luse", "urf", "lsld", "fld", "htd", "tnm", "ifld", "rfld", "unf", "cons", "area", "gen", "ubld", "tun", "app",
+    "luse", "urf", "lsld", "fld", "htd", "tnm", "ifld", "rfld", "unf", "cons", "area", "gen", "ubld", "tun",
 )  # fmt: skip
 #: Railways, tracks, squares and waterways are of CityGML's transportation module as well.
 _ALSO_TRAN = {"rwy": "tran", "trk": "tran", "squr": "tran", "wwy": "tran"}
-_NAMES = {**{m: m for m in (*MODULES, *OTHER_MODULES)}, **_ALSO_TRAN}
-_IN_STEM = re.compile(rf"_({'|'.join(_NAMES)})(?=_|$)")
+_CONVERTED = {**{m: m for m in MODULES}, **_ALSO_TRAN}
+_NAMES = {**_CONVERTED, **{m: m for m in OTHER_MODULES}}
+#: "area", "gen" and the like are words of everyday names: they count after a mesh code, or as a folder below `udx`.
+_IN_STEM = re.compile(rf"_({'|'.join(_CONVERTED)})(?=_|$)|^\d{{4,10}}_({'|'.join(OTHER_MODULES)})(?=_|$)")
 _LOD = re.compile(r"(?:^|_)lod([1-4])(?=_|$)", re.IGNORECASE)
 #: The data set's folder or archive: municipality, its name, (city or pref,) year, as in 13100_tokyo23-ku_2022_citygml.
 _DATA_SET = re.compile(r"(?:^|[-_ ])((?:0[1-9]|[1-3]\d|4[0-7])\d{3})_[a-z][a-z0-9-]*_(?:[a-z]+_)?20\d\d(?=_|$)")
@@ -81,10 +83,12 @@ def module_of(name: PurePosixPath) -> str:
     """The module that the file's name states, else the nearest of its folders, else ""."""
     match = _IN_STEM.search(name.stem.lower())
     if match:
-        return _NAMES[match[1]]
-    for folder in reversed(name.parts[:-1]):
-        if folder.lower() in _NAMES:
-            return _NAMES[folder.lower()]
+        return _NAMES[match[1] or match[2]]
+    folders = [folder.lower() for folder in name.parts[:-1]]
+    for number in reversed(range(len(folders))):
+        known = _NAMES if "udx" in folders[:number] else _CONVERTED
+        if folders[number] in known:
+            return known[folders[number]]
     return ""
 
 

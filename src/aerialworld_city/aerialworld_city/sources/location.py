@@ -146,13 +146,10 @@ def _code_of(name: str | None) -> int | None:
 
 def nowhere(file: SourceFile) -> InputError:
     """Why a file's place cannot be told, and the ways out."""
-    if file.format == "mesh":
-        return InputError(
-            f"{file.path}: a mesh file does not say where it lies; give --crs 6677 (or another plane zone) where it "
-            "holds that zone's east, north and height, or --origin LAT,LON where it holds metres about a place"
-        )
-    if file.format == "obj":
-        return InputError(
-            f"{file.path}: its header names no plane zone; give one with --crs, for example --crs 6677 for Tokyo"
-        )
-    return InputError(f"{file.path}: holds no place in Japan; give its plane zone with --crs where that is meant")
+    if file.format == "citygml":
+        return InputError(f"{file.path}: holds no place in Japan; give its plane zone with --crs where that is meant")
+    what = "a mesh file does not say where it lies" if file.format == "mesh" else "its header names no plane zone"
+    return InputError(
+        f"{file.path}: {what}; give --crs (--crs 6677 for Tokyo) where it holds a plane zone's east, north and height, "
+        "or --origin LAT,LON where it holds metres about a place"
+    )

@@ -252,7 +252,7 @@ def info(
             sources, options, progress=lambda name, share: bar.update(share, name)
         )
     if as_json:
-        say(json.dumps(found, ensure_ascii=False, indent=1))
+        OUT.out(json.dumps(found, ensure_ascii=False, indent=1), highlight=False)
     else:
         OUT.print(info_table(found), emoji=False)
 

@@ -10,30 +10,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
 import hashlib
 import http.client
-import json
 import os
 import re
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aerialworld_city.sources.http import DownloadError, PassingError, open_url
+from aerialworld_city.sources.part import BLOCK, Part, Progress, beside, open_part
 from aerialworld_core.files import StorageError, sync_directory, write_bytes
 
 MAX_BYTES = 2 * 1024**4
-_BLOCK = 256 * 1024
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
-
-#: bytes done, bytes in all (None: not known), what is going on
-Progress = Callable[[int, int | None, str], None]
 
 
 @dataclass(frozen=True)
@@ -45,21 +39,6 @@ class Patience:
     tries: int = 6
     pause: float = 1.0
     sleep: Callable[[float], None] = time.sleep
-
-
-@dataclass
-class _Part:
-    """The file as far as it came: `digests` over its bytes on disk."""
-
-    handle: Any
-    state_path: Path
-    url: str
-    etag: str | None = None
-    total: int | None = None
-    count: int = 0
-    md5: bytes | None = None
-    sha256: Any = field(default_factory=hashlib.sha256)
-    own_md5: Any = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
 
 
 def download(
@@ -85,24 +64,20 @@ def download(
     if target.exists():
         _check_existing(target, size, sha256, tell)
         return target
-    with _part(target, url, tell) as part:
+    with open_part(target, url, tell) as part:
         _receive(part, target, size, given or url, tell, patience)
         _verify(part, target, size, sha256, tell)
         digest = part.sha256.hexdigest()
         os.fsync(part.handle.fileno())
-        write_bytes(_beside(target, ".sha256"), f"{digest}  {target.name}\n".encode())
-        os.replace(_beside(target, ".part"), target)
+        write_bytes(beside(target, ".sha256"), f"{digest}  {target.name}\n".encode())
+        os.replace(beside(target, ".part"), target)
         sync_directory(target.parent)
         part.state_path.unlink(missing_ok=True)
     return target
 
 
-def _beside(target: Path, ending: str) -> Path:
-    return target.with_name(target.name + ending)
-
-
 def _check_existing(target: Path, size: int | None, sha256: str | None, tell: Progress) -> None:
-    note = _beside(target, ".sha256")
+    note = beside(target, ".sha256")
     known = sha256
     if known is None and note.is_file():
         known = note.read_text("utf-8", "replace").split(" ")[0].strip().lower()
@@ -114,7 +89,7 @@ def _check_existing(target: Path, size: int | None, sha256: str | None, tell: Pr
     with open(target, "rb") as handle:
         digest = hashlib.sha256()
         done = 0
-        while block := handle.read(_BLOCK):
+        while block := handle.read(BLOCK):
             digest.update(block)
             done += len(block)
             tell(done, length, "checking what is there")
@@ -125,62 +100,10 @@ def _check_existing(target: Path, size: int | None, sha256: str | None, tell: Pr
         )
 
 
-@contextmanager
-def _part(target: Path, url: str, tell: Progress) -> Iterator[_Part]:
-    """The part file, locked, with its state and the digests of what it holds."""
-    path, state_path = _beside(target, ".part"), _beside(target, ".part.json")
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}") from error
-    with open(descriptor, "r+b") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DownloadError(f"{target}: another download writes it now") from error
-        part = _Part(handle, state_path, url)
-        _restore(part, os.fstat(handle.fileno()).st_size, tell)
-        yield part
-
-
-def _restore(part: _Part, length: int, tell: Progress) -> None:
-    """Go on with what is there, if it is of the same address and of a version that can be named."""
-    state: Any = None
-    if length and part.state_path.is_file():
-        try:
-            state = json.loads(part.state_path.read_text("utf-8"))
-        except (ValueError, OSError):
-            state = None  # a torn note: begin again
-    fits = isinstance(state, dict) and state.get("url") == part.url and isinstance(state.get("etag"), str)
-    if not fits or not isinstance(state.get("total"), int) or length > state["total"]:
-        _restart(part)
-        return
-    part.etag, part.total = state["etag"], state["total"]
-    part.md5 = bytes.fromhex(state["md5"]) if isinstance(state.get("md5"), str) else None
-    part.handle.seek(0)
-    while block := part.handle.read(_BLOCK):
-        _take(part, block)
-        tell(part.count, part.total, "reading what came before")
-
-
-def _take(part: _Part, block: bytes) -> None:
-    part.count += len(block)
-    part.sha256.update(block)
-    part.own_md5.update(block)
-
-
-def _restart(part: _Part) -> None:
-    part.handle.seek(0)
-    part.handle.truncate()
-    part.state_path.unlink(missing_ok=True)
-    part.count, part.etag, part.total, part.md5 = 0, None, None, None
-    part.sha256, part.own_md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-
-
 # -- receiving ----------------------------------------------------------------------------------------------------
 
 
-def _receive(part: _Part, target: Path, size: int | None, given: str, tell: Progress, patience: Patience) -> None:
+def _receive(part: Part, target: Path, size: int | None, given: str, tell: Progress, patience: Patience) -> None:
     """Until all bytes are there. Failures that pass are tried again as long as there is progress between them."""
     failures = 0
     while True:
@@ -201,7 +124,7 @@ def _receive(part: _Part, target: Path, size: int | None, given: str, tell: Prog
         patience.sleep(pause)
 
 
-def _once(part: _Part, target: Path, size: int | None, given: str, tell: Progress, timeout: float) -> bool:
+def _once(part: Part, target: Path, size: int | None, given: str, tell: Progress, timeout: float) -> bool:
     """One request. True when the file is complete, False when what came before had to be dropped."""
     if part.total is not None and part.count == part.total and part.count:
         return True
@@ -209,7 +132,7 @@ def _once(part: _Part, target: Path, size: int | None, given: str, tell: Progres
     if part.count and part.etag:
         headers = {"Range": f"bytes={part.count}-", "If-Range": part.etag}
     elif part.count:
-        _restart(part)
+        part.restart()
     with open_url(part.url, given=given, headers=headers, timeout=timeout) as response:
         if not _begin(part, response, bool(headers)):
             return False
@@ -217,20 +140,20 @@ def _once(part: _Part, target: Path, size: int | None, given: str, tell: Progres
         part.handle.seek(part.count)
         while True:
             try:
-                block = response.read1(_BLOCK) if hasattr(response, "read1") else response.read(_BLOCK)
+                block = response.read1(BLOCK) if hasattr(response, "read1") else response.read(BLOCK)
             except (http.client.HTTPException, OSError) as error:
                 raise PassingError(f"{part.url}: broke off after {part.count:,} bytes: {error}") from error
             if not block:
                 break
             limit = part.total if part.total is not None else size if size is not None else MAX_BYTES
             if part.count + len(block) > limit:
-                _restart(part)
+                part.restart()
                 raise DownloadError(f"{part.url}: sends more than the {limit:,} bytes that are expected; dropped")
             try:
                 part.handle.write(block)
             except OSError as error:
                 raise StorageError(f"{target}: cannot be written: {error.strerror}; the part is kept") from error
-            _take(part, block)
+            part.take(block)
             tell(part.count, part.total, "")
         part.handle.flush()
     if part.total is not None and part.count < part.total:
@@ -239,7 +162,7 @@ def _once(part: _Part, target: Path, size: int | None, given: str, tell: Progres
     return True
 
 
-def _begin(part: _Part, response: Any, asked: bool) -> bool:
+def _begin(part: Part, response: Any, asked: bool) -> bool:
     """Judge the answer's head; False where the part had to be dropped."""
     status, headers = response.status if hasattr(response, "status") else response.code, response.headers
     encoding = (headers.get("Content-Encoding") or "identity").lower()
@@ -250,25 +173,23 @@ def _begin(part: _Part, response: Any, asked: bool) -> bool:
     if status == 416 or (status == 206 and not asked):
         if not part.count:
             raise DownloadError(f"{part.url}: the server refuses the range of bytes ({status})")
-        _restart(part)
+        part.restart()
         return False
     if status == 206:
         match = _RANGE.fullmatch((headers.get("Content-Range") or "").strip())
         fits = match and int(match[1]) == part.count and match[3] in ("*", str(part.total))
         if not fits or int(match[2]) + 1 != part.total or (etag is not None and strong != part.etag):  # type: ignore[index]
-            _restart(part)
+            part.restart()
             return False
         return True
     if status != 200:
         raise DownloadError(f"{part.url}: the server answers {status}")
     if part.count:
-        _restart(part)  # the whole file comes anew: it changed, or the server knows no ranges
+        part.restart()  # the whole file comes anew: it changed, or the server knows no ranges
     length = headers.get("Content-Length")
     part.total = int(length) if length is not None and length.strip().isdigit() else None
     part.etag, part.md5 = strong, _stated_md5(headers)
-    if part.etag and part.total is not None:
-        state = {"url": part.url, "etag": part.etag, "total": part.total, "md5": part.md5.hex() if part.md5 else None}
-        write_bytes(part.state_path, json.dumps(state).encode(), sync=False)
+    part.remember()
     return True
 
 
@@ -287,11 +208,11 @@ def _stated_md5(headers: Any) -> bytes | None:
     return None
 
 
-def _expect(part: _Part, target: Path, size: int | None) -> None:
+def _expect(part: Part, target: Path, size: int | None) -> None:
     """Before the first byte: the length is the catalogue's, and there is room for it."""
     if part.total is not None and size is not None and part.total != size:
         total = part.total
-        _restart(part)
+        part.restart()
         raise DownloadError(
             f"{part.url}: the server offers {total:,} bytes, the catalogue says {size:,}; one of them is out of date"
         )
@@ -312,7 +233,7 @@ def _expect(part: _Part, target: Path, size: int | None) -> None:
 # -- checking -----------------------------------------------------------------------------------------------------
 
 
-def _verify(part: _Part, target: Path, size: int | None, sha256: str | None, tell: Progress) -> None:
+def _verify(part: Part, target: Path, size: int | None, sha256: str | None, tell: Progress) -> None:
     """Length, checksums, and every member of a zip. What does not fit is dropped."""
     problem = ""
     if part.count == 0:
@@ -326,11 +247,11 @@ def _verify(part: _Part, target: Path, size: int | None, sha256: str | None, tel
     elif target.suffix.lower() == ".zip":
         problem = _zip_problem(part, tell)
     if problem:
-        _restart(part)
+        part.restart()
         raise DownloadError(f"{part.url}: what came {problem}; it was dropped, fetch it again")
 
 
-def _zip_problem(part: _Part, tell: Progress) -> str:
+def _zip_problem(part: Part, tell: Progress) -> str:
     """Read every member, so that its CRC is checked; nothing is unpacked."""
     part.handle.flush()
     done = 0
@@ -340,7 +261,7 @@ def _zip_problem(part: _Part, tell: Progress) -> str:
                 done += info.compress_size
                 tell(min(done, part.count), part.count, "checking the zip")
                 with archive.open(info) as member:
-                    while member.read(_BLOCK):
+                    while member.read(BLOCK):
                         pass
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         return f"is no whole zip ({error})"

@@ -13,6 +13,7 @@ from aerialworld_city.options import ConversionOptions
 from aerialworld_city.sources.discover import SourceFile
 from aerialworld_city.tiles.build import build_tile
 from aerialworld_city.tiles.store import adopt, is_whole, tile_key, write_tile
+from aerialworld_city.writing.folder import sync_tree
 from aerialworld_core.errors import AerialWorldError, InputError
 
 
@@ -64,12 +65,14 @@ def _make(job: TileJob) -> TileResult:
         return TileResult(key, fingerprint, reused=True)
     if job.older is not None and is_whole(job.older / key):
         adopt(job.older / key, place)
+        sync_tree(place)
         return TileResult(key, fingerprint, reused=True)
     # The projection is looked up here: it cannot be handed from process to process.
     tile = build_tile(job.file, Projection(job.epsg), job.options)
     if _stamp(job.file.path) != before:
         raise InputError(f"{job.file.path}: changed while it was read; convert again when it is finished")
     write_tile(place, tile)
+    sync_tree(place)
     return TileResult(key, fingerprint)
 
 

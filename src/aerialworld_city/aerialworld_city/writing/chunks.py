@@ -29,7 +29,7 @@ from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.tiles.store import StoredTile, read_tile
-from aerialworld_city.writing.folder import Workplace
+from aerialworld_city.writing.folder import Workplace, sync_tree
 from aerialworld_city.writing.kept import fingerprints, group_key, take_over
 from aerialworld_city.writing.models import (
     ModelInfo,
@@ -133,6 +133,8 @@ def make_square(job: SquareJob) -> SquareResult:
         else:
             record = {"key": key, **group.write()}
         groups[kind] = record
+    models = job.place.world / "models"
+    sync_tree(*(models / name for record in groups.values() for name in record["files"]))
     return SquareResult(groups, reused)
 
 

@@ -65,7 +65,7 @@ def workplace(out: Path) -> Iterator[Workplace]:
             _keep_tiles_only(partial)
             yield place
             shutil.rmtree(place.work, ignore_errors=True)
-            _sync_tree(place.world)
+            _sync_world(place.world)
             _swap(place.world, out, old)
         except AerialWorldError:
             shutil.rmtree(partial, ignore_errors=True)
@@ -161,17 +161,23 @@ def _models_of(world: Path) -> set[str]:
         return set()
 
 
-def _sync_tree(folder: Path) -> None:
-    """Flush every file and folder below `folder` to disk; side by side, because each waits for the disk."""
+def sync_tree(*folders: Path) -> None:
+    """Flush all files and folders below some folders to disk; side by side, because each waits for the disk."""
+    paths = [os.path.join(place, name) for f in folders for place, _, names in os.walk(f) for name in (*names, "")]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(_sync, folder.rglob("*")))
-    sync_directory(folder)
+        list(pool.map(_sync, paths))
 
 
-def _sync(path: Path) -> None:
-    if path.is_dir():
-        sync_directory(path)
-        return
+def _sync_world(world: Path) -> None:
+    """Flush a world; its models and tiles have been flushed by those who wrote them, but not their names."""
+    for folder in (world, world / "models", world / TILES):
+        if folder.is_dir():
+            for path in sorted(p for p in folder.iterdir() if p.is_file()):
+                _sync(path)
+            sync_directory(folder)
+
+
+def _sync(path: Path | str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,6 +13,7 @@ from aerialworld_city.geometry.heightmap import Heightmap
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.options import ConversionOptions
+from aerialworld_city.writing.folder import sync_tree
 from aerialworld_city.writing.kept import fingerprints, group_key
 from aerialworld_city.writing.models import write_heightmap_model
 from aerialworld_core.frames import Array
@@ -22,6 +23,7 @@ def write_heightmap(world: Path, heightmap: Heightmap, terrain: Terrain, maker: 
     """The one model `terrain` of a whole world's ground; returns its record. `terrain` is the heightmap's surface."""
     png = heightmap.png()
     info = write_heightmap_model(world, "terrain", png, heightmap.size, heightmap.position)
+    sync_tree(world / "models" / "terrain")
     corners = terrain.triangles.reshape(-1, 3)
     return {
         "key": group_key([hashlib.sha256(png).hexdigest(), heightmap.size, heightmap.position], maker),

@@ -18,7 +18,6 @@ from scipy.sparse.csgraph import connected_components
 
 from aerialworld_city.features import Surface
 from aerialworld_city.geometry import mesh as packed
-from aerialworld_city.geometry.old_solids import Mesh as Mesh
 from aerialworld_core.frames import Array
 
 #: Corners nearer than this are one corner, metres.

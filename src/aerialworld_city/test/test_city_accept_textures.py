@@ -112,7 +112,7 @@ def probes(faces, city):
 def colour_in_world(world, places, flip=False):
     """The colour that the written textures show at each place: of the textured triangle that holds it; NaN if none."""
     result = np.full((len(places), 3), np.nan)
-    best = np.full(len(places), 0.02)
+    best = np.full(len(places), 0.1)  # Roads lie up to 8 cm above the ground that they are laid on.
     for part in world.primitives(*KINDS):
         if part.image is None or part.uv is None:
             continue

@@ -135,7 +135,7 @@ def choose_zone(files: Sequence[SourceFile], city_code: str | None, options: Con
     place is outside Japan, `options.crs` is no plane system or none that fits the place; where no file can be read,
     what is wrong with the first.
     """
-    from aerialworld_city.sources.location import Location, locate, nowhere
+    from aerialworld_city.sources.location import Location, by_mesh, locate, nowhere
     from aerialworld_city.sources.zones import zone_of_place
 
     asked = _asked_zone(options.crs)
@@ -147,6 +147,9 @@ def choose_zone(files: Sequence[SourceFile], city_code: str | None, options: Con
             first_error = first_error or error
         if place.known:
             break
+    if not place.known:
+        # Names tell it too; then the reader says what is wrong with the file, or reads over it.
+        place = next((p for p in map(by_mesh, files) if p.known), place)
     if not place.known and options.origin is not None:
         place = Location(*options.origin)
     if asked is not None:

@@ -195,7 +195,7 @@ def test_where_the_place_is_looked_for(tmp_path):
     assert chosen(source(gml(tmp_path / "a.gml", [NAHA], envelope="35.6 139.7", junk=local))) == 6683
     assert chosen(source(gml(tmp_path / "b.gml", envelope="35.6 139.7", junk=local))) == 6677
     assert chosen(source(gml(tmp_path / "c.gml", [(0, 0)], envelope="0 0"), mesh="53394525")) == 6677
-    with pytest.raises(InputError, match=r"no place in Japan.*--crs"):
+    with pytest.raises(InputError, match=r"nothing in it lies in Japan.*--crs"):
         chosen(source(gml(tmp_path / "d.gml", [(48.85, 2.35)])))
 
 
@@ -243,6 +243,16 @@ def test_a_broken_file_leaves_the_choice_to_the_others(tmp_path):
     assert chosen(source(broken), source(good)) == 6677
     with pytest.raises(InputError, match="not a well-formed"):
         chosen(source(broken))
+    assert chosen(source(broken, mesh="53394525")) == 6677  # its name tells; the reader will say what is wrong
+    late = gml(tmp_path / "d.gml", [TOKYO])
+    late.write_text(late.read_text().replace("</core:CityModel>", "<x:undeclared/></core:CityModel>"))
+    assert chosen(source(late)) == 6677
+    other = tmp_path / "e.gml"
+    other.write_text("<gpx><gpx/></gpx>")
+    with pytest.raises(InputError, match="no city model"):
+        chosen(source(other))
+    with pytest.raises(InputError, match=r"f\.gml: EPSG:31467"):
+        chosen(source(gml(tmp_path / "f.gml", [TOKYO], srs="EPSG/0/31467")))
     bomb = tmp_path / "c.gml"
     bomb.write_text('<!DOCTYPE a [<!ENTITY x "y">]><core:CityModel/>')
     with pytest.raises(InputError, match="DOCTYPE"):

@@ -11,7 +11,7 @@ from typing import Any
 from aerialworld_city.geodesy import GEOGRAPHIC, PLANE_WITH_HEIGHT, PLANE_ZONES, Projection, plane_of
 from aerialworld_city.sources import meshcode
 from aerialworld_city.sources.files import SourceFile
-from aerialworld_core.errors import InputError
+from aerialworld_core.errors import InputError, UnsafeInputError
 from aerialworld_core.safexml import CountedFile, iterparse, release
 
 #: Latitudes and longitudes of Japan, with room.
@@ -19,7 +19,7 @@ _LATITUDES, _LONGITUDES = (20.0, 46.5), (122.0, 155.0)
 _MAX_MEMBERS = 200
 _MAX_ELEMENTS, _ELEMENTS_AFTER_PLACE = 100_000, 10_000
 _HEADER_BYTES = 64 * 1024
-_TAGS = ("Envelope", "posList", "pos", "city", "buildingID", "cityObjectMember")
+_TAGS = ("CityModel", "Envelope", "posList", "pos", "city", "buildingID", "cityObjectMember")
 _CODE = re.compile(r"\s*((?:0[1-9]|[1-3]\d|4[0-7])\d{3})(?:\s*$|-)")
 _EPSG = re.compile(r"(?:EPSG[:/]+(?:[\d.]*[:/]+)?)(\d{4,6})\s*$")
 
@@ -47,10 +47,15 @@ def locate(file: SourceFile, crs: int | None) -> Location:
         location = _locate_gml(file, crs)
     else:
         location = Location()
-    if not location.known and file.mesh is not None:
-        west, south, east, north = meshcode.bounds(file.mesh)
-        return Location((south + north) / 2, (west + east) / 2, None, location.municipality)
-    return location
+    return location if location.known else by_mesh(file, location.municipality)
+
+
+def by_mesh(file: SourceFile, municipality: str | None = None) -> Location:
+    """The middle of the mesh that the file's name states, if it states one."""
+    if file.mesh is None:
+        return Location(municipality=municipality)
+    west, south, east, north = meshcode.bounds(file.mesh)
+    return Location((south + north) / 2, (west + east) / 2, None, municipality)
 
 
 def _locate_obj(file: SourceFile) -> Location:
@@ -61,7 +66,7 @@ def _locate_obj(file: SourceFile) -> Location:
         if line.startswith(b"#") and b"PROJCS" in line:
             codes = re.findall(rb'AUTHORITY\["EPSG","(\d+)"\]', line)
             if codes:
-                return Location(zone=plane_of(int(codes[-1])))
+                return Location(zone=_plane(int(codes[-1]), file))
     match = re.search(r"_(66[678]\d)(?=_|$)", file.path.stem)
     if match and int(match[1]) in PLANE_ZONES:
         return Location(zone=int(match[1]))
@@ -69,39 +74,78 @@ def _locate_obj(file: SourceFile) -> Location:
 
 
 def _locate_gml(file: SourceFile, crs: int | None) -> Location:
-    """By the first place of an object, else the file's envelope.
+    """By the first place of an object, else the file's envelope."""
+    look = _GmlLook(file, crs)
+    try:
+        look.run()
+    except UnsafeInputError:
+        raise
+    except InputError:
+        # What is wrong further on is the reader's to tell, or to read over.
+        if look.place is None and look.envelope is None:
+            raise
+    latitude, longitude = look.place or look.envelope or (None, None)
+    plane = None if look.epsg is None or look.epsg in GEOGRAPHIC else _plane(look.epsg, file)
+    return Location(latitude, longitude, plane, look.municipality)
+
+
+class _GmlLook:
+    """What the beginning of a CityGML file states.
 
     A terrain is one object of hundreds of megabytes: once a place is known only so many elements more are looked at as
     a building may have before its municipality's code.
     """
-    epsg: int | None = None
-    envelope: tuple[float, float] | None = None
-    place: tuple[float, float] | None = None
-    municipality: str | None = None
-    left, members = _MAX_ELEMENTS, 0
-    for _, element in iterparse(file.path, tags=[f"{{*}}{t}" for t in _TAGS], what="CityGML file"):
-        kind = element.tag.rpartition("}")[2]
+
+    def __init__(self, file: SourceFile, crs: int | None) -> None:
+        self.file, self.crs = file, crs
+        self.epsg: int | None = None
+        self.envelope: tuple[float, float] | None = None
+        self.place: tuple[float, float] | None = None
+        self.municipality: str | None = None
+        self.left, self.members = _MAX_ELEMENTS, 0
+
+    def run(self) -> None:
+        """Raises InputError: not well-formed, no CityModel."""
+        model = False
+        tags = [f"{{*}}{t}" for t in _TAGS]
+        for event, element in iterparse(self.file.path, tags=tags, events=("start", "end"), what="CityGML file"):
+            kind = element.tag.rpartition("}")[2]
+            if event == "start":
+                model = model or kind == "CityModel"
+                continue
+            if not model:
+                break
+            self.take(kind, element)
+            enough = self.place and (self.municipality or self.members)
+            if self.left <= 0 or self.members >= _MAX_MEMBERS or enough:
+                break
+        if not model:
+            raise InputError(f"{self.file.path}: no city model: its root is not a CityModel")
+
+    def take(self, kind: str, element: Any) -> None:
+        self.left -= 1
         if kind == "Envelope":
-            epsg = epsg or _code_of(element.get("srsName"))
+            self.epsg = self.epsg or _code_of(element.get("srsName"))
             corners = [v for child in element for v in _numbers(child.text)]
-            envelope = envelope or _place(corners, epsg or crs)
+            self.envelope = self.envelope or _place(corners, self.epsg or self.crs)
         elif kind in ("posList", "pos"):
-            epsg = epsg or _code_of(_srs_above(element))
-            if place is None:
-                place = _place(_numbers(element.text), epsg or crs)
-                left = min(left, _ELEMENTS_AFTER_PLACE) if place else left
+            self.epsg = self.epsg or _code_of(_srs_above(element))
+            if self.place is None:
+                self.place = _place(_numbers(element.text), self.epsg or self.crs)
+                self.left = min(self.left, _ELEMENTS_AFTER_PLACE) if self.place else self.left
         elif kind in ("city", "buildingID"):
             match = _CODE.match(element.text or "")
-            municipality = municipality or (match[1] if match else None)
-        else:
-            members += 1
+            self.municipality = self.municipality or (match[1] if match else None)
+        elif kind == "cityObjectMember":
+            self.members += 1
             release(element)
-        left -= 1
-        if left <= 0 or members >= _MAX_MEMBERS or (place and (municipality or members)):
-            break
-    plane = plane_of(epsg) if epsg in PLANE_WITH_HEIGHT or epsg in PLANE_ZONES else None
-    latitude, longitude = place or envelope or (None, None)
-    return Location(latitude, longitude, plane, municipality)
+
+
+def _plane(epsg: int, file: SourceFile) -> int:
+    try:
+        return plane_of(epsg)
+    except InputError as error:
+        raise InputError(f"{file.path}: {error}") from error
 
 
 def _place(values: list[float], epsg: int | None) -> tuple[float, float] | None:
@@ -147,7 +191,10 @@ def _code_of(name: str | None) -> int | None:
 def nowhere(file: SourceFile) -> InputError:
     """Why a file's place cannot be told, and the ways out."""
     if file.format == "citygml":
-        return InputError(f"{file.path}: holds no place in Japan; give its plane zone with --crs where that is meant")
+        return InputError(
+            f"{file.path}: nothing in it lies in Japan (neither an object nor the envelope has a finite place there); "
+            "give a plane zone with --crs where that is meant"
+        )
     what = "a mesh file does not say where it lies" if file.format == "mesh" else "its header names no plane zone"
     return InputError(
         f"{file.path}: {what}; give --crs (--crs 6677 for Tokyo) where it holds a plane zone's east, north and height, "

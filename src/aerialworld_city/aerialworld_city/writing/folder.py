@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -164,8 +165,13 @@ def _models_of(world: Path) -> set[str]:
 def sync_tree(*folders: Path) -> None:
     """Flush all files and folders below some folders to disk; side by side, because each waits for the disk."""
     paths = [os.path.join(place, name) for f in folders for place, _, names in os.walk(f) for name in (*names, "")]
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(_sync, paths))
+    list(_flushers().map(_sync, paths))
+
+
+@cache
+def _flushers() -> ThreadPoolExecutor:
+    """Threads of this process, started once: a square has few files, a city many squares."""
+    return ThreadPoolExecutor(16, "flush")
 
 
 def _sync_world(world: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +175,13 @@ _GROUNDS = {
 def png(image: Image) -> bytes:
     """An 8-bit RGB PNG (ISO 15948), rows unfiltered."""
     height, width, _ = image.shape
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, width * 3)], axis=1)
+    return _png(image.astype(np.uint8).tobytes(), height, width)
+
+
+@lru_cache(maxsize=64)  # the same few looks go into every model
+def _png(pixels: bytes, height: int, width: int) -> bytes:
+    image = np.frombuffer(pixels, np.uint8).reshape(height, width * 3)
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), image], axis=1)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -169,10 +169,12 @@ def _asked_zone(crs: int | None) -> Projection | None:
 
 
 def _fitting(projection: Projection, latitude: float | None, longitude: float | None) -> Projection:
+    """Raises InputError where a metre of the system is none at the place, or, where no place is known, in Japan."""
+    limit = MAX_SCALE_ERROR
     if latitude is None or longitude is None:
-        return projection
+        latitude, longitude, limit = 36.0, 138.0, 10 * MAX_SCALE_ERROR
     scale = projection.scale(latitude, longitude)
-    if not abs(scale - 1.0) <= MAX_SCALE_ERROR:
+    if not abs(scale - 1.0) <= limit:
         raise InputError(
             f"--crs {projection.epsg} ({projection.name}): one metre on the ground at {latitude:.4f}, {longitude:.4f} "
             f"is {scale:.4f} m there; {_ZONE_HINT}"

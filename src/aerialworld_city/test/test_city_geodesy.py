@@ -273,6 +273,22 @@ def test_a_system_that_would_stretch_the_city_is_refused(tmp_path, crs):
         chosen(source(gml(tmp_path / "a.gml", [TOKYO])), crs=crs)
 
 
+def test_obj_and_other_meshes_too_are_not_stretched(tmp_path):
+    """An OBJ of zone IX may be ordered into UTM, not into Web Mercator, whether its zone is stated or its vertices are
+    said to be in that system; of a mesh no place is known before it is read."""
+    obj = tmp_path / "53393599_bldg_6677.obj"
+    obj.write_text("v -7990.0 -37000.0 3.0\n")
+    plain = tmp_path / "plain.obj"
+    plain.write_text("# x\nv 15556000 4254000 3.0\n")
+    glb = tmp_path / "a.glb"
+    glb.write_bytes(b"glTF")
+    assert chosen(source(obj, "obj"), crs=32654) == 32654
+    assert chosen(source(obj, "obj")) == 6677
+    for file in (source(obj, "obj"), source(plain, "obj"), source(glb, "mesh")):
+        with pytest.raises(InputError, match=r"--crs 3857.*one metre on the ground"):
+            chosen(file, crs=3857)
+
+
 @pytest.mark.parametrize("crs", [1234567 // 10, 4979 + 1, 2263])
 def test_systems_that_are_none_or_not_in_metres(tmp_path, crs):
     with pytest.raises(InputError, match="EPSG"):

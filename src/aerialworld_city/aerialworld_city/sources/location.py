@@ -42,7 +42,7 @@ class Location:
 def locate(file: SourceFile, crs: int | None) -> Location:
     """Where a file lies. Raises InputError where it cannot be read (as its reader will)."""
     if file.format == "obj":
-        location = _locate_obj(file)
+        location = _locate_obj(file, crs)
     elif file.format == "citygml":
         location = _locate_gml(file, crs)
     else:
@@ -58,19 +58,39 @@ def by_mesh(file: SourceFile, municipality: str | None = None) -> Location:
     return Location((south + north) / 2, (west + east) / 2, None, municipality)
 
 
-def _locate_obj(file: SourceFile) -> Location:
-    """By the header's WKT, else the code in the file's name."""
+def _locate_obj(file: SourceFile, crs: int | None) -> Location:
+    """The zone by the header's WKT, else by the code in the file's name; the place by the first vertex."""
     with CountedFile(file.path, max_bytes=2**62, what="OBJ file") as handle:
         header = handle.read(_HEADER_BYTES)
+    zone: int | None = None
     for line in header.split(b"\n"):
         if line.startswith(b"#") and b"PROJCS" in line:
-            codes = re.findall(rb'AUTHORITY\["EPSG","(\d+)"\]', line)
+            codes = re.findall(rb'AUTHORITY\["EPSG","(\d{1,9})"\]', line)
             if codes:
-                return Location(zone=_plane(int(codes[-1]), file))
+                zone = _plane(int(codes[-1]), file)
+                break
     match = re.search(r"_(66[678]\d)(?=_|$)", file.path.stem)
-    if match and int(match[1]) in PLANE_ZONES:
-        return Location(zone=int(match[1]))
-    return Location()
+    if zone is None and match and int(match[1]) in PLANE_ZONES:
+        zone = int(match[1])
+    if zone is None and (crs is None or crs in GEOGRAPHIC):
+        return Location()
+    return _at_first_vertex(header, zone, Projection(_projected(zone or crs or 0)))
+
+
+def _at_first_vertex(header: bytes, zone: int | None, projection: Projection) -> Location:
+    vertex = re.search(rb"^v[ \t]+(\S+)[ \t]+(\S+)", header, re.MULTILINE)
+    try:
+        east, north = (float(vertex[1]), float(vertex[2])) if vertex else (math.nan, math.nan)
+    except ValueError:
+        east = north = math.nan  # the reader names the line
+    latitude, longitude = projection.inverse(east, north)
+    if not _in_japan(latitude, longitude):
+        return Location(zone=zone)
+    return Location(float(latitude), float(longitude), zone)
+
+
+def _projected(epsg: int) -> int:
+    return plane_of(epsg) if epsg in PLANE_WITH_HEIGHT else epsg
 
 
 def _locate_gml(file: SourceFile, crs: int | None) -> Location:
@@ -157,9 +177,12 @@ def _place(values: list[float], epsg: int | None) -> tuple[float, float] | None:
         if epsg not in PLANE_WITH_HEIGHT and epsg not in PLANE_ZONES:
             return None
         first, second = Projection(plane_of(epsg)).inverse(second, first)
-    if _LATITUDES[0] <= first <= _LATITUDES[1] and _LONGITUDES[0] <= second <= _LONGITUDES[1]:
-        return float(first), float(second)
-    return None
+    return (float(first), float(second)) if _in_japan(first, second) else None
+
+
+def _in_japan(latitude: float, longitude: float) -> bool:
+    """False for NaN too."""
+    return _LATITUDES[0] <= latitude <= _LATITUDES[1] and _LONGITUDES[0] <= longitude <= _LONGITUDES[1]
 
 
 def _numbers(text: str | None) -> list[float]:

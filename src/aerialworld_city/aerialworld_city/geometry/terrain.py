@@ -10,18 +10,18 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_city.geometry.extension import extend
-from aerialworld_city.geometry.fit import FIT_STEP, fitted_ground
 from aerialworld_city.geometry.overlay import TriangleIndex
-from aerialworld_city.geometry.sheet import Sheet, clean, steps, without_overlaps
 from aerialworld_city.geometry.terrain_rows import Rows
 from aerialworld_core.files import write_json
 from aerialworld_core.frames import Array
+
+if TYPE_CHECKING:
+    from aerialworld_city.geometry.sheet import Sheet
 
 #: How far the ground reaches beyond the city, metres.
 EXTENSION = 75.0
@@ -98,6 +98,10 @@ def make_terrain(source: Array, bases: Array, bounds: Array) -> Terrain:
     extended, joined edge to edge. Beyond the terrain model, ground among bases turns to a surface through them.
     Without any terrain the ground is that surface, without bases it is level at height 0.
     """
+    # Worker processes only open what is made here: they need not load the libraries for it.
+    from aerialworld_city.geometry.fit import FIT_STEP, fitted_ground
+    from aerialworld_city.geometry.sheet import clean
+
     bounds = np.asarray(bounds, np.float64)
     bases = np.asarray(bases, np.float64).reshape(-1, 3)
     bases = bases[np.isfinite(bases).all(axis=1)]
@@ -116,6 +120,9 @@ def make_terrain(source: Array, bases: Array, bounds: Array) -> Terrain:
 
 
 def _from_model(sheet: Sheet, bases: Array, region: Array, dropped: dict[str, int]) -> Terrain:
+    from aerialworld_city.geometry.extension import extend
+    from aerialworld_city.geometry.sheet import steps, without_overlaps
+
     index = TriangleIndex(sheet.triangles())
     once = without_overlaps(sheet, index, dropped)
     if len(once) < len(sheet):

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from aerialworld_city.city import NO_HEIGHT, City
 from aerialworld_city.features import Feature
 from aerialworld_city.geodesy import LocalFrame
-from aerialworld_city.geometry.dissolve import dissolve
 from aerialworld_city.geometry.ground import OFFSETS, REACH, LayCounts, lay, reach_down
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.overlay import TriangleIndex
@@ -312,6 +311,8 @@ class _Group:
         Those without heights are draped triangle by triangle, which comes to the same. Each feature, or triangle, is
         counted in one square.
         """
+        from aerialworld_city.geometry.dissolve import dissolve  # its libraries take a while to load
+
         index, count, kind = self._under, len(self.features), self.kind
         flat = np.array(self.flat)[self.mesh.feature]
         here = np.where(flat, _inside(self.mesh.triangles, self.square), self.home[self.mesh.feature])

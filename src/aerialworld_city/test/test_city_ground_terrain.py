@@ -288,6 +288,19 @@ def test_the_same_source_gives_the_same_bytes():
     assert first.tobytes() == second.tobytes()
 
 
+def test_crumbs_that_hang_together_nowhere_end_in_bounded_time_and_are_told():
+    crumbs = tin(bumps, size=400.0, step=10.0)
+    middle = crumbs.mean(axis=1, keepdims=True)
+    begin = time.process_time()
+    terrain = make_terrain(middle + (crumbs - middle) * 0.98, ONE_BASE, SQUARE)
+    assert time.process_time() - begin < 20
+    assert len(terrain.triangles) < 60 * len(crumbs)
+    xy = np.random.default_rng(0).uniform(-100, 100, (2000, 2))
+    assert any("could not be joined" in note for note in terrain.notes)
+    error = terrain.index.height(xy) - TriangleIndex(crumbs).height(xy)
+    assert np.isfinite(error).mean() > 0.99 and np.nanmax(np.abs(error)) < 0.5
+
+
 @pytest.mark.long
 def test_a_million_triangles_take_seconds_and_little_memory():
     import tracemalloc

@@ -30,6 +30,16 @@ _BLEND = 100.0
 _OVERHANG = 50.0
 #: Rounds of splitting, and the shortest edge that is split, metres.
 _ROUNDS, _SHORTEST = 40, 0.02
+#: Splitting may double the points and add these; a border with more edges than this is no border but crumbs.
+_SPARE, _MOST_EDGES = 20_000, 200_000
+
+
+#: Where a triangle is looked at: its middle, near its corners, near its edges' middles.
+_LOOK = np.array(
+    [[1 / 3, 1 / 3, 1 / 3]]
+    + [np.roll([0.9, 0.05, 0.05], k).tolist() for k in range(3)]
+    + [np.roll([0.04, 0.48, 0.48], k).tolist() for k in range(3)]
+)
 
 
 @dataclass(eq=False)
@@ -86,7 +96,10 @@ def extend(sheet: Sheet, index: TriangleIndex, region: Array, bases: Array) -> E
     low = np.minimum(region[0], index.low.min(axis=0))
     high = np.maximum(region[1], index.high.max(axis=0))
     face, side = border(sheet)
-    line = _border_of(sheet, face, side)
+    line, number = _border_of(sheet, face, side)
+    loose = len(face) > _MOST_EDGES
+    if loose:
+        line, number = _thinned(line, number)
     _split_at_places(line)
     fitted = _beyond(bases, index, line.places)
     around = _surroundings(line, index, low, high, bases if fitted else bases[:0])
@@ -94,12 +107,12 @@ def extend(sheet: Sheet, index: TriangleIndex, region: Array, bases: Array) -> E
     outside, cracks = _outside(simplices, points, line, index)
     fill = simplices[outside]
     # The line's places come first among the points; give them the sheet's numbers where they are the sheet's.
-    corner = np.stack([sheet.faces[face, side], sheet.faces[face, (side + 1) % 3]], axis=1)
-    number = np.unique(corner).astype(np.int64)
     into = np.concatenate([number, len(sheet.places) + np.arange(len(points) - len(number))])
     places = np.concatenate([sheet.places, points[len(number) :]])
     own = _split_faces(Sheet(places, sheet.faces, sheet.heights), line, face, side, into)
-    return Extended(own, Sheet(places, into[fill].astype(np.int32), heights[fill]), cracks, fitted)
+    return Extended(
+        own, Sheet(places, into[fill].astype(np.int32), heights[fill]), len(face) if loose else cracks, fitted
+    )
 
 
 def _beyond(bases: Array, index: TriangleIndex, edge: Array) -> bool:
@@ -108,14 +121,15 @@ def _beyond(bases: Array, index: TriangleIndex, edge: Array) -> bool:
     return bool(len(outside)) and float(cKDTree(edge).query(outside)[0].max()) > _OVERHANG
 
 
-def _border_of(sheet: Sheet, face: Index, side: NDArray[np.int8]) -> _Border:
+def _border_of(sheet: Sheet, face: Index, side: NDArray[np.int8]) -> tuple[_Border, Index]:
+    """The border's edges, uncut, and the sheet's number of each of their places."""
     start, end = sheet.faces[face, side], sheet.faces[face, (side + 1) % 3]
     number, local = np.unique(np.concatenate([start, end]), return_inverse=True)
     z = np.concatenate([sheet.heights[face, side], sheet.heights[face, (side + 1) % 3]])
     heights = np.full(len(number), np.inf)
     np.minimum.at(heights, local, z)
     count = len(face)
-    return _Border(
+    line = _Border(
         sheet.places[number],
         heights,
         local[:count].astype(np.int64),
@@ -124,6 +138,16 @@ def _border_of(sheet: Sheet, face: Index, side: NDArray[np.int8]) -> _Border:
         np.zeros(count),
         np.ones(count),
     )
+    return line, number.astype(np.int64)
+
+
+def _thinned(line: _Border, number: Index) -> tuple[_Border, Index]:
+    """A place in every square of 10 m and no edges: triangles that hang together nowhere have no border to join."""
+    _, rows = np.unique(np.floor(line.places / FIT_STEP), axis=0, return_index=True)
+    rows = np.sort(rows)
+    none = np.zeros(0, np.int64)
+    empty = _Border(line.places[rows], line.heights[rows], none, none, none, np.zeros(0), np.zeros(0))
+    return empty, number[rows]
 
 
 def _split_at_places(line: _Border) -> None:
@@ -177,6 +201,7 @@ def _surroundings(line: _Border, index: TriangleIndex, low: Array, high: Array, 
 def _conforming(line: _Border, around: Array) -> tuple[Index, Array, Array]:
     """A Delaunay triangulation (S, 3), counter-clockwise, that has all of the line's pieces as edges as far as that can
     be; its points (P, 2), the line's places first, and their heights."""
+    most = 2 * (len(line.places) + len(around)) + _SPARE
     for turn in range(_ROUNDS):
         points = np.concatenate([line.places, around[:, :2]])
         heights = np.concatenate([line.heights, around[:, 2]])
@@ -185,7 +210,7 @@ def _conforming(line: _Border, around: Array) -> tuple[Index, Array, Array]:
         except QhullError:
             return np.zeros((0, 3), np.int64), points, heights
         missing = np.flatnonzero(~_are_edges(line, simplices, len(points)) & (line.length() > _SHORTEST))
-        if not len(missing) or turn == _ROUNDS - 1:
+        if not len(missing) or turn == _ROUNDS - 1 or len(points) > most:
             break
         line.halve(missing)
     a, b, c = (points[simplices[:, k]] for k in range(3))
@@ -234,9 +259,10 @@ def _outside(simplices: Index, points: Array, line: _Border, index: TriangleInde
     votes_in = np.bincount(part[left[left >= 0]], minlength=parts)
     outside = (votes_out > 0)[part]
     # An edge that could not be made part of the triangulation leaves a part that is both: look where its triangles are.
+    # One that reaches beyond the model is ground, for an overlap is better than a gap.
     unclear = ((votes_out > 0) == (votes_in > 0))[part]
-    middle = points[simplices[unclear]].mean(axis=1)
-    outside[unclear] = np.isnan(index.height(middle))
+    inside = np.einsum("ki,tij->tkj", _LOOK, points[simplices[unclear]])
+    outside[unclear] = np.isnan(index.height(inside.reshape(-1, 2)).reshape(-1, len(_LOOK))).any(axis=1)
     return outside, int(((right < 0) & (left < 0)).sum())
 
 

@@ -165,12 +165,13 @@ def _models_of(world: Path) -> set[str]:
 def sync_tree(*folders: Path) -> None:
     """Flush all files and folders below some folders to disk; side by side, because each waits for the disk."""
     paths = [os.path.join(place, name) for f in folders for place, _, names in os.walk(f) for name in (*names, "")]
-    list(_flushers().map(_sync, paths))
+    list(_flushers(os.getpid()).map(_sync, paths))
 
 
 @cache
-def _flushers() -> ThreadPoolExecutor:
-    """Threads of this process, started once: a square has few files, a city many squares."""
+def _flushers(process: int) -> ThreadPoolExecutor:
+    """Threads of this process, started once: a square has few files, a city many squares. A forked process has none of
+    its parent's threads and starts its own."""
     return ThreadPoolExecutor(16, "flush")
 
 

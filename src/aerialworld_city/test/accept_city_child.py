@@ -8,17 +8,20 @@ Forking after the imports makes a case cost tens of milliseconds, and a case tha
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 from pathlib import Path
+
+import aerialworld_city
 
 MIB = 1024 * 1024
 QUICK = {"preview": False, "workers": 1, "keep_tiles": False}
@@ -104,10 +107,10 @@ WARM = """<core:CityModel xmlns:core="http://www.opengis.net/citygml/2.0" xmlns:
 
 
 def serve():
-    with tempfile.TemporaryDirectory() as folder:  # Imports and compiled kernels once, not in every fork.
-        source = Path(folder) / "warm_bldg_6697_op.gml"
-        source.write_text(WARM)
-        run({"source": [str(source)], "out": f"{folder}/world", "options": {}})
+    # Imports once, not in every fork. No conversion here: it starts threads, and a fork has none of them.
+    for module in pkgutil.walk_packages(aerialworld_city.__path__, "aerialworld_city."):
+        if ".synthetic" not in module.name:
+            importlib.import_module(module.name)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # What a library prints must not look like an answer.
     for line in sys.stdin:

@@ -31,7 +31,9 @@ class Child:
     """The server's other end. `convert` returns what happened: outcome "world", "error", "bug", "killed" or "hung"."""
 
     def __init__(self):
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+        # RLIMIT_AS counts address space: the 64 MiB that malloc sets aside for each thread would fill it with nothing.
+        alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+        environment = {**os.environ, **alone}
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,

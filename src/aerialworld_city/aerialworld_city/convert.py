@@ -10,11 +10,12 @@ from typing import Any
 
 from aerialworld_city.city import City
 from aerialworld_city.features import Skipped
-from aerialworld_city.geodesy import LocalFrame, Projection, choose_zone
+from aerialworld_city.geodesy import LocalFrame, Projection
 from aerialworld_city.geometry.heightmap import Heightmap
 from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.placing import choose_frame, make_ground
+from aerialworld_city.plane_system import choose_zone
 from aerialworld_city.report import ConversionReport
 from aerialworld_city.sources.discover import SourceFile, Sources, open_sources
 from aerialworld_city.summary import bodies_of, tell_written

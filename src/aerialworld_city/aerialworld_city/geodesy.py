@@ -6,20 +6,15 @@ points to the zone's grid north, which differs from true north by the meridian c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyproj
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array, Georeference
-
-if TYPE_CHECKING:
-    from aerialworld_city.options import ConversionOptions
-    from aerialworld_city.sources.files import SourceFile
 
 #: EPSG codes of the Japan Plane Rectangular CS I … XIX on JGD2011.
 PLANE_ZONES = tuple(range(6669, 6688))
@@ -28,7 +23,7 @@ GEOGRAPHIC = (6697, 6668, 6667, 4326, 4979)
 #: Plane zones I … XIII with T.P. height; coordinates in the order north, east, height.
 PLANE_WITH_HEIGHT = tuple(range(10162, 10175))
 
-#: |latitude|, |longitude| and |height| beyond these are no place in a city.
+#: A height beyond this, metres, is no place in a city.
 _MAX_HEIGHT = 9000.0
 
 
@@ -46,9 +41,9 @@ class Projection:
         try:
             crs = pyproj.CRS.from_epsg(self.epsg)
         except pyproj.exceptions.CRSError as error:
-            raise InputError(f"EPSG:{self.epsg} is not a known coordinate reference system; {_ZONE_HINT}") from error
+            raise InputError(f"EPSG:{self.epsg} is not a known coordinate reference system; {ZONE_HINT}") from error
         if not crs.is_projected or any(axis.unit_name != "metre" for axis in crs.axis_info[:2]):
-            raise InputError(f"EPSG:{self.epsg} ({crs.name}) is not a plane system in metres; {_ZONE_HINT}")
+            raise InputError(f"EPSG:{self.epsg} ({crs.name}) is not a plane system in metres; {ZONE_HINT}")
         base = crs.geodetic_crs
         object.__setattr__(
             self,
@@ -84,7 +79,7 @@ class Projection:
         return float(self._transformers["factors"].get_factors(longitude, latitude).meridional_scale)
 
 
-_ZONE_HINT = "give a plane zone, EPSG 6669 (zone I) to 6687 (zone XIX), for example 6677 for Tokyo"
+ZONE_HINT = "give a plane zone, EPSG 6669 (zone I) to 6687 (zone XIX), for example 6677 for Tokyo"
 
 
 @cache
@@ -110,7 +105,7 @@ def find_zone(latitude: float, longitude: float) -> int:
     ]
     if not found:
         raise InputError(
-            f"latitude {latitude:.5f}, longitude {longitude:.5f} lies in none of Japan's plane zones; {_ZONE_HINT}"
+            f"latitude {latitude:.5f}, longitude {longitude:.5f} lies in none of Japan's plane zones; {ZONE_HINT}"
         )
     return min(found)[1]
 
@@ -119,67 +114,6 @@ def zone_holds(epsg: int, latitude: float, longitude: float) -> bool:
     """Whether a place lies in the plane zone's area of use (the box around it, with 0.2° to spare)."""
     west, south, east, north = next(box for code, _, box in _zone_areas() if code == epsg)
     return west - 0.2 <= longitude <= east + 0.2 and south - 0.2 <= latitude <= north + 0.2
-
-
-#: A plane metre may differ from a metre on the ground by this share: the plane zones stay within 0.0001, UTM within
-#: 0.001 in its zone; a neighbouring zone's grid may serve, Web Mercator (0.23 in Tokyo) may not.
-MAX_SCALE_ERROR = 0.005
-
-
-def choose_zone(files: Sequence[SourceFile], city_code: str | None, options: ConversionOptions) -> Projection:
-    """The plane system of the world: `options.crs` where it is one, else the official zone of the first place that the
-    files state.
-
-    `city_code` is the municipality of the data set's name; where it or the code in the files cannot be true at the
-    place, the place decides. Only the beginnings of files are read. Raises InputError: no file tells where it lies, the
-    place is outside Japan, `options.crs` is no plane system or none that fits the place; where no file can be read,
-    what is wrong with the first.
-    """
-    from aerialworld_city.sources.location import Location, by_mesh, locate, nowhere
-    from aerialworld_city.sources.zones import zone_of_place
-
-    asked = _asked_zone(options.crs)
-    place, first_error = Location(), None
-    for file in files:
-        try:
-            place = locate(file, options.crs)
-        except InputError as error:
-            first_error = first_error or error
-        if place.known:
-            break
-    if not place.known:
-        # Names tell it too; then the reader says what is wrong with the file, or reads over it.
-        place = next((p for p in map(by_mesh, files) if p.known), place)
-    if not place.known and options.origin is not None:
-        place = Location(*options.origin)
-    if asked is not None:
-        return _fitting(asked, place.latitude, place.longitude)
-    if place.zone is not None:
-        return Projection(place.zone)
-    if place.latitude is None or place.longitude is None:
-        raise first_error or nowhere(files[0])
-    return Projection(zone_of_place(city_code or place.municipality, place.latitude, place.longitude))
-
-
-def _asked_zone(crs: int | None) -> Projection | None:
-    """The system of --crs; None where it is latitude and longitude (then it names the files' own system)."""
-    if crs is None or crs in GEOGRAPHIC:
-        return None
-    return Projection(plane_of(crs) if crs in PLANE_WITH_HEIGHT else crs)
-
-
-def _fitting(projection: Projection, latitude: float | None, longitude: float | None) -> Projection:
-    """Raises InputError where a metre of the system is none at the place, or, where no place is known, in Japan."""
-    limit = MAX_SCALE_ERROR
-    if latitude is None or longitude is None:
-        latitude, longitude, limit = 36.0, 138.0, 10 * MAX_SCALE_ERROR
-    scale = projection.scale(latitude, longitude)
-    if not abs(scale - 1.0) <= limit:
-        raise InputError(
-            f"--crs {projection.epsg} ({projection.name}): one metre on the ground at {latitude:.4f}, {longitude:.4f} "
-            f"is {scale:.4f} m there; {_ZONE_HINT}"
-        )
-    return projection
 
 
 @dataclass(frozen=True)
@@ -239,4 +173,4 @@ def plane_of(epsg: int) -> int:
         return epsg
     if epsg in PLANE_WITH_HEIGHT:
         return epsg - PLANE_WITH_HEIGHT[0] + PLANE_ZONES[0]
-    raise InputError(f"EPSG:{epsg} is not a coordinate reference system of PLATEAU data; {_ZONE_HINT}")
+    raise InputError(f"EPSG:{epsg} is not a coordinate reference system of PLATEAU data; {ZONE_HINT}")

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_city.features import Content, Feature, Material, Skipped, Tile
-from aerialworld_city.geodesy import GEOGRAPHIC, Projection, choose_zone, plane_of
+from aerialworld_city.geodesy import GEOGRAPHIC, Projection, plane_of
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
+from aerialworld_city.plane_system import choose_zone
 from aerialworld_city.sources.discover import Each, each_source
 from aerialworld_city.sources.files import SourceFile
 from aerialworld_core.errors import InputError

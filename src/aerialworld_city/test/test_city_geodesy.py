@@ -6,8 +6,9 @@ import numpy as np
 import pyproj
 import pytest
 
-from aerialworld_city.geodesy import LocalFrame, Projection, choose_zone, find_zone, plane_of, to_plane
+from aerialworld_city.geodesy import LocalFrame, Projection, find_zone, plane_of, to_plane
 from aerialworld_city.options import ConversionOptions
+from aerialworld_city.plane_system import choose_zone
 from aerialworld_city.readers.citygml import epsg_of
 from aerialworld_city.sources.files import SourceFile
 from aerialworld_city.sources.zones import official_zone

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aerialworld_city.geodesy import choose_zone
 from aerialworld_city.geometry.ground import OFFSETS, lay, lowest_ground, reach_down
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.overlay import TriangleIndex
@@ -17,6 +16,7 @@ from aerialworld_city.geometry.solids import bounding_boxes
 from aerialworld_city.geometry.terrain import make_terrain
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
+from aerialworld_city.plane_system import choose_zone
 from aerialworld_city.sources.discover import open_sources
 from aerialworld_city.tiles.build import build_tile
 

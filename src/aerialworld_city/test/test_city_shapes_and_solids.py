@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aerialworld_city.features import Surface
 from aerialworld_city.geometry.mesh import Mesh
-from aerialworld_city.geometry.solids import bounding_boxes, double_sided, normals, orient, signed_volumes
+from aerialworld_city.geometry.solids import double_sided, normals, orient, signed_volumes
 from aerialworld_city.geometry.triangulate import (
     MAX_RING_POINTS,
     PolygonError,

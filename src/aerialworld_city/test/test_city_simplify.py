@@ -11,11 +11,11 @@ import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aerialworld_city import geodesy
 from aerialworld_city.geometry.deviation import height_deviation, nearest, one_sided
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.simplify import simplify, simplify_ground
 from aerialworld_city.options import ConversionOptions
+from aerialworld_city.plane_system import choose_zone
 from aerialworld_city.sources.discover import open_sources
 from aerialworld_city.tiles.build import build_tile
 
@@ -340,7 +340,7 @@ def tiles_of(name, tmp_path):
     source = next(PLATEAU.glob(f"{name}*"))
     options = ConversionOptions()
     with open_sources([source], options, tmp_path) as sources:
-        projection = geodesy.choose_zone(sources.files, sources.city_code, options)
+        projection = choose_zone(sources.files, sources.city_code, options)
         return [build_tile(f, projection, options) for f in sources.files]
 
 

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aerialworld_city.features import Content, Feature, Polygons, Skipped
+from aerialworld_city.features import Content, Skipped
 from aerialworld_city.geodesy import GEOGRAPHIC, plane_of
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.readers import citygml_words as words
 from aerialworld_city.readers.citygml_appearance import Appearances
 from aerialworld_city.readers.citygml_attributes import Attributes
-from aerialworld_city.readers.citygml_geometry import Geometry, as_array
+from aerialworld_city.readers.citygml_content import no_polygons, used_polygons
+from aerialworld_city.readers.citygml_geometry import Geometry
 from aerialworld_city.readers.citygml_objects import Objects
 from aerialworld_city.readers.citygml_references import References
 from aerialworld_city.readers.citygml_terrain import Terrain
@@ -76,7 +76,7 @@ class _Reader:
 
     def __init__(self, file: SourceFile, options: ConversionOptions, prefixes: tuple[str, ...]) -> None:
         self.file, self.options, self.prefixes = file, options, prefixes
-        self.content = Content(file.name, 0, [], [], _no_polygons(), np.zeros((0, 3, 3)))
+        self.content = Content(file.name, 0, [], [], no_polygons(), np.zeros((0, 3, 3)))
         self.geometry = Geometry()
         self.codelists = Codelists(file.path.parent, file.root)
         self.attributes = Attributes(self.codelists, self._note, self._count)
@@ -255,7 +255,9 @@ class _Reader:
         for space, reason in self.codelists.problems:
             self._skip(space, reason, None)
         materials, material, uv = self.appearances.join(self.geometry.packed)
-        content.features, polygons = self._used(material, uv)
+        content.features, polygons = used_polygons(
+            self.geometry.packed, self.objects.features, self.references, material, uv
+        )
         content.polygons = polygons
         used = np.unique(polygons.material[polygons.material >= 0])
         content.materials = [materials[i] for i in used]
@@ -264,45 +266,6 @@ class _Reader:
         polygons.material = order[polygons.material]
         self._count_features()
         return content
-
-    def _used(self, material: NDArray[np.int32], uv: NDArray[np.float32] | None) -> tuple[list[Feature], Polygons]:
-        """Features with polygons, and those polygons: without stand-ins that nobody needed and faces taken back."""
-        packed, features = self.geometry.packed, self.objects.features
-        feature = as_array(packed.feature, np.int32)
-        feature = self._without_stand_ins(feature)
-        keep = feature >= 0
-        places = np.unique(feature[keep])
-        order = np.full(len(features) + 1, -1, np.int32)
-        order[places] = np.arange(len(places))
-        polygons = Polygons(
-            np.frombuffer(packed.points).reshape(-1, 3) if packed.points else np.zeros((0, 3)),
-            uv,
-            as_array(packed.ring_start, np.int64),
-            as_array(packed.polygon_start, np.int64),
-            order[feature],
-            as_array(packed.surface, np.int8),
-            material,
-        )
-        return [features[i] for i in places], polygons if keep.all() else _subset(polygons, keep)
-
-    def _without_stand_ins(self, feature: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Each polygon's feature, where what stands in for another feature has become it, or is not needed (−1)."""
-        features, references = self.objects.features, self.references
-        becomes = np.append(np.arange(len(features), dtype=np.int32), np.int32(-1))
-        has = np.bincount(feature[feature >= 0], minlength=len(features)) > 0
-        for substitute in sorted(references.stand_ins):
-            chain = [references.stand_ins[substitute]]
-            while chain[-1] in references.stand_ins:
-                chain.append(references.stand_ins[chain[-1]])
-            first = chain[-1]
-            if not references.delivered.isdisjoint(chain):
-                becomes[substitute] = -1
-            elif has[substitute] and features[first].kind == features[substitute].kind:
-                becomes[substitute] = first
-                level = features[substitute].lod
-                features[first].lod = max(features[first].lod, level) if has[first] else level
-                has[first] = True
-        return becomes[feature]
 
     def _count_features(self) -> None:
         content = self.content
@@ -317,28 +280,6 @@ class _Reader:
         holes = int((np.diff(polygons.polygon_start) - 1).sum())
         if holes:
             self._count("interior rings", holes)
-
-
-def _no_polygons() -> Polygons:
-    none, start = np.zeros(0, np.int32), np.zeros(1, np.int64)
-    return Polygons(np.zeros((0, 3)), None, start, start, none, np.zeros(0, np.int8), none)
-
-
-def _subset(polygons: Polygons, keep: NDArray[np.bool_]) -> Polygons:
-    """The polygons of a mask, with their rings and points."""
-    rings = np.diff(polygons.polygon_start)
-    ring_keep = np.repeat(keep, rings)
-    sizes = np.diff(polygons.ring_start)
-    point_keep = np.repeat(ring_keep, sizes)
-    return Polygons(
-        polygons.points[point_keep],
-        None if polygons.uv is None else polygons.uv[point_keep],
-        np.concatenate([[0], np.cumsum(sizes[ring_keep])]).astype(np.int64),
-        np.concatenate([[0], np.cumsum(rings[keep])]).astype(np.int64),
-        polygons.feature[keep],
-        polygons.surface[keep],
-        polygons.material[keep],
-    )
 
 
 def _drop_elder(element: Any) -> None:

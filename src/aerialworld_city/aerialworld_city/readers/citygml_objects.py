@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,29 +15,8 @@ from aerialworld_city.readers import citygml_words as words
 from aerialworld_city.readers.citygml_attributes import Attributes
 from aerialworld_city.readers.citygml_geometry import Geometry, Part, Placement, up_facing
 from aerialworld_city.readers.citygml_references import References
-from aerialworld_city.readers.citygml_words import child_text, level_of, local
-
-#: The boundary surface of water that is seen from above.
-_WATER = "WaterSurface"
-
-
-@dataclass(eq=False)
-class Shape:
-    """What an element says of its shape: by level of detail, the properties that hold geometry.
-
-    `own` are the element's own properties, `walls` those of its boundary surfaces with their `Surface`, `openings`
-    those of doors and windows, which alone make no level.
-    """
-
-    own: dict[int, list[Any]] = field(default_factory=dict)
-    walls: dict[int, list[tuple[Any, int]]] = field(default_factory=dict)
-    openings: dict[int, list[tuple[Any, int]]] = field(default_factory=dict)
-    parts: list[Any] = field(default_factory=list)
-    installations: list[Any] = field(default_factory=list)
-
-    @property
-    def levels(self) -> set[int]:
-        return {v for v in (*self.own, *self.walls) if v > 0}
+from aerialworld_city.readers.citygml_shape import Shape, shape_of
+from aerialworld_city.readers.citygml_words import child_text, local
 
 
 class Objects:
@@ -73,7 +52,7 @@ class Objects:
         part = self._part(feature, element)
         before = len(self.geometry.packed)
         self._begin(part, feature)
-        self._shapes(self._shape(element), part, kind)
+        self._shapes(shape_of(element, self.count), part, kind)
         self.references.resolve_inside(part, self.geometry)
         self._end(feature, part, before, element)
 
@@ -90,7 +69,7 @@ class Objects:
 
     def _shapes(self, shape: Shape, part: Part, kind: str) -> None:
         """A shape at its best level, its parts each at theirs, and what is fixed to it."""
-        parts = [self._shape(p) for p in shape.parts]
+        parts = [shape_of(p, self.count) for p in shape.parts]
         levels = words.preferred_levels(shape.levels, self.lod)
         finer = [words.preferred_levels(p.levels, self.lod)[:1] for p in parts]
         if levels and finer and all(f and f[0] > levels[0] for f in finer):
@@ -156,7 +135,7 @@ class Objects:
         """Balconies, stairs, decks, piers: at LOD1 an object is a block without them."""
         for element in shape.installations:
             self.count(local(element))
-            inner = self._shape(element)
+            inner = shape_of(element, self.count)
             if taken == 1 or (child_text(element, "relationToConstruction") or "").startswith("inside"):
                 continue
             lod = str(taken) if taken in (2, 3) else self.lod
@@ -164,54 +143,6 @@ class Objects:
             if taken:
                 levels = [v for v in levels if v <= taken]
             self._best(inner, levels, part, kind)
-
-    def _shape(self, element: Any) -> Shape:
-        """One look at an element's children."""
-        shape = Shape()
-        for child in element:
-            name = local(child)
-            if name.startswith("lod"):
-                level = level_of(name)
-                self.count(name)
-                if level:
-                    shape.own.setdefault(level[0], []).append(child)
-            elif name in words.BOUNDARIES:
-                for surface in child:
-                    self._boundary(surface, shape)
-            elif name in words.PARTS:
-                shape.parts += [c for c in child if local(c)]
-            elif name in words.INSTALLATIONS:
-                shape.installations += [c for c in child if local(c)]
-        return shape
-
-    def _boundary(self, element: Any, shape: Shape) -> None:
-        name = local(element)
-        if not name or name == "Envelope":
-            return
-        self.count(name)
-        if name in words.INTERIOR:
-            return
-        if name.startswith("Water") and name != _WATER:
-            return
-        surface = words.SURFACES.get(name, Surface.UNKNOWN)
-        for child in element:
-            inner = local(child)
-            if inner.startswith("lod"):
-                level = level_of(inner)
-                self.count(inner)
-                if level:
-                    shape.walls.setdefault(level[0], []).append((child, surface))
-            elif inner in words.OPENINGS:
-                for opening in child:
-                    self._opening(opening, surface, shape)
-
-    def _opening(self, element: Any, surface: int, shape: Shape) -> None:
-        if local(element):
-            self.count(local(element))
-        for child in element:
-            level = level_of(local(child))
-            if level:
-                shape.openings.setdefault(level[0], []).append((child, surface))
 
     def _keep_up_facing(self, first: int) -> None:
         """Take back the polygons of a solid from `first` on that are not seen from above."""
@@ -258,8 +189,8 @@ class Objects:
         feature = self.attributes.feature(element, name, plain, self.source)
         self.names[feature.id] = name
         part = self._part(feature, element)
-        shape = self._shape(element)
-        areas = [(self._shape(a), _kind_of_area(a, plain)) for a in _areas(element, self.count)]
+        shape = shape_of(element, self.count)
+        areas = [(shape_of(a, self.count), _kind_of_area(a, plain)) for a in _areas(element, self.count)]
         levels = words.preferred_levels(shape.levels | {v for a, _ in areas for v in a.levels}, self.lod)
         packed = self.geometry.packed
         before = len(packed)

@@ -129,7 +129,7 @@ def _codelists(file: SourceFile) -> Path | None:
 
 @cache
 def _folder_hash(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """By names, sizes and times: these files are many, small and seldom changed."""
+    """Of the names and bytes of the files that end so; once per conversion, however many ask."""
     total = hashlib.sha256()
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda e: e.name):

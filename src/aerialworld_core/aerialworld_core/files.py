@@ -8,18 +8,21 @@ renamed: a reader never sees half a file under a final name. A failed flush is n
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from aerialworld_core.errors import AerialWorldError
 
 MAX_JSON_BYTES = 256 * 1024 * 1024
 TEMPORARY_SUFFIX = ".tmp"
+_BLOCK = 1024 * 1024
 
 
 class StorageError(AerialWorldError):
@@ -28,15 +31,16 @@ class StorageError(AerialWorldError):
     exit_code = 28
 
 
-def write_bytes(path: Path, data: bytes | memoryview, *, sync: bool = True) -> None:
-    """Write `data` beside `path`, flush it to disk and rename it into place; the temporary file never survives.
+def write_bytes(path: Path, data: bytes | memoryview, *more: bytes | memoryview, sync: bool = True) -> None:
+    """Write `data` (and `more` behind it) beside `path`, flush it to disk and rename it into place; the temporary file
+    never survives.
 
     With `sync` the file and its folder entry are durable on return. Raises StorageError (path, reason, free bytes); the
     old content is then untouched, except where only the folder's flush failed: then it is whole, old or new.
     """
     path = Path(path)
-    with _storage_errors(path):
-        temporary = _stage(path, data, sync=sync)
+    with storage_errors(path):
+        temporary = _stage(path, data, *more, sync=sync)
         try:
             os.replace(temporary, path)
         except BaseException:
@@ -58,18 +62,18 @@ def write_group(steps: Sequence[Sequence[tuple[Path, bytes]]], *, sync: bool = T
         for step in steps:
             staged.append([])
             for path, data in step:
-                with _storage_errors(path):
+                with storage_errors(path):
                     if path.exists():
                         raise StorageError(f"{path}: exists already; files that belong together are written once")
                     staged[-1].append((_stage(path, data, sync=sync), path))
         for pairs in staged:
             for temporary, path in pairs:
-                with _storage_errors(path):
+                with storage_errors(path):
                     placed.append(path)
                     os.replace(temporary, path)
             if sync:
                 for folder in sorted({path.parent for _, path in pairs}):
-                    with _storage_errors(folder):
+                    with storage_errors(folder):
                         sync_directory(folder)
     except BaseException:
         for temporary in [t for pairs in staged for t, _ in pairs]:
@@ -114,10 +118,40 @@ def write_json(path: Path, data: Any, *, sync: bool = True) -> None:
 def read_json(path: Path, *, limit: int = MAX_JSON_BYTES) -> Any:
     """Parse a JSON file of at most `limit` bytes. Raises OSError, json.JSONDecodeError or ValueError."""
     with open(path, "rb") as handle:
-        raw = handle.read(limit + 1)
+        raw = read_counted(handle, limit)
     if len(raw) > limit:
         raise ValueError(f"{path}: larger than {limit} bytes")
     return parse_json(raw)
+
+
+def read_counted(handle: BinaryIO, limit: int) -> bytes:
+    """The rest of an open file, or its first `limit` + 1 bytes where it is longer.
+
+    Memory is asked for by the file's size, not by the limit; the size is not believed, because a file may grow and
+    what is no regular file has none.
+    """
+    size = os.fstat(handle.fileno()).st_size
+    data = handle.read(min(size, limit) + 1)
+    if len(data) <= min(size, limit):
+        return data
+    parts = [data]
+    left = limit + 1 - len(data)
+    while left > 0 and (more := handle.read(min(left, _BLOCK))):
+        parts.append(more)
+        left -= len(more)
+    return b"".join(parts)
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """Open a regular file for reading. A pipe or a device neither blocks nor is read: OSError (EINVAL)."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def parse_json(raw: bytes) -> Any:
@@ -132,11 +166,12 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"JSON has no {name}")
 
 
-def _stage(path: Path, data: bytes | memoryview, *, sync: bool) -> Path:
+def _stage(path: Path, *parts: bytes | memoryview, sync: bool) -> Path:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "wb") as handle:
-            handle.write(data)
+            for part in parts:
+                handle.write(part)
             handle.flush()
             if sync:
                 os.fsync(handle.fileno())
@@ -156,7 +191,8 @@ def _discard(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
+    """What the system says against writing `path` (OSError) as a StorageError: path, reason, free bytes."""
     try:
         yield
     except OSError as error:

@@ -16,8 +16,12 @@ from typing import Any
 from lxml import etree
 
 from aerialworld_core.errors import InputError, UnsafeInputError
+from aerialworld_core.files import open_regular
 
 MIB = 1024 * 1024
+
+#: Bytes that are parsed at a time.
+_PIECE = 32 * 1024
 
 #: A prolog (declaration, comments, processing instructions) longer than this is no honest document.
 _MAX_PROLOG = MIB
@@ -65,7 +69,7 @@ class CountedFile:
             if not self.path.is_file():
                 kind = "is a folder, not a" if self.path.is_dir() else "no such"
                 raise InputError(f"{self.path}: {kind} {what}")
-            self._handle = open(self.path, "rb")
+            self._handle = open_regular(self.path)
         except OSError as error:
             raise InputError(f"{self.path}: cannot read this {what}: {error.strerror}") from error
         try:
@@ -148,10 +152,35 @@ def iterparse(
         try:
             _refuse_doctype(handle, huge=huge)
             tag = None if tags is None else [tags] if isinstance(tags, str) else list(tags)
-            source: Any = _Declaring(handle, declare) if declare else handle
-            yield from etree.iterparse(source, events=tuple(events), tag=tag, huge_tree=huge, **_OPTIONS)
+            wanted: Any = tuple(events)
+            parser = etree.XMLPullParser(wanted, tag=tag, huge_tree=huge, **_OPTIONS)
+            yield from _pulled(parser, _Declaring(handle, declare) if declare else handle)
         except etree.XMLSyntaxError as error:
             raise _syntax_error(handle, error) from error
+
+
+def _pulled(parser: Any, source: CountedFile | _Declaring) -> Iterator[tuple[str, Any]]:
+    """The parser's events. What was handed on is not held any more: as long as anything holds an element, lxml moves
+    what is around it instead of freeing it, which is quadratic in the number of nodes. (`etree.iterparse` holds up to
+    half of its last events.)"""
+    error: etree.XMLSyntaxError | None = None
+    while error is None:
+        data = source.read(_PIECE)
+        try:
+            if data:
+                parser.feed(data)
+            else:
+                parser.close()
+        except etree.XMLSyntaxError as caught:
+            error = caught  # what came before it counts
+        waiting = list(parser.read_events())
+        waiting.reverse()
+        while waiting:
+            yield waiting.pop()
+        if not data:
+            break
+    if error is not None:
+        raise error
 
 
 class _Declaring:
@@ -180,7 +209,8 @@ class _Declaring:
 
 
 def release(element: Any) -> None:
-    """Free an element that `iterparse` yielded at its end, and its elder siblings."""
+    """Free an element that `iterparse` yielded at its end, and its elder siblings; hold nothing that lies in them, or
+    it takes quadratic time."""
     element.clear()
     parent = element.getparent()
     while parent is not None and element.getprevious() is not None:

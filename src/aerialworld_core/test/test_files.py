@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
 import io
 import json
@@ -10,6 +11,8 @@ import os
 import resource
 import signal
 import stat
+import threading
+import tracemalloc
 
 import pytest
 
@@ -19,6 +22,8 @@ from aerialworld_core.files import (
     canonical_json,
     dump_json,
     is_temporary,
+    open_regular,
+    read_counted,
     read_json,
     write_bytes,
     write_group,
@@ -176,3 +181,48 @@ def test_canonical_json_depends_on_content_alone():
     assert canonical_json({"a": 1}) == b'{"a":1}'
     data = {"text": "横浜", "n": [0.1, 1e-300, -0.0, 2**53], "none": None}
     assert json.loads(dump_json(data)) == json.loads(canonical_json(data)) == data
+
+
+def test_reading_asks_for_memory_by_size_and_stops_at_the_limit(tmp_path):
+    """256 MiB may be read, 5 bytes are there: no buffer of 256 MiB is asked for."""
+    path = tmp_path / "small.json"
+    path.write_bytes(b"[1,2]")
+    tracemalloc.start()
+    assert read_json(path) == [1, 2]
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    assert read_json(path, limit=5) == [1, 2]
+    with pytest.raises(ValueError, match="larger than 4"):
+        read_json(path, limit=4)
+
+
+def test_what_is_no_file_is_counted_all_the_same(tmp_path):
+    """A pipe has no size: 3,000,000 bytes come through it, and no more than the limit and one are taken."""
+    for limit, expected in ((4_000_000, 3_000_000), (2_000_000, 2_000_001)):
+        reader, writer = os.pipe()
+        thread = threading.Thread(target=_pour, args=(writer, 3_000_000))
+        thread.start()
+        with open(reader, "rb") as handle:
+            assert len(read_counted(handle, limit)) == expected
+        thread.join()
+
+
+def _pour(descriptor, size):
+    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb", buffering=0) as handle:
+        for _ in range(size // 10_000):
+            handle.write(bytes(10_000))
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"x")
+    with open_regular(tmp_path / "file") as handle:
+        assert handle.read() == b"x"
+    for name in (tmp_path / "pipe", "/dev/zero", tmp_path):
+        with pytest.raises(OSError, match="regular"):
+            open_regular(name)
+
+
+def test_parts_are_one_file(tmp_path):
+    write_bytes(tmp_path / "a", b"head", memoryview(b"body"), sync=False)
+    assert (tmp_path / "a").read_bytes() == b"headbody"

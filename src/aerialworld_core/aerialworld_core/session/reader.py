@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import SessionError
-from aerialworld_core.files import MAX_JSON_BYTES, read_json
+from aerialworld_core.files import MAX_JSON_BYTES, read_counted, read_json
 from aerialworld_core.frames import Array
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.session import layout
@@ -226,7 +226,7 @@ def _is_session(path: Path) -> bool:
 def _read(path: Path, limit: int) -> bytes:
     try:
         with open(path, "rb") as handle:
-            raw = handle.read(limit + 1)
+            raw = read_counted(handle, limit)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -11,7 +11,9 @@ import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aerialworld_city.geometry.deviation import height_deviation, nearest, one_sided
+from aerialworld_city.geometry.box_tree import nearest
+from aerialworld_city.geometry.deviation import one_sided
+from aerialworld_city.geometry.height_deviation import height_deviation
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.simplify import simplify, simplify_ground
 from aerialworld_city.options import ConversionOptions

@@ -18,7 +18,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from aerialworld_city.geometry import collapse as kernel
-from aerialworld_city.geometry.deviation import height_deviation, nearest, one_sided
+from aerialworld_city.geometry.box_tree import nearest
+from aerialworld_city.geometry.collapse_rules import LOSSLESS
+from aerialworld_city.geometry.deviation import one_sided
+from aerialworld_city.geometry.height_deviation import height_deviation
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_core.frames import Array
 
@@ -145,7 +148,7 @@ def _reduce(
     shell = np.repeat(np.arange(count), sizes)
     room = np.where(closed, _VOLUME_ROOM * np.abs(_volumes(before, shell, count)), np.inf)
     frozen = _open_corners(shells) if ground else np.zeros(len(shells.position), np.bool_)
-    lossless = min(kernel.LOSSLESS, limit)
+    lossless = min(LOSSLESS, limit)
     bound = np.full(len(shells.position), limit)
     given_up = np.zeros(count, np.bool_)
     for attempt in count_up():
@@ -230,7 +233,7 @@ def _heights(
     gap = height_deviation(before[old], after[alive & touched])
     far = np.flatnonzero(gap > limit)
     if len(far):
-        double = far[height_deviation(before[old[far]], before) > kernel.LOSSLESS]
+        double = far[height_deviation(before[old[far]], before) > LOSSLESS]
         moved = one_sided(before[old[double]], after[alive], limit)
         gap[double] = np.minimum(moved.worst, limit)
         gap[double[moved.beyond]] = np.inf

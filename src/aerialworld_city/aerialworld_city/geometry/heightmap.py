@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 
 from aerialworld_city.geometry.overlay import TriangleIndex
 from aerialworld_city.geometry.terrain import Terrain
@@ -124,6 +123,8 @@ def _sampled(
         heights[begin : begin + rows] = index.height(grid.reshape(-1, 2)).reshape(grid.shape[:2])
     none = np.isnan(heights)
     if none.any():
+        from scipy.ndimage import distance_transform_edt  # every conversion would wait for it to load
+
         nearest = distance_transform_edt(none, return_distances=False, return_indices=True)
         heights = heights[tuple(nearest)]
     within = (x <= high[0])[None] & (y >= low[1])[:, None]

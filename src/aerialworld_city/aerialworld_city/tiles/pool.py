@@ -12,9 +12,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -106,17 +107,16 @@ class Pool:
         waiting when a process died."""
         waiting = list(reversed(todo))
         under_way: dict[Future[Result], int] = {}
+        ended: SimpleQueue[Future[Result]] = SimpleQueue()
         try:
             while waiting or under_way:
                 while waiting and len(under_way) < self.workers + 1:
                     future = self._submit(function, jobs[waiting[-1]])
                     under_way[future] = waiting.pop()
-                finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    number = under_way[future]
-                    results[number] = future.result()
-                    del under_way[future]
-                    tell(number)
+                    future.add_done_callback(ended.put)
+                future = ended.get()
+                results[under_way[future]] = future.result()
+                tell(under_way.pop(future))
         except BrokenProcessPool:
             return list(under_way.values()), list(reversed(waiting))
         return [], []

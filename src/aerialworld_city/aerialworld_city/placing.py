@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from aerialworld_city.city import City
+from aerialworld_city.footing import FAR, continued, ground_evidence
 from aerialworld_city.geodesy import LocalFrame
-from aerialworld_city.geometry.fit import lowest_in_squares
 from aerialworld_city.geometry.heightmap import Heightmap, make_heightmap
 from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
-from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.report import ConversionReport
 from aerialworld_city.tiles.pool import Pool
 from aerialworld_city.tiles.select import plane_bounds
 from aerialworld_city.tiles.squares import by_cell
+from aerialworld_city.writing.city_json import OUTSIDE_TERRAIN
 from aerialworld_city.writing.ground_models import GroundJob, simplify_square
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 
 _MAX_EXTENT = 100_000.0
-#: What tells where the ground is, best first; each is asked only where the ones before are farther than `_FAR` metres.
-_FEET = (("building",), ("furniture", "vegetation"), ("road", "sidewalk", "flat", "planting", "water"), ("bridge",))
-_FAR = 250.0
 
 
 def choose_frame(city: City, options: ConversionOptions) -> LocalFrame:
@@ -76,16 +71,17 @@ def make_ground(
     if bounds is None:
         finite = source[np.isfinite(source).all(axis=(1, 2))]
         bounds = np.array([finite[:, :, :2].min(axis=(0, 1)), finite[:, :, :2].max(axis=(0, 1))])
-    bases = _bases(city, boxes, frame)
-    if not len(source) and len(bases):
-        more, number = _continued(boxes[city.without_height], bases)
-        bases = np.concatenate([bases, more])
+    evidence = ground_evidence(city, boxes, frame)
+    if not len(source) and len(evidence):
+        evidence, number = continued(evidence, boxes[city.without_height])
         if number:
             report.notes.append(
-                f"{number} surfaces without heights lie more than {_FAR:g} m from anything that tells the ground's "
+                f"{number} surfaces without heights lie more than {FAR:g} m from anything that tells the ground's "
                 "height; the ground goes on level there"
             )
-    terrain = make_terrain(source, bases, bounds)
+    terrain = make_terrain(source, evidence, bounds)
+    if terrain.kind == "level" and len(source):
+        raise InputError(_no_terrain(city, terrain.dropped))
     report.add(report.changed, {f"terrain triangles: {reason}": n for reason, n in terrain.dropped.items()})
     if options.terrain == "heightmap":
         heightmap = make_heightmap(terrain)
@@ -112,55 +108,21 @@ def _source_terrain(
             triangles = triangles[~far]
         found.append(triangles - np.array([frame.east, frame.north, 0.0]))
     if outside:
-        report.add(report.changed, {"terrain triangles: outside the city": outside})
+        report.add(report.changed, {OUTSIDE_TERRAIN: outside})
+        if outside == sum(t.rows["terrain"] for t in city.tiles):
+            names = [f.name for f, t in zip(city.files, city.tiles, strict=True) if t.rows["terrain"]]
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            report.notes.append(
+                f"{', '.join(names[:3])}{more}: none of its terrain lies within {EXTENSION:g} m of the city; not used"
+            )
     return np.concatenate(found)
 
 
-def _bases(city: City, boxes: Array, frame: LocalFrame) -> Array:
-    """(N, 3) middles of the feet that tell where the ground is: of buildings, elsewhere of what else stands on it, of
-    surfaces that have heights, and in the end of bridges."""
-    kinds = np.array([f.kind for f in city.features], dtype=object)
-    found = np.zeros((0, 3))
-    for group in _FEET:
-        chosen = np.isin(kinds, group)
-        if KINDS[group[0]].lies:
-            feet = _feet_of_surfaces(city, chosen & ~city.without_height, frame)
-        else:
-            feet = np.column_stack([boxes[chosen][:, :, :2].mean(axis=1), boxes[chosen, 0, 2]])
-        if len(found) and len(feet):
-            feet = feet[cKDTree(found[:, :2]).query(feet[:, :2])[0] > _FAR]
-        found = np.concatenate([found, feet])
-    return found
-
-
-def _feet_of_surfaces(city: City, chosen: NDArray[np.bool_], frame: LocalFrame) -> Array:
-    """(N, 3) map: the lowest places of surfaces with heights, one in every square of the fitted ground, because a road
-    may climb many metres from one end to the other."""
-    found = [np.zeros((0, 3))]
-    begin = 0
-    for tile, mask in zip(city.tiles, city.masks, strict=True):
-        taken = np.flatnonzero(mask)
-        wanted = taken[chosen[begin : begin + len(taken)]]
-        begin += len(taken)
-        if len(wanted):
-            rows = np.zeros(len(tile.features), bool)
-            rows[wanted] = True
-            mesh = tile.mesh()
-            triangles = mesh.triangles[rows[mesh.feature]]
-            places = np.concatenate([triangles.reshape(-1, 3), triangles.mean(axis=1)])
-            found.append(lowest_in_squares(places - np.array([frame.east, frame.north, 0.0])))
-    return lowest_in_squares(np.concatenate(found))
-
-
-def _continued(boxes: Array, bases: Array) -> tuple[Array, int]:
-    """Feet (N, 3) below surfaces without heights (their `boxes`) that lie far from all `bases`, as high as the nearest;
-    and how many such surfaces there are."""
-    box = boxes[:, :, :2]
-    places = np.stack([box.mean(axis=1), *(box[:, [i, j], [0, 1]] for i in (0, 1) for j in (0, 1))], axis=1)
-    distance, nearest = cKDTree(bases[:, :2]).query(places.reshape(-1, 2))
-    far = (distance > _FAR).reshape(places.shape[:2])
-    found = np.column_stack([places.reshape(-1, 2), bases[nearest, 2]])[far.reshape(-1)]
-    return found, int(far.any(axis=1).sum())
+def _no_terrain(city: City, dropped: dict[str, int]) -> str:
+    """Why nothing tells the ground's height although there are terrain triangles."""
+    names = ", ".join(f.name for f, t in zip(city.files, city.tiles, strict=True) if t.rows["terrain"])
+    reasons = ", ".join(f"{number} {reason}" for reason, number in dropped.items())
+    return f"{names}: input has no usable terrain triangle ({reasons}), and nothing else tells the ground's height"
 
 
 def _lighter(terrain: Terrain, options: ConversionOptions, report: ConversionReport, pool: Pool) -> Terrain:

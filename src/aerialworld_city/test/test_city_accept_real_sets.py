@@ -275,14 +275,7 @@ def test_roads_with_real_heights_keep_them(world, number, lod):
 
 @pytest.mark.parametrize(
     ("number", "lod"),
-    [
-        pytest.param(
-            "08",
-            3,
-            marks=pytest.mark.xfail(reason="the fitted ground lies up to 0.6 m above the lanes of set 08", strict=True),
-        ),
-        ("04", 1),
-    ],
+    [("08", 3), ("04", 1)],
 )
 def test_a_fitted_ground_does_not_lift_roads_that_have_heights(world, number, lod):
     """Without relief, surveyed roads tell the ground's height better than the buildings beside them."""

@@ -15,17 +15,16 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
-from aerialworld_city.geometry.fit import FIT_STEP, fitted_heights, grid, lowered_to, step_for
+from aerialworld_city.geometry.evidence import Evidence
 from aerialworld_city.geometry.overlay import TriangleIndex
 from aerialworld_city.geometry.sheet import SAME_HEIGHT, SAME_PLACE, Sheet, border
+from aerialworld_city.geometry.surroundings import surroundings
 from aerialworld_core.frames import Array
 
 Index = NDArray[np.int64]
 
-#: Spacing of the ground's points beyond a terrain model, metres.
-_STEP = 25.0
-#: Ground beyond a terrain model turns from the border's heights to those of the bases there within this, metres.
-_BLEND = 100.0
+#: Of crumbs one place in every square of this size is kept, metres.
+_CRUMBS = 10.0
 #: Houses whose middle is this near to a terrain model's edge merely overhang it, metres.
 _OVERHANG = 50.0
 #: Rounds of splitting, and the shortest edge that is split, metres.
@@ -87,11 +86,11 @@ class _Border:
         return np.asarray(np.linalg.norm(self.places[self.b] - self.places[self.a], axis=1))
 
 
-def extend(sheet: Sheet, index: TriangleIndex, region: Array, bases: Array) -> Extended:
+def extend(sheet: Sheet, index: TriangleIndex, region: Array, evidence: Evidence) -> Extended:
     """Ground around a terrain model, as far as the region (2, 2), and in its holes.
 
-    `index` is of the sheet's triangles. Where `bases` (N, 3) stand more than 50 m beyond the model, the ground turns to
-    the surface fitted through them within 100 m; without any it levels out to the mean of the border nearby.
+    `index` is of the sheet's triangles. Where the evidence's bases stand more than 50 m beyond the model, the
+    ground turns to the surface fitted to them within 100 m; without any it levels out to the mean of the border nearby.
     """
     low = np.minimum(region[0], index.low.min(axis=0))
     high = np.maximum(region[1], index.high.max(axis=0))
@@ -101,8 +100,8 @@ def extend(sheet: Sheet, index: TriangleIndex, region: Array, bases: Array) -> E
     if loose:
         line, number = _thinned(line, number)
     _split_at_places(line)
-    fitted = _beyond(bases, index, line.places)
-    around = _surroundings(line, index, low, high, bases if fitted else bases[:0])
+    fitted = _beyond(evidence.bases, index, line.places)
+    around = surroundings(line.places, line.heights, index, low, high, evidence if fitted else None)
     simplices, points, heights = _conforming(line, around)
     outside, cracks = _outside(simplices, points, line, index)
     fill = simplices[outside]
@@ -143,7 +142,7 @@ def _border_of(sheet: Sheet, face: Index, side: NDArray[np.int8]) -> tuple[_Bord
 
 def _thinned(line: _Border, number: Index) -> tuple[_Border, Index]:
     """A place in every square of 10 m and no edges: triangles that hang together nowhere have no border to join."""
-    _, rows = np.unique(np.floor(line.places / FIT_STEP), axis=0, return_index=True)
+    _, rows = np.unique(np.floor(line.places / _CRUMBS), axis=0, return_index=True)
     rows = np.sort(rows)
     none = np.zeros(0, np.int64)
     empty = _Border(line.places[rows], line.heights[rows], none, none, none, np.zeros(0), np.zeros(0))
@@ -176,26 +175,6 @@ def _split_at_places(line: _Border) -> None:
     for turn in range(int(again.max(initial=-1)) + 1):
         rows = again == turn
         line.split(edge[rows], share[rows], place[rows])
-
-
-def _surroundings(line: _Border, index: TriangleIndex, low: Array, high: Array, bases: Array) -> Array:
-    """Places with heights (N, 3) outside the terrain model on an even grid, and on the region's edge."""
-    nodes = grid(low, high, step_for(low, high, FIT_STEP if len(bases) else _STEP))
-    places = nodes.reshape(-1, 2)
-    step = float(np.max((high - low) / (np.array(nodes.shape[1::-1]) - 1)))
-    tree = cKDTree(line.places)
-    distance, nearest = tree.query(places, k=min(16, len(line.places)))
-    distance, nearest = distance.reshape(len(places), -1), nearest.reshape(len(places), -1)
-    free = np.isnan(index.height(places))
-    on_edge = ((places == low) | (places == high)).any(axis=1)
-    use = free & (distance[:, 0] > np.where(on_edge, 0.05, step / 2))
-    weight = 1.0 / np.maximum(distance, 1.0)
-    height = (weight * line.heights[nearest]).sum(axis=1) / weight.sum(axis=1)
-    if len(bases):
-        share = np.clip(distance[:, 0] / _BLEND, 0.0, 1.0)
-        height += share * (fitted_heights(bases, nodes).reshape(-1) - height)
-        height = lowered_to(bases, nodes, height.reshape(nodes.shape[:2])).reshape(-1)
-    return np.column_stack([places[use], height[use]])
 
 
 def _conforming(line: _Border, around: Array) -> tuple[Index, Array, Array]:

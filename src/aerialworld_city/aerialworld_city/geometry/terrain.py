@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.arrays import write_array
 from aerialworld_city.geometry.overlay import TriangleIndex
 from aerialworld_city.geometry.terrain_rows import Rows
 from aerialworld_core.files import write_json
 from aerialworld_core.frames import Array
 
 if TYPE_CHECKING:
+    from aerialworld_city.geometry.evidence import Evidence
     from aerialworld_city.geometry.sheet import Sheet
 
 #: How far the ground reaches beyond the city, metres.
@@ -66,7 +68,7 @@ class Terrain:
         arrays: dict[str, NDArray[Any]] = {"triangles": self.triangles, "order": self.rows.order}
         arrays |= {"start": self.rows.start, "bounds": self.rows.bounds}
         for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            write_array(folder / f"{name}.npy", array)
         about = {name: getattr(self, name) for name in ("source_count", "kind", "dropped", "notes")}
         write_json(folder / "terrain.json", about, sync=False)
         self.folder = folder
@@ -87,39 +89,40 @@ class Terrain:
         return Terrain, (self.triangles, self.source_count, self.kind, self.dropped, self.notes)
 
 
-def make_terrain(source: Array, bases: Array, bounds: Array) -> Terrain:
+def make_terrain(source: Array, evidence: Array | Evidence, bounds: Array) -> Terrain:
     """The ground of a city.
 
-    `source` (K, 3, 3) terrain triangles in map (maybe none; may hold NaN, face down, repeat or overlap), `bases` (N, 3)
-    lowest middles of what stands or lies with heights of its own (buildings, else roads or trees; maybe none), `bounds`
-    (2, 2) lowest and highest x, y of the city.
+    `source` (K, 3, 3) terrain triangles in map (maybe none; may hold NaN, face down, repeat or overlap), `evidence`
+    what else tells the ground's height (or (N, 3) the bases of what stands; maybe none), `bounds` (2, 2) lowest and
+    highest x, y of the city.
 
     Where the source has terrain, that is the ground, to the millimetre; around it and in its holes the ground is
     extended, joined edge to edge. Beyond the terrain model, ground among bases turns to a surface through them.
-    Without any terrain the ground is that surface, without bases it is level at height 0.
+    Without any terrain the ground is that surface, without evidence it is level at height 0.
     """
     # Worker processes only open what is made here: they need not load the libraries for it.
+    from aerialworld_city.geometry.evidence import Evidence
     from aerialworld_city.geometry.fit import FIT_STEP, fitted_ground
     from aerialworld_city.geometry.sheet import clean
 
     bounds = np.asarray(bounds, np.float64)
-    bases = np.asarray(bases, np.float64).reshape(-1, 3)
-    bases = bases[np.isfinite(bases).all(axis=1)]
+    if not isinstance(evidence, Evidence):
+        evidence = Evidence.of(evidence)
     region = np.array([bounds[0] - EXTENSION, bounds[1] + EXTENSION])
     dropped: dict[str, int] = {}
     sheet = clean(source, region, dropped)
     if len(sheet):
-        return _from_model(sheet, bases, region, dropped)
-    triangles, step = fitted_ground(bases, region)
+        return _from_model(sheet, evidence, region, dropped)
+    triangles, step = fitted_ground(evidence, region)
     notes = []
-    if not len(bases):
+    if not len(evidence):
         notes.append("no heights in the source: the ground is level at height 0")
     elif step > FIT_STEP:
-        notes.append(f"the city is wide: its fitted ground has squares of {step:.0f} m")
-    return Terrain(triangles[Rows.of(triangles).order], 0, "fitted" if len(bases) else "level", dropped, notes)
+        notes.append(f"the city is wide: its fitted ground has squares of {step:.0f} m and more")
+    return Terrain(triangles[Rows.of(triangles).order], 0, "fitted" if len(evidence) else "level", dropped, notes)
 
 
-def _from_model(sheet: Sheet, bases: Array, region: Array, dropped: dict[str, int]) -> Terrain:
+def _from_model(sheet: Sheet, evidence: Evidence, region: Array, dropped: dict[str, int]) -> Terrain:
     from aerialworld_city.geometry.extension import extend
     from aerialworld_city.geometry.sheet import steps, without_overlaps
 
@@ -127,8 +130,9 @@ def _from_model(sheet: Sheet, bases: Array, region: Array, dropped: dict[str, in
     once = without_overlaps(sheet, index, dropped)
     if len(once) < len(sheet):
         sheet, index = once, TriangleIndex(once.triangles())
+    bases = evidence.bases
     share = float(np.isfinite(index.height(bases[:, :2])).mean()) if len(bases) else 1.0
-    extended = extend(sheet, index, region, bases)
+    extended = extend(sheet, index, region, evidence)
     del index
     notes = []
     if extended.fitted:

@@ -17,6 +17,7 @@ from aerialworld_city.options import ConversionOptions
 from aerialworld_city.placing import choose_frame, make_ground
 from aerialworld_city.plane_system import choose_zone
 from aerialworld_city.report import ConversionReport
+from aerialworld_city.sources.credit import GENERATED_CREDIT, PLATEAU_CREDIT
 from aerialworld_city.sources.discover import SourceFile, Sources, open_sources
 from aerialworld_city.summary import bodies_of, tell_written
 from aerialworld_city.tiles.jobs import TileJob, TileResult, make_tile
@@ -25,21 +26,23 @@ from aerialworld_city.tiles.select import select
 from aerialworld_city.tiles.squares import model_names, refuse_too_many, share_out
 from aerialworld_city.tiles.store import forget_folders, program, read_tile
 from aerialworld_city.writing import chunks
-from aerialworld_city.writing.city_json import GENERATED_CREDIT, PLATEAU_CREDIT, city_json, document_bytes
+from aerialworld_city.writing.city_json import city_json, document_bytes
 from aerialworld_city.writing.folder import TILES, Workplace, workplace
 from aerialworld_city.writing.ground_models import write_heightmap
 from aerialworld_city.writing.kept import group_key, read_kept, write_kept
-from aerialworld_city.writing.preview_kept import previews
+from aerialworld_city.writing.preview_kept import previews, why_none
 from aerialworld_city.writing.world_writer import safe_name, world_sdf
 from aerialworld_core import __version__
 from aerialworld_core.errors import InputError
-from aerialworld_core.files import write_bytes, write_json
+from aerialworld_core.files import storage_errors, write_bytes, write_json
 
 __all__ = ["GENERATED_CREDIT", "PLATEAU_CREDIT", "ConversionReport", "convert"]
 
 Progress = Callable[[str, float], None]
 #: Shares of the whole at which the steps end.
 _READ, _GROUND, _WRITTEN = 0.5, 0.55, 0.9
+#: So many reasons are told where nothing can be converted.
+_REASONS = 3
 
 
 def convert(
@@ -143,7 +146,7 @@ class _Conversion:
             if result.error is None:
                 good.append(number)
             else:
-                reason = str(result.error).replace(str(file.path), file.name)
+                reason = str(result.error).replace(file.shown, file.name)
                 self.report.skipped.append(Skipped(file.name, "file", reason))
         if not good:
             raise next(r.error for r in results if r.error is not None)
@@ -151,7 +154,10 @@ class _Conversion:
 
     def _nothing(self, paths: Sequence[Path]) -> str:
         found = ", ".join(f"{v} {k}" for k, v in sorted(self.report.read.items()) if k != "files") or "nothing else"
-        reasons = [s.reason for s in self.report.skipped][:1]
+        skipped = self.report.skipped
+        reasons = [f"{s.file}: {s.id}: {s.reason}" for s in skipped[:_REASONS]]
+        if len(skipped) > _REASONS:
+            reasons.append(f"and {len(skipped) - _REASONS} more")
         left = [f"{v} {k}" for k, v in self.report.changed.items() if k.startswith("objects")]
         where = ", ".join(str(p) for p in paths[:3])
         return f"{where}: nothing in it that can be converted ({found})" + "".join(f"; {r}" for r in reasons + left)
@@ -165,7 +171,8 @@ class _Conversion:
         options, report, world = self.options, self.report, place.world
         squares = share_out(city.tiles, city.masks, frame, None if heightmap else terrain, options.chunk)
         refuse_too_many(squares, options.chunk, options.per_building)
-        terrain.save(place.work / "terrain")
+        with storage_errors(place.work / "terrain"):
+            terrain.save(place.work / "terrain")
         shared = chunks.Place.of(city, frame, place, options, self.maker)
         cells, kept = sorted(squares), read_kept(place.older)
         names = model_names(city.tiles, squares, cells) if options.per_building else {}
@@ -196,6 +203,8 @@ class _Conversion:
             self.tell("preview", _WRITTEN)
             key = group_key([{name: record["key"] for name, record in groups.items()}, document], self.maker)
             groups["previews"] = previews(world, place.older, key, kept.get("previews"))
+            if not groups["previews"]["files"][""]:
+                report.notes.append(why_none(len(models)))
         write_json(world / "conversion_report.json", {"version": __version__, **report.to_file()}, sync=False)
         self._keep_tiles(world, city, groups)
 

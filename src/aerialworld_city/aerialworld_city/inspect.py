@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -80,11 +80,14 @@ def city_info(
             }
             result["files"].append(entry)
             try:
-                seen = _read(file, options, zone)
+                with file.speaking():
+                    seen = _read(file, options, zone)
             except InputError as error:
                 first_error = first_error or error
-                entry["error"] = str(error).removeprefix(f"{file.path}: ").replace(str(file.path), file.name)
+                entry["error"] = str(error).removeprefix(f"{file.shown}: ").replace(file.shown, file.name)
                 continue
+            seen.skipped = [replace(s, reason=file.said(s.reason)) for s in seen.skipped]
+            seen.notes = [file.said(note) for note in seen.notes]
             entry |= _describe(seen, images)
             total.add(file, seen, entry)
         result["passed_over"] = sources.passed_over

@@ -26,7 +26,8 @@ class ConversionOptions:
     Output: `chunk` edge of the squares that are merged into one model, metres; `per_building` one model per building;
     `terrain` "mesh" or "heightmap"; `textures` False draws every surface instead of using photographs;
     `max_texture_size` longest side in pixels; `target_faces` per model, aimed at as far as no surface moves by more
-    than `max_deviation` metres; `preview` the pictures.
+    than `max_deviation` metres; `preview` the pictures; `attribution` whom the data is owed to, in city.json and in the
+    pictures (None: told from the sources).
     Running: `workers` processes (None: by the size of the source); `keep_tiles` leaves what was read beside the models
     (`.tiles`), so that the next run reads only files that changed; `strict` stops at the first broken object.
     """
@@ -45,6 +46,7 @@ class ConversionOptions:
     target_faces: int = 10_000
     max_deviation: float = 0.1
     preview: bool = True
+    attribution: str | None = None
     workers: int | None = None
     keep_tiles: bool = True
     strict: bool = False
@@ -74,5 +76,7 @@ class ConversionOptions:
             raise InputError(f"target_faces {self.target_faces}: give at least 12 (a box)")
         if not (np.isfinite(self.max_deviation) and self.max_deviation >= 0):
             raise InputError(f"max_deviation {self.max_deviation}: give metres, 0 or more")
+        if self.attribution is not None and not (self.attribution.strip() and len(self.attribution) <= 1000):
+            raise InputError("attribution: give 1 to 1000 characters")
         if self.workers is not None and not 1 <= self.workers <= 256:
             raise InputError(f"workers {self.workers}: give 1 to 256")

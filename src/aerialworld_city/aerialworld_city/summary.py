@@ -10,7 +10,7 @@ import numpy as np
 from aerialworld_city.city import City
 from aerialworld_city.report import ConversionReport
 from aerialworld_city.tiles.squares import Squares
-from aerialworld_city.writing.chunks import Cell, SquareResult
+from aerialworld_city.writing.chunks import ABOVE, BELOW, Cell, SquareResult
 from aerialworld_city.writing.city_json import Body
 from aerialworld_core.frames import Array
 
@@ -66,6 +66,7 @@ def tell_written(
                 if kind == "building":
                     bounds.setdefault("buildings", []).append(np.array(record["bounds"]))
     _tell_laid(report, city, squares, cells, results)
+    _tell_standing(report, results)
     _tell_models(report, results)
     report.written = {name: n for name, n in written.items() if n or name in _ALWAYS}
     report.bounds = {
@@ -98,6 +99,22 @@ def _tell_laid(
             report.written,
             {f"{kind} objects draped on the ground": lying, f"{kind} {_LAID['beyond']}": number - lying},
         )
+
+
+def _tell_standing(report: ConversionReport, results: Sequence[SquareResult]) -> None:
+    """How many bodies do not stand on the ground; they stay where the source has them."""
+    counts: dict[tuple[str, str], int] = {}
+    for result in results:
+        for kind, record in result.groups.items():
+            for way in ("above", "below"):
+                counts[kind, way] = counts.get((kind, way), 0) + record.get(way, 0)
+    words = {
+        "above": f"stand more than {ABOVE:g} m above the ground, as the source has them",
+        "below": f"reach more than {BELOW:g} m below the lowest ground under them, as the source has them",
+    }
+    for (kind, way), number in sorted(counts.items()):
+        if number:
+            report.notes.append(f"{number} {kind} objects {words[way]}")
 
 
 def _tell_models(report: ConversionReport, results: Sequence[SquareResult]) -> None:

@@ -114,7 +114,6 @@ def test_repeated_points_are_taken_once(tmp_path):
     assert truth.plan_areas(flat).sum() == pytest.approx(area, rel=1e-3)
 
 
-@pytest.mark.xfail(reason="the message names the folder and the reason, not file and element", strict=True)
 @pytest.mark.parametrize("case", ["L13_hole_crosses_outer", "L13_two_holes_intersect"])
 def test_what_cannot_be_used_is_named_by_file_and_element(tmp_path, case):
     with pytest.raises(InputError) as caught:
@@ -151,7 +150,6 @@ def test_building_parts_appear_once(tmp_path):
     assert sum(listed[t.id]["volume"] for t in things if t.best == 1) == pytest.approx(whole, rel=1e-2)
 
 
-@pytest.mark.xfail(reason="two collapsed triangles become a level ground at a height of 0", strict=True)
 def test_relief_of_collapsed_triangles_alone_is_no_city(tmp_path):
     with pytest.raises(InputError, match="input"):
         convert(broken("dem_degenerate"), tmp_path / "world", ConversionOptions(**QUICK))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from aerialworld_city.convert import convert
 from aerialworld_city.options import ConversionOptions
+from aerialworld_city.sources.credit import PLATEAU_CREDIT
 from aerialworld_city.synthetic.generate import generate_city
 from aerialworld_city.writing import preview, shading
 from aerialworld_core.errors import WorldError
@@ -153,7 +154,7 @@ def test_preview_shows_shadows_to_the_north_east_and_no_back_faces(tmp_path):
 
 
 def test_preview_is_the_same_bytes_again_and_credits_the_source(tmp_path):
-    credit = "出典：国土交通省 Project PLATEAU (https://www.mlit.go.jp/plateau/)を加工して作成"
+    credit = PLATEAU_CREDIT
     world = write_world(tmp_path, {"m": GROUND}, [-100, -50, -1], [100, 50, 0], attribution=credit)
     paths = preview.render_previews(world)
     assert [p.name for p in paths] == ["preview_top.png", "preview_oblique.png"]
@@ -161,6 +162,8 @@ def test_preview_is_the_same_bytes_again_and_credits_the_source(tmp_path):
     assert [p.read_bytes() for p in preview.render_previews(world)] == first
     assert preview._credit({"attribution": credit}) == "Source: MLIT Project PLATEAU (CC BY 4.0), processed"
     assert preview._credit({"attribution": "Generated"}) == "Generated"
+    assert preview._credit({"attribution": f"{credit} / Mine"}).endswith("processed / Mine")
+    assert preview._credit({"attribution": "東京都"}) == "Credits: see city.json"  # the font lacks the letters
     corner = np.asarray(Image.open(paths[1])).astype(int)[-34:, -480:]
     assert (corner.max(axis=-1) < 60).sum() > 800  # the letters
 

@@ -177,6 +177,15 @@ def convert(
     no_preview: Annotated[
         bool, typer.Option("--no-preview", help="Write no preview pictures.", rich_help_panel=_LOOKS)
     ] = False,
+    attribution: Annotated[
+        str | None,
+        typer.Option(
+            "--attribution",
+            metavar="TEXT",
+            help="Whom the data is owed to, for city.json and the pictures. Default: told from the sources.",
+            rich_help_panel=_LOOKS,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", help="Processes. Default: by the size of the source.", rich_help_panel=_RUNNING),
@@ -210,6 +219,7 @@ def convert(
         max_texture_size=max_texture_size,
         textures=not no_textures,
         preview=not no_preview,
+        attribution=attribution,
         workers=workers,
         keep_tiles=not no_keep_tiles,
         strict=strict,
@@ -399,6 +409,6 @@ def _epsg(text: str) -> int:
 def _where_to_go_next(out: Path) -> None:
     note(f"Gazebo: GZ_SIM_RESOURCE_PATH={out.resolve() / 'models'} gz sim {out / 'world.sdf'}")
     note(
-        f"embedded engine: aerialworld mission plan {out} --out plan.json, then "
+        f"embedded engine: aerialworld mission plan {out} --pattern survey --out plan.json, then "
         f"aerialworld simulate {out} plan.json --out sessions"
     )

@@ -7,6 +7,7 @@ import binascii
 from pathlib import Path
 
 from aerialworld_core.errors import InputError
+from aerialworld_core.files import open_regular
 
 
 def embedded_image(path: Path, span: tuple[int, int]) -> bytes:
@@ -17,7 +18,7 @@ def embedded_image(path: Path, span: tuple[int, int]) -> bytes:
     """
     offset, size = span
     try:
-        with open(path, "rb") as handle:
+        with open_regular(path) as handle:
             handle.seek(offset)
             data = handle.read(size)
     except OSError as error:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aerialworld_core.errors import InputError, UnsafeInputError
-from aerialworld_core.files import StorageError
+from aerialworld_core.files import StorageError, free_space
 
 MAX_MEMBERS = 500_000
 MAX_MEMBER_BYTES = 4 * 1024**3
@@ -167,7 +167,8 @@ class Archive:
         except OSError as error:
             if isinstance(error, FileExistsError | NotADirectoryError):
                 raise UnsafeInputError(f"{self.path}: something is in the way of a member: {error}") from error
-            raise StorageError(f"{folder}: cannot unpack {self.path.name}: {error.strerror or error}") from error
+            reason = error.strerror or str(error)
+            raise StorageError(f"{self.path}: not unpacked: {reason} ({free_space(folder)})") from error
         finally:
             os.close(root)
         return {member.name: folder / member.name for member in members}
@@ -241,7 +242,7 @@ def _need_room(folder: Path, size: int, archive: Path) -> None:
     free = status.f_bavail * status.f_frsize
     if size > free * 0.95:
         raise StorageError(
-            f"{folder}: {archive.name} needs {size:,} bytes unpacked, {free:,} are free; "
+            f"{archive}: needs {size:,} bytes unpacked, {free:,} are free where the world is made; "
             "choose a part with --mesh, --bbox or --around, or free room"
         )
 

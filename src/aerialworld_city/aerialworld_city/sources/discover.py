@@ -144,7 +144,8 @@ def _file(one: Found, candidate: Candidate, prefix: str, root: Path, path: Path 
     if path is None:
         path = one.path / candidate.name if one.path.is_dir() else one.path
     says = candidate.says
-    return SourceFile(path, prefix + candidate.name, says.module, says.format, root, says.mesh, says.lod)
+    archive = one.path if one.archive else None
+    return SourceFile(path, prefix + candidate.name, says.module, says.format, root, says.mesh, says.lod, archive)
 
 
 def _root(one: Found) -> Path:

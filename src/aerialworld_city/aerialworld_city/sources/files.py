@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from aerialworld_city.kinds import MODULES
 from aerialworld_city.sources import meshcode
+from aerialworld_core.errors import AerialWorldError
+from aerialworld_core.files import open_regular
 
 Format = Literal["citygml", "obj", "mesh"]
 
@@ -39,7 +43,7 @@ class SourceFile:
     `name` is its path relative to the source ("/" between parts), for reports; `module` PLATEAU's ("" where neither
     name nor folder says it; OBJ and mesh files are "bldg" or "dem"); `format` which reader it is for; `root` the folder
     that no reference in it may leave; `mesh` the mesh code in its name; `lod` the level that an OBJ release's folder
-    states.
+    states; `archive` the zip that it was unpacked from, below `root`.
     """
 
     path: Path
@@ -49,10 +53,33 @@ class SourceFile:
     root: Path
     mesh: str | None = None
     lod: int | None = None
+    archive: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        """What the file is called in messages."""
+        return self.said(str(self.path))
+
+    def said(self, text: str) -> str:
+        """A text with the archive's name where it names the folder that the archive was unpacked into."""
+        if self.archive is None:
+            return text
+        for root in {str(self.root), str(self.root.resolve())}:
+            text = text.replace(f"{root}/", f"{self.archive}: ")
+        return text
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Errors raised within name the file as the user knows it."""
+        try:
+            yield
+        except AerialWorldError as error:
+            error.args = tuple(self.said(a) if isinstance(a, str) else a for a in error.args)
+            raise
 
     def fingerprint(self) -> dict[str, Any]:
         """Name, size and sha256, as in city.json."""
-        with open(self.path, "rb") as handle:
+        with open_regular(self.path) as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
         return {"name": self.name, "bytes": self.path.stat().st_size, "sha256": digest}
 

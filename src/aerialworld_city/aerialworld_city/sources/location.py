@@ -19,7 +19,8 @@ _LATITUDES, _LONGITUDES = (20.0, 46.5), (122.0, 155.0)
 _MAX_MEMBERS = 200
 _MAX_ELEMENTS, _ELEMENTS_AFTER_PLACE = 100_000, 10_000
 _HEADER_BYTES = 64 * 1024
-_TAGS = ("CityModel", "Envelope", "posList", "pos", "city", "buildingID", "cityObjectMember")
+_MEMBERS = ("cityObjectMember", "featureMember")
+_TAGS = ("CityModel", "Envelope", "posList", "pos", "city", "buildingID", *_MEMBERS)
 _CODE = re.compile(r"\s*((?:0[1-9]|[1-3]\d|4[0-7])\d{3})(?:\s*$|-)")
 _EPSG = re.compile(r"(?:EPSG[:/]+(?:[\d.]*[:/]+)?)(\d{4,6})\s*$")
 
@@ -40,14 +41,22 @@ class Location:
 
 
 def locate(file: SourceFile, crs: int | None) -> Location:
-    """Where a file lies. Raises InputError where it cannot be read (as its reader will)."""
-    if file.format == "obj":
-        location = _locate_obj(file, crs)
-    elif file.format == "citygml":
-        location = _locate_gml(file, crs)
-    else:
-        location = Location()
-    return location if location.known else by_mesh(file, location.municipality)
+    """Where a file lies; a mesh file does not say. Raises InputError where it cannot be read (as its reader will), and
+    where nothing in it has a place: with the reason."""
+    with file.speaking():
+        if file.format == "obj":
+            return _locate_obj(file, crs)
+        if file.format == "citygml":
+            return _locate_gml(file, crs)
+        _refuse_other_bytes(file)
+    return by_mesh(file)
+
+
+def _refuse_other_bytes(file: SourceFile) -> None:
+    """What is empty, compressed or no GLB at all is said before a place is asked for."""
+    with CountedFile(file.path, max_bytes=2**62, what="mesh file") as handle:
+        if file.path.suffix.lower() == ".glb" and handle.read(4) != b"glTF":
+            raise InputError(f"{file.path}: not a GLB file: it does not begin with glTF")
 
 
 def by_mesh(file: SourceFile, municipality: str | None = None) -> Location:
@@ -72,8 +81,12 @@ def _locate_obj(file: SourceFile, crs: int | None) -> Location:
     match = re.search(r"_(66[678]\d)(?=_|$)", file.path.stem)
     if zone is None and match and int(match[1]) in PLANE_ZONES:
         zone = int(match[1])
+    if len(header) < _HEADER_BYTES:
+        for letter, what in ((b"v", "vertex"), (b"f", "face")):
+            if not re.search(rb"^\s*" + letter + rb"[ \t]", header, re.MULTILINE):
+                raise InputError(f"{file.path}: holds no {what}")
     if zone is None and (crs is None or crs in GEOGRAPHIC):
-        return Location()
+        return by_mesh(file)
     return _at_first_vertex(header, zone, Projection(_projected(zone or crs or 0)))
 
 
@@ -106,7 +119,12 @@ def _locate_gml(file: SourceFile, crs: int | None) -> Location:
             raise
     latitude, longitude = look.place or look.envelope or (None, None)
     plane = None if look.epsg is None or look.epsg in GEOGRAPHIC else _plane(look.epsg, file)
-    return Location(latitude, longitude, plane, look.municipality)
+    location = Location(latitude, longitude, plane, look.municipality)
+    if not location.known:
+        location = by_mesh(file, look.municipality)
+    if not location.known:
+        raise InputError(f"{file.path}: {look.problem()}")
+    return location
 
 
 class _GmlLook:
@@ -123,6 +141,9 @@ class _GmlLook:
         self.place: tuple[float, float] | None = None
         self.municipality: str | None = None
         self.left, self.members = _MAX_ELEMENTS, 0
+        self.first: str | None = None
+        self.system: str | None = None
+        self.whole = False
 
     def run(self) -> None:
         """Raises InputError: not well-formed, no CityModel."""
@@ -139,26 +160,47 @@ class _GmlLook:
             enough = self.place and (self.municipality or self.members)
             if self.left <= 0 or self.members >= _MAX_MEMBERS or enough:
                 break
+        else:
+            self.whole = True
         if not model:
             raise InputError(f"{self.file.path}: no city model: its root is not a CityModel")
 
     def take(self, kind: str, element: Any) -> None:
         self.left -= 1
         if kind == "Envelope":
-            self.epsg = self.epsg or _code_of(element.get("srsName"))
+            self._system(element.get("srsName"))
             corners = [v for child in element for v in _numbers(child.text)]
             self.envelope = self.envelope or _place(corners, self.epsg or self.crs)
         elif kind in ("posList", "pos"):
-            self.epsg = self.epsg or _code_of(_srs_above(element))
+            self._system(_srs_above(element))
+            self.first = self.first or " ".join((element.text or "")[:200].split()[:3])
             if self.place is None:
                 self.place = _place(_numbers(element.text), self.epsg or self.crs)
                 self.left = min(self.left, _ELEMENTS_AFTER_PLACE) if self.place else self.left
         elif kind in ("city", "buildingID"):
             match = _CODE.match(element.text or "")
             self.municipality = self.municipality or (match[1] if match else None)
-        elif kind == "cityObjectMember":
+        elif kind in _MEMBERS:
             self.members += 1
             release(element)
+
+    def _system(self, name: str | None) -> None:
+        self.system = self.system or name
+        self.epsg = self.epsg or _code_of(name)
+
+    def problem(self) -> str:
+        """Why no place was found."""
+        if self.whole and not self.members:
+            return "no city object in it: its CityModel has no cityObjectMember"
+        if not self.first:
+            where = "it" if self.whole else f"its first {self.members} objects"
+            return f"no city object in {where} has a coordinate (posList); what they refer to is not there"
+        if self.system and self.epsg is None:
+            return f"its reference system {self.system[:100]!r} is not known here; give the plane zone with --crs"
+        return (
+            "nothing in it lies in Japan (neither an object nor the envelope has a finite place there; the first "
+            f"coordinate is {self.first[:100]}); give a plane zone with --crs where that is meant"
+        )
 
 
 def _plane(epsg: int, file: SourceFile) -> int:
@@ -212,14 +254,9 @@ def _code_of(name: str | None) -> int | None:
 
 
 def nowhere(file: SourceFile) -> InputError:
-    """Why a file's place cannot be told, and the ways out."""
-    if file.format == "citygml":
-        return InputError(
-            f"{file.path}: nothing in it lies in Japan (neither an object nor the envelope has a finite place there); "
-            "give a plane zone with --crs where that is meant"
-        )
+    """Why the place of a file that can be read cannot be told, and the ways out."""
     what = "a mesh file does not say where it lies" if file.format == "mesh" else "its header names no plane zone"
     return InputError(
-        f"{file.path}: {what}; give --crs (--crs 6677 for Tokyo) where it holds a plane zone's east, north and height, "
-        "or --origin LAT,LON where it holds metres about a place"
+        f"{file.shown}: {what}; give --crs (--crs 6677 for Tokyo) where it holds a plane zone's east, north and "
+        "height, or --origin LAT,LON where it holds metres about a place"
     )

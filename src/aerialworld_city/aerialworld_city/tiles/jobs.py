@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from aerialworld_city.tiles.build import build_tile
 from aerialworld_city.tiles.store import adopt, is_whole, tile_key, write_tile
 from aerialworld_city.writing.folder import sync_tree
 from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.files import StorageError, storage_errors
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ def make_tile(job: TileJob) -> TileResult:
     What is wrong with the file is returned, not raised, so that the others are read; `options.strict` raises.
     """
     try:
-        return _make(job)
+        with job.file.speaking():
+            return _make(job)
+    except StorageError:
+        raise  # nothing is wrong with the file
     except AerialWorldError as error:
         if job.options.strict:
             raise
@@ -63,11 +67,14 @@ def _make(job: TileJob) -> TileResult:
     if is_whole(place):
         return TileResult(key, fingerprint, reused=True)
     if job.older is not None and is_whole(job.older / key):
-        adopt(job.older / key, place)
+        with storage_errors(place):
+            adopt(job.older / key, place)
         sync_tree(place)
         return TileResult(key, fingerprint, reused=True)
     # The projection is looked up here: it cannot be handed from process to process.
     tile = build_tile(job.file, Projection(job.epsg), job.options)
+    tile.skipped = [replace(s, reason=job.file.said(s.reason)) for s in tile.skipped]
+    tile.notes = [job.file.said(note) for note in tile.notes]
     if _stamp(job.file.path) != before:
         raise InputError(f"{job.file.path}: changed while it was read; convert again when it is finished")
     write_tile(place, tile)

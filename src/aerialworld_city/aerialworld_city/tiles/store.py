@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.arrays import write_array
 from aerialworld_city.features import Feature, Material, Skipped, Tile
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.solids import bounding_boxes
@@ -30,7 +31,7 @@ from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.sources.discover import SourceFile
 from aerialworld_core.errors import InputError
-from aerialworld_core.files import canonical_json, read_json, write_bytes
+from aerialworld_core.files import canonical_json, open_regular, read_json, storage_errors, write_bytes
 from aerialworld_core.frames import Array
 
 _FORMAT = 1
@@ -135,7 +136,7 @@ def _folder_hash(folder: Path, suffixes: tuple[str, ...]) -> str:
         for entry in sorted(entries, key=lambda e: e.name):
             if entry.name.lower().endswith(suffixes) and entry.is_file():
                 total.update(entry.name.encode() + b"\0")
-                with open(entry.path, "rb") as handle:
+                with open_regular(entry.path) as handle:
                     total.update(hashlib.file_digest(handle, "sha256").digest())
     return total.hexdigest()
 
@@ -146,10 +147,11 @@ def forget_folders() -> None:
 
 
 def write_tile(folder: Path, tile: Tile) -> None:
-    """Write a tile as `folder`, which appears when it is whole."""
+    """Write a tile as `folder`, which appears when it is whole. Raises StorageError."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    with storage_errors(folder):
+        temporary.mkdir(parents=True)
     count = len(tile.features)
     mesh = tile.mesh
     if len(mesh) and (np.diff(mesh.feature) < 0).any():
@@ -160,12 +162,10 @@ def write_tile(folder: Path, tile: Tile) -> None:
     arrays["terrain"] = np.asarray(tile.terrain, np.float64).reshape(-1, 3, 3)
     arrays["starts"] = np.searchsorted(mesh.feature, np.arange(count + 1)).astype(np.int64)
     arrays["boxes"] = bounding_boxes(mesh, count)
-    stored = {}
-    for name, array in arrays.items():
-        path = temporary / f"{name}.npy"
-        with open(path, "wb") as handle:
-            np.lib.format.write_array(handle, np.ascontiguousarray(array), allow_pickle=False)
-        stored[name] = {"rows": len(array), "crc": file_crc(path)}
+    stored = {
+        name: {"rows": len(array), "crc": write_array(temporary / f"{name}.npy", array)}
+        for name, array in arrays.items()
+    }
     meta = {
         "format": _FORMAT,
         "source": tile.source,
@@ -182,7 +182,8 @@ def write_tile(folder: Path, tile: Tile) -> None:
     write_bytes(temporary / "meta.json", canonical_json(meta), sync=False)
     write_bytes(temporary / "whole.json", canonical_json({"meta": file_crc(temporary / "meta.json")}), sync=False)
     shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    with storage_errors(folder):
+        temporary.rename(folder)
 
 
 def file_crc(path: Path) -> int:

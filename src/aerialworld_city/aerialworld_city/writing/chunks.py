@@ -37,9 +37,14 @@ from aerialworld_city.writing.models import (
     write_ground_model,
 )
 from aerialworld_city.writing.textures import Textures
+from aerialworld_core.files import open_regular
 from aerialworld_core.frames import Array
 
 Cell = tuple[int, int]
+#: Bodies whose foot is higher above the lowest ground under it, or deeper below it, are counted; metres.
+ABOVE, BELOW = 1.0, 3.0
+#: Corners within this of a body's lowest one are its foot's, metres.
+_FOOT = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,6 +297,9 @@ class _Group:
             for i in range(count)
         ]
         record["lowered"] = len(lowered)
+        if REACH[self.kind]:  # bridges have heights of their own
+            above = _above_ground(mesh, boxes[:, 0, 2], self._under)
+            record["above"], record["below"] = int((above > ABOVE).sum()), int((above < -BELOW).sum())
         return record
 
     def _lighter(self, mesh: Mesh, features: Sequence[Feature], simplified: list[list[float]]) -> Mesh:
@@ -360,6 +368,15 @@ def _inside(triangles: Array, square: Array) -> NDArray[np.bool_]:
     return np.asarray(((middle >= square[0]) & (middle < square[1])).all(axis=1))
 
 
+def _above_ground(mesh: Mesh, feet: Array, index: TriangleIndex) -> Array:
+    """(F,) how high feet (F,) are above the lowest ground at the lowest corners, metres; NaN where there is none."""
+    row, corner = np.nonzero(mesh.triangles[:, :, 2] <= feet[mesh.feature][:, None] + _FOOT)
+    ground = np.full(len(feet), np.inf)
+    np.fmin.at(ground, mesh.feature[row], index.height(mesh.triangles[row, corner, :2]))
+    known = np.isfinite(ground) & np.isfinite(feet)
+    return np.subtract(feet, ground, where=known, out=np.full(len(feet), np.nan))
+
+
 def _hash(array: Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
@@ -375,7 +392,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 @lru_cache(maxsize=4096)
 def _image_hash(path: Path, stamp: tuple[int, int]) -> str:
     try:
-        with open(path, "rb") as handle:
+        with open_regular(path) as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError:
         return "missing"

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -21,7 +22,7 @@ from typing import IO
 
 from aerialworld_city.kinds import KINDS
 from aerialworld_core.errors import AerialWorldError, InputError
-from aerialworld_core.files import read_json, sync_directory
+from aerialworld_core.files import StorageError, free_space, read_json, sync_directory
 
 MARKER = "city.json"
 TILES = ".tiles"
@@ -29,6 +30,8 @@ TILES = ".tiles"
 WORLD_ENTRIES = frozenset(
     {"world.sdf", "models", MARKER, "conversion_report.json", "preview_top.png", "preview_oblique.png", TILES}
 )
+#: What a disk that takes no more says.
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 _CHUNK_MODEL = re.compile(rf"(x-?\d+y-?\d+_)?({'|'.join(KINDS)})")
 
 
@@ -45,9 +48,10 @@ class Workplace:
 def workplace(out: Path) -> Iterator[Workplace]:
     """A place to make the world `out` in. When the block ends well, `out` is replaced by `world`.
 
-    An error that the block names (AerialWorldError) leaves nothing behind; Ctrl-C and crashes leave the tiles that are
-    whole. An older folder at `out` is replaced only when it is empty, or is a world that was converted here and holds
-    nothing else; else InputError. So is another conversion into `out` that is under way.
+    An error that the block names (AerialWorldError) leaves nothing behind, nor does a full disk (StorageError); Ctrl-C
+    and crashes leave the tiles that are whole. An older folder at `out` is replaced only when it is empty, or is a
+    world that was converted here and holds nothing else; else InputError. So is another conversion into `out` that is
+    under way.
     """
     out = Path(out)
     partial, old = out.parent / f".{out.name}.partial", out.parent / f".{out.name}.old"
@@ -68,12 +72,24 @@ def workplace(out: Path) -> Iterator[Workplace]:
             shutil.rmtree(place.work, ignore_errors=True)
             _sync_world(place.world)
             _swap(place.world, out, old)
-        except AerialWorldError:
+        except AerialWorldError as error:
             shutil.rmtree(partial, ignore_errors=True)
+            error.args = tuple(_known(a, partial, out) if isinstance(a, str) else a for a in error.args)
             raise
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            free = free_space(partial / "world")
+            shutil.rmtree(partial, ignore_errors=True)
+            raise StorageError(f"{out}: not written: {error.strerror} ({free})") from error
         shutil.rmtree(partial, ignore_errors=True)
     sync_directory(out.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _known(text: str, partial: Path, out: Path) -> str:
+    """A text that names the place that the user knows instead of the one beside it."""
+    return text.replace(str(partial / "world"), str(out)).replace(str(partial / "work"), str(out))
 
 
 def _lock(partial: Path, out: Path) -> IO[bytes]:

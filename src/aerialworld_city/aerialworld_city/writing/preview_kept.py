@@ -23,6 +23,15 @@ def previews(world: Path, older: Path | None, key: str, entry: Any) -> dict[str,
     return record
 
 
+def why_none(models: int) -> str:
+    """Why a world of so many models has no pictures, for the report."""
+    from aerialworld_city.writing.preview import MAX_MODELS
+
+    if models > MAX_MODELS:
+        return f"no preview was drawn: the world has {models:,} models (at most {MAX_MODELS:,} are drawn)"
+    return "no preview was drawn: no model has a surface"
+
+
 def _taken_over(world: Path, older: Path | None, key: str, entry: Any) -> dict[str, Any] | None:
     try:
         if older is None or entry["key"] != key:

@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import re
-import stat
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 
 from aerialworld_city.readers.embedded import embedded_image
 from aerialworld_core.errors import InputError
+from aerialworld_core.files import open_regular, read_counted
 
 #: A larger picture is refused before it is decoded.
 MAX_PIXELS = 64 * 1024 * 1024
@@ -161,11 +161,8 @@ def _below(path: Path, root: Path) -> bool:
 def _read(path: Path) -> bytes:
     """The whole of a regular file of at most MAX_BYTES; a pipe or a device does not block."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as handle:
-            if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
-                raise TextureError(f"{path.name}: is no regular file")
-            data = handle.read(MAX_BYTES + 1)
+        with open_regular(path) as handle:
+            data = read_counted(handle, MAX_BYTES)
     except OSError as error:
         raise TextureError(f"{path.name}: cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
@@ -179,7 +176,7 @@ def _read_span(path: Path, span: tuple[int, int]) -> bytes:
     try:
         return embedded_image(path, span)
     except InputError as error:
-        raise TextureError(str(error)) from error
+        raise TextureError(str(error).replace(str(path), path.name)) from error
 
 
 def _photo(path: Path, data: bytes, image: Any, max_size: int) -> Photo:

@@ -211,7 +211,7 @@ def test_untouched_files_convert(server):
 
 
 def test_a_few_mutated_files(server):
-    random_files(server, "few", 150)
+    random_files(server, "few", 60)
 
 
 @pytest.mark.long

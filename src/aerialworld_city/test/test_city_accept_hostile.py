@@ -167,7 +167,7 @@ def test_document_types_are_refused(server, tmp_path, kind):
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
 def test_archives_in_disguise_are_refused(server, tmp_path, pack):
-    bomb = pack((HEAD + "<gml:x/>" * 3_000_000 + TAIL).encode())
+    bomb = pack((HEAD + "<gml:x/>" * 300_000 + TAIL).encode())
     refused(outcome(server, tmp_path, bomb), r"x_bldg_6697_op\.gml")
 
 

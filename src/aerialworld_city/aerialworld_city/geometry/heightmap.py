@@ -20,8 +20,9 @@ from aerialworld_city.geometry.overlay import TriangleIndex
 from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_core.frames import Array
 
-#: Samples are at most this far apart, metres, as long as there are no more than `_MOST` a side.
-_SPACING = 2.0
+#: Samples are at most this share of the terrain's usual edge apart, and at least and at most so many metres, as long as
+#: there are no more than `_MOST` a side: half as far apart they would show the same triangles in four times the memory.
+_OF_EDGE, _FINEST, _COARSEST = 0.6, 2.0, 8.0
 _LEAST, _MOST = 33, 2049
 _TOP = 65535
 #: Places that are looked up at once, which bounds the memory.
@@ -78,15 +79,16 @@ class Heightmap:
 
 
 def make_heightmap(terrain: Terrain) -> Heightmap:
-    """The terrain as a heightmap with samples at most 2 m apart, or 2049 × 2049 of them where the city is wider.
+    """The terrain as a heightmap with samples 2 m to 8 m apart, as its triangles are large, or 2049 × 2049 of
+    them where the city is wider.
 
     Beyond the terrain's bounds and in its gaps the nearest height goes on: a heightmap is square and has no holes.
     """
     low = terrain.triangles.min(axis=(0, 1))[:2]
     high = terrain.triangles.max(axis=(0, 1))[:2]
     extent = float((high - low).max())
-    count = _LEAST
-    while extent / (count - 2) > _SPACING and count < _MOST:
+    count, wanted = _LEAST, _spacing(terrain)
+    while extent / (count - 2) > wanted and count < _MOST:
         count = 2 * count - 1
     spacing = extent / (count - 2)
     corner = np.array([low[0], high[1]])
@@ -107,6 +109,13 @@ def make_heightmap(terrain: Terrain) -> Heightmap:
         float(np.percentile(error, 95)) if len(error) else 0.0,
         filled,
     )
+
+
+def _spacing(terrain: Terrain) -> float:
+    """The distance of samples that the triangles are worth, metres; of a terrain model its own triangles are asked."""
+    xy = terrain.triangles[: terrain.source_count or None, :, :2]
+    edge = float(np.median(np.linalg.norm(xy - np.roll(xy, -1, axis=1), axis=2)))
+    return min(max(_OF_EDGE * edge, _FINEST), _COARSEST)
 
 
 def _sampled(

@@ -23,8 +23,9 @@ from aerialworld_city.readers.mesh_tile import MAX_TRIANGLES, Remarks
 from aerialworld_city.readers.mtl import OutsideError, inside
 from aerialworld_core.errors import InputError, UnsafeInputError
 from aerialworld_core.files import parse_json
-from aerialworld_core.frames import Array, rotation_from_quaternion
+from aerialworld_core.frames import Array
 from aerialworld_core.safexml import MIB, CountedFile
+from aerialworld_core.world.glb import node_matrix
 
 MAX_GLB_BYTES = 1024 * MIB
 #: The text of a .gltf or of a .glb's first chunk; pictures and buffers inside it take four times their size to read.
@@ -140,7 +141,7 @@ class Gltf:
             raise UnsafeInputError(f"{self.path}: node {index} has two parents or none that can be")
         self._visited.add(index)
         node = self.json["nodes"][index]
-        matrix = above @ _node_matrix(node)
+        matrix = above @ node_matrix(node)
         if "EXT_mesh_gpu_instancing" in node.get("extensions", {}):
             self.remarks.note(f"{self.name}: EXT_mesh_gpu_instancing is not read; only the first instance is there")
         if "mesh" in node:
@@ -277,15 +278,3 @@ def _faces(order: NDArray[np.int64], mode: int) -> NDArray[np.int64]:
     faces = np.column_stack([order[:-2], order[1:-1], order[2:]])
     faces[1::2] = faces[1::2][:, [1, 0, 2]]
     return faces
-
-
-def _node_matrix(node: dict[str, Any]) -> Array:
-    if "matrix" in node:
-        matrix = np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T  # column-major in glTF
-    else:
-        matrix = np.eye(4)
-        matrix[:3, :3] = rotation_from_quaternion(node.get("rotation", [0, 0, 0, 1])) * node.get("scale", [1, 1, 1])
-        matrix[:3, 3] = node.get("translation", [0, 0, 0])
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
-        raise ValueError(f"node {node.get('name', '')!r} has a transform that is not finite or flattens space")
-    return matrix

@@ -81,7 +81,7 @@ class _Glb:
             raise WorldError(f"{self.context}: node {index} has two parents")
         self._visited.add(index)
         node = self.json["nodes"][index]
-        matrix = above @ _node_matrix(node)
+        matrix = above @ node_matrix(node)
         if "mesh" in node:
             mesh = self.json["meshes"][node["mesh"]]
             name = str(node.get("name") or mesh.get("name") or "")
@@ -177,7 +177,8 @@ class _Glb:
         return self._images[index]
 
 
-def _node_matrix(node: dict[str, Any]) -> Array:
+def node_matrix(node: dict[str, Any]) -> Array:
+    """(4, 4) from a glTF node to its parent (glTF 2.0, 5.25). Raises ValueError: not finite, or flattens space."""
     if "matrix" in node:
         matrix = np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T  # column-major in glTF
     else:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
@@ -251,3 +253,27 @@ def test_running_again_converts_nothing_and_changes_no_byte(osaka: Path, tmp_pat
     converted(source("07"), "--out", out)
     after = {p: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out.rglob("*")) if p.is_file()}
     assert after == before and meshes(out) == meshes(osaka)
+
+
+def test_what_the_command_says_to_run_next_runs(tmp_path: Path) -> None:
+    out = tmp_path / "world"
+    result = converted(source("01"), "--out", out, "--no-preview")
+    line = next(s for s in result.stderr.splitlines() if s.startswith("embedded engine: "))
+    words = shlex.split(line.removeprefix("embedded engine: ").partition(", then ")[0])
+    assert words[0] == "aerialworld" and words[-1] == "plan.json"
+    plan = tmp_path / "plan.json"
+    told = CliRunner().invoke(app, [*words[1:-1], str(plan)])
+    assert told.exit_code == 0 and plan.is_file(), told.stdout + told.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are bytes on POSIX only")
+@pytest.mark.parametrize("encoding", ["utf-8", "shift_jis", "ascii"])
+def test_names_that_the_terminal_cannot_show_are_escaped(tmp_path: Path, encoding: str) -> None:
+    """A Japanese archive that was unpacked elsewhere leaves names in Shift_JIS bytes."""
+    folder = tmp_path / os.fsdecode("データ".encode("cp932"))
+    shutil.copytree(source("11"), folder)
+    environment = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+    command = [sys.executable, "-m", "aerialworld", "city", "info", folder]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr and b"\\udc83" in done.stdout

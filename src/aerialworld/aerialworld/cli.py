@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -68,6 +69,10 @@ app.command(epilog="Example: aerialworld doctor --json")(doctor)
 
 def main() -> None:
     """Entry point of the console script."""
+    # A file's name may hold what the terminal's encoding has not (bytes of Shift_JIS, a locale that is not UTF-8): it
+    # is shown escaped, as on stderr, and does not end a command whose work is done.
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:]
     if "--debug" in arguments:
         arguments = ["--debug", *(a for a in arguments if a != "--debug")]

@@ -105,19 +105,49 @@ def _joined(vertex: Index, place: Array, number: Index) -> tuple[Array, Index, N
             at = follow[at]
         rings.setdefault(owner, []).append(ring)
     area = np.bincount(number, _twice(place[vertex]), minlength=count)
-    faces: list[NDArray[np.int64]] = []
-    owners: list[int] = []
+    plain, done = _convex(rings, place, area)
+    faces: list[NDArray[np.int64]] = [plain[0]]
+    owners: list[int] = plain[1].tolist()
     for owner, found in rings.items():
+        if owner in done:
+            continue
         new = _triangulated(found, place)
         if new is None or abs(_twice(place[new]).sum() - area[owner]) > 1e-6 * area[owner] + 1e-6:
             failed[owner] = True
             continue
         faces.append(new)
         owners += [owner] * len(new)
-    triangles = place[np.concatenate(faces)] if faces else np.zeros((0, 3, 3))
+    triangles = place[np.concatenate(faces)]
     longest = np.linalg.norm(np.roll(triangles, -1, axis=1) - triangles, axis=2).max(axis=1, initial=0.0)
     wide = _twice(triangles) > SLIVER * longest
     return triangles[wide], np.array(owners, np.int64)[wide], failed
+
+
+def _convex(rings: dict[int, list[list[int]]], place: Array, area: Array) -> tuple[tuple[Index, Index], set[int]]:
+    """Fans (N, 3) of the groups (N,) whose outline is one convex ring, as most are, and which groups these are; all at
+    once, because there are thousands."""
+    owner = np.array([number for number, found in rings.items() if len(found) == 1 and len(found[0]) >= 3], np.int64)
+    none = np.zeros(0, np.int64)
+    if not len(owner):
+        return (none.reshape(0, 3), none), set()
+    parts = [rings[number][0] for number in owner.tolist()]
+    size = np.array([len(part) for part in parts])
+    ring = np.array([vertex for part in parts for vertex in part], np.int64)
+    number, end = np.repeat(np.arange(len(size)), size), np.cumsum(size)
+    begin = end - size
+    onward = np.arange(1, len(ring) + 1)
+    onward[end - 1] = begin
+    xy = place[ring, :2]
+    edge = xy[onward] - xy
+    turn = edge[:, 0] * edge[onward, 1] - edge[:, 1] * edge[onward, 0]
+    from_first = xy - xy[begin][number]
+    twice = from_first[:, 0] * from_first[onward, 1] - from_first[:, 1] * from_first[onward, 0]
+    # A ring that winds twice turns left everywhere as well, but covers more than its pieces did.
+    same = np.abs(np.add.reduceat(twice, begin) - area[owner]) <= 1e-6 * area[owner] + 1e-6
+    good = (np.minimum.reduceat(turn, begin) > 0) & same
+    rows = np.flatnonzero(good[number] & (np.arange(len(ring)) > begin[number]) & (onward > begin[number]))
+    fan = np.stack([ring[begin[number[rows]]], ring[rows], ring[onward[rows]]], axis=1)
+    return (fan, owner[number[rows]]), set(owner[good].tolist())
 
 
 def _outline(vertex: Index, places: int, number: Index) -> tuple[Index, Index, Index]:

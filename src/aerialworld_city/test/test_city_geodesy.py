@@ -214,15 +214,18 @@ def test_files_that_state_no_system_take_the_given_one(tmp_path):
     assert chosen(file) == 6683  # what can be latitude and longitude of Japan is taken for it; the reader refuses it
 
 
+FACE = "v 0 0 0\nv 9 0 0\nv 0 9 0\nf 1 2 3\n"
+
+
 def test_an_obj_file_states_its_zone_in_header_or_name(tmp_path):
     wkt = '# COORDINATE_SYSTEM: PROJCS["x",GEOGCS["y",AUTHORITY["EPSG","6668"]],AUTHORITY["EPSG","6674"]]\n'
     path = tmp_path / "tile.obj"
-    path.write_text(wkt + "v 0 0 0\n")
+    path.write_text(wkt + FACE)
     assert chosen(source(path, "obj")) == 6674
     named = tmp_path / "53393599_bldg_6677.obj"
-    named.write_text("v 0 0 0\n")
+    named.write_text(FACE)
     assert chosen(source(named, "obj")) == 6677
-    path.write_text("v 0 0 0\n")
+    path.write_text(FACE)
     assert chosen(source(path, "obj"), crs=6671) == 6671
     with pytest.raises(InputError, match="--crs 6677"):
         chosen(source(path, "obj"))
@@ -278,9 +281,9 @@ def test_obj_and_other_meshes_too_are_not_stretched(tmp_path):
     """An OBJ of zone IX may be ordered into UTM, not into Web Mercator, whether its zone is stated or its vertices are
     said to be in that system; of a mesh no place is known before it is read."""
     obj = tmp_path / "53393599_bldg_6677.obj"
-    obj.write_text("v -7990.0 -37000.0 3.0\n")
+    obj.write_text("v -7990.0 -37000.0 3.0\nf 1 1 1\n")
     plain = tmp_path / "plain.obj"
-    plain.write_text("# x\nv 15556000 4254000 3.0\n")
+    plain.write_text("# x\nv 15556000 4254000 3.0\nf 1 1 1\n")
     glb = tmp_path / "a.glb"
     glb.write_bytes(b"glTF")
     assert chosen(source(obj, "obj"), crs=32654) == 32654

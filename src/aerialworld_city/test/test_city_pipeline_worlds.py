@@ -20,6 +20,7 @@ from aerialworld_city.options import ConversionOptions
 from aerialworld_city.sources.region import region
 from aerialworld_city.synthetic import gml_writer as gml
 from aerialworld_city.synthetic.shapes import at, prism, rectangle
+from aerialworld_city.tiles import squares
 from aerialworld_core.errors import InputError
 from aerialworld_core.safexml import parse
 
@@ -385,9 +386,10 @@ def test_buildings_stand_in_the_square_of_their_middle(source, tmp_path):
         assert building["model"] == f"x{int(np.floor(x / 100))}y{int(np.floor(y / 100))}_building"
 
 
-def test_too_many_squares_are_refused_with_the_way_out(tmp_path):
-    path = write_city(tmp_path / "s_bldg_6697.gml", {"a": (0, 0), "b": (1500, 1500)})
-    with pytest.raises(InputError, match=r"squares of 10 m \(at most 5000\): choose a larger --chunk"):
+def test_too_many_squares_are_refused_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(squares, "MAX_SQUARES", 10)
+    path = write_city(tmp_path / "s_bldg_6697.gml", {"a": (0, 0), "b": (150, 150)})
+    with pytest.raises(InputError, match=r"squares of 10 m \(at most 10\): choose a larger --chunk"):
         convert(path, tmp_path / "w", ConversionOptions(preview=False, chunk=10.0))
 
 

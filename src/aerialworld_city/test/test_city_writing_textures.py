@@ -169,7 +169,7 @@ def test_what_is_no_image_is_named(tmp_path):
     refused(tmp_path / "folder.png", tmp_path, "folder.png: ")
     refused(tmp_path / "text.png" / "x.jpg", tmp_path, "x.jpg: no such file")
     os.mkfifo(tmp_path / "pipe.jpg")
-    refused(tmp_path / "pipe.jpg", tmp_path, "pipe.jpg: is no regular file")
+    refused(tmp_path / "pipe.jpg", tmp_path, "pipe.jpg: cannot be read: not a regular file")
     jpeg_tiff = saved(picture(), tmp_path / "j.tif", compression="jpeg")
     refused(jpeg_tiff, tmp_path, "j.tif: TIFF packed with jpeg is not read")
 

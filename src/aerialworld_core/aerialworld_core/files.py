@@ -148,7 +148,7 @@ def open_regular(path: Path | str) -> io.BufferedReader:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
         return open(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

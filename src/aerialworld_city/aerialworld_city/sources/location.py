@@ -81,13 +81,19 @@ def _locate_obj(file: SourceFile, crs: int | None) -> Location:
     match = re.search(r"_(66[678]\d)(?=_|$)", file.path.stem)
     if zone is None and match and int(match[1]) in PLANE_ZONES:
         zone = int(match[1])
-    if len(header) < _HEADER_BYTES:
-        for letter, what in ((b"v", "vertex"), (b"f", "face")):
-            if not re.search(rb"^\s*" + letter + rb"[ \t]", header, re.MULTILINE):
-                raise InputError(f"{file.path}: holds no {what}")
     if zone is None and (crs is None or crs in GEOGRAPHIC):
-        return by_mesh(file)
+        location = by_mesh(file)
+        if not location.known and len(header) < _HEADER_BYTES:
+            _refuse_no_surface(file, header)
+        return location
     return _at_first_vertex(header, zone, Projection(_projected(zone or crs or 0)))
+
+
+def _refuse_no_surface(file: SourceFile, content: bytes) -> None:
+    """A place would not help an OBJ file without any face. Raises InputError."""
+    for letter, what in ((b"v", "vertex"), (b"f", "face")):
+        if not re.search(rb"^\s*" + letter + rb"[ \t]", content, re.MULTILINE):
+            raise InputError(f"{file.path}: holds no {what}")
 
 
 def _at_first_vertex(header: bytes, zone: int | None, projection: Projection) -> Location:

@@ -304,6 +304,30 @@ def test_deviation_agrees_with_brute_force_on_random_soup(seed, limit):
         assert not found.within
 
 
+def fan(middle, rim, turn):
+    """Triangles from a middle to the corners of a ring, turned in space."""
+    corners = np.column_stack([rim, np.zeros(len(rim))])
+    middle = np.broadcast_to(np.append(middle, 0.0), corners.shape)
+    return np.stack([middle, corners, np.roll(corners, -1, axis=0)], axis=1) @ turn.T
+
+
+def test_proof_knows_one_large_face_cut_in_two_ways():
+    turn = trimesh.transformations.rotation_matrix(0.7, [1, 2, 3])[:3, :3]
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    rim = 500 * np.column_stack([np.cos(angle), np.sin(angle)])
+    one, other = fan([0.0, 0.0], rim, turn), fan([210.3, -77.7], rim, turn)
+    # Pieces of a millimetre would be 10⁹.
+    assert one_sided(one, other, 1e-3).within and one_sided(other, one, 1e-3).within
+    assert one_sided(one, other, 1e-3).worst < 1e-9
+    # A slit 6 cm wide beside triangle 6 (7 and, at its tip, 8 lie across): its middle is 3 cm from both sides.
+    narrower = other.copy()
+    aside = np.cross(turn[:, 2], other[7, 1] - other[7, 0])
+    narrower[7, :2] += 0.06 * aside / np.linalg.norm(aside)
+    found = one_sided(one, narrower, 0.02)
+    assert found.worst == pytest.approx(0.03, abs=1e-3) and set(found.at) <= {6, 7, 8}
+    assert one_sided(one, narrower, 0.04).within
+
+
 # Anything at all
 
 

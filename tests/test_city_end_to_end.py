@@ -256,7 +256,7 @@ def test_running_again_converts_nothing_and_changes_no_byte(osaka: Path, tmp_pat
 
 
 def test_what_the_command_says_to_run_next_runs(tmp_path: Path) -> None:
-    out = tmp_path / "world"
+    out = tmp_path / "my world"
     result = converted(source("01"), "--out", out, "--no-preview")
     line = next(s for s in result.stderr.splitlines() if s.startswith("embedded engine: "))
     words = shlex.split(line.removeprefix("embedded engine: ").partition(", then ")[0])

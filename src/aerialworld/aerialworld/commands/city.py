@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -407,8 +408,9 @@ def _epsg(text: str) -> int:
 
 
 def _where_to_go_next(out: Path) -> None:
-    note(f"Gazebo: GZ_SIM_RESOURCE_PATH={out.resolve() / 'models'} gz sim {out / 'world.sdf'}")
+    models, world, folder = (quote(str(path)) for path in (out.resolve() / "models", out / "world.sdf", out))
+    note(f"Gazebo: GZ_SIM_RESOURCE_PATH={models} gz sim {world}")
     note(
-        f"embedded engine: aerialworld mission plan {out} --pattern survey --out plan.json, then "
-        f"aerialworld simulate {out} plan.json --out sessions"
+        f"embedded engine: aerialworld mission plan {folder} --pattern survey --out plan.json, then "
+        f"aerialworld simulate {folder} plan.json --out sessions"
     )

@@ -387,9 +387,9 @@ def test_buildings_stand_in_the_square_of_their_middle(source, tmp_path):
 
 
 def test_too_many_squares_are_refused_with_the_way_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(squares, "MAX_SQUARES", 10)
+    monkeypatch.setattr(squares, "MAX_SQUARES", 3)
     path = write_city(tmp_path / "s_bldg_6697.gml", {"a": (0, 0), "b": (150, 150)})
-    with pytest.raises(InputError, match=r"squares of 10 m \(at most 10\): choose a larger --chunk"):
+    with pytest.raises(InputError, match=r"squares of 10 m \(at most 3\): choose a larger --chunk"):
         convert(path, tmp_path / "w", ConversionOptions(preview=False, chunk=10.0))
 
 

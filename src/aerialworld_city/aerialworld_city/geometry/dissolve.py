@@ -104,7 +104,7 @@ def _joined(vertex: Index, place: Array, number: Index) -> tuple[Array, Index, N
                 ring.append(at)
             at = follow[at]
         rings.setdefault(owner, []).append(ring)
-    area = np.bincount(number, _twice(place[vertex]), minlength=count)
+    area = np.asarray(np.bincount(number, _twice(place[vertex]), minlength=count), np.float64)
     plain, done = _convex(rings, place, area)
     faces: list[NDArray[np.int64]] = [plain[0]]
     owners: list[int] = plain[1].tolist()

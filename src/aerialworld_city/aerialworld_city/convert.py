@@ -23,7 +23,7 @@ from aerialworld_city.summary import bodies_of, tell_written
 from aerialworld_city.tiles.jobs import TileJob, TileResult, make_tile
 from aerialworld_city.tiles.pool import Pool, workers_for
 from aerialworld_city.tiles.select import select
-from aerialworld_city.tiles.squares import model_names, refuse_too_many, share_out
+from aerialworld_city.tiles.squares import model_names, refuse_too_many, share_out, weight
 from aerialworld_city.tiles.store import forget_folders, program, read_tile
 from aerialworld_city.writing import chunks
 from aerialworld_city.writing.city_json import city_json, document_bytes
@@ -177,11 +177,13 @@ class _Conversion:
         cells, kept = sorted(squares), read_kept(place.older)
         names = model_names(city.tiles, squares, cells) if options.per_building else {}
         jobs = [chunks.SquareJob.of(shared, cell, squares[cell], names.get(cell, []), kept) for cell in cells]
+        weights = [weight(city.tiles, squares[cell]) for cell in cells]
         results = self.pool.run(
             chunks.make_square,
             jobs,
             names=[f"square {cell}" for cell in cells],
-            done=self._steps("write", _GROUND, _WRITTEN, [1] * len(jobs)),
+            weights=weights,
+            done=self._steps("write", _GROUND, _WRITTEN, weights),
         )
         groups = {
             chunks.group_name(cell, kind): record

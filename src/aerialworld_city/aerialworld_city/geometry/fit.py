@@ -23,7 +23,7 @@ Index = NDArray[np.int64]
 
 #: Spacing of a fitted ground's finest points, metres, as long as it has no more squares than `MAX_SQUARES`.
 FIT_STEP = 5.0
-MAX_SQUARES = 250_000
+MAX_SQUARES = 60_000
 #: A surface with heights lies this far above the ground, metres: more than surfaces are laid above it, and than the
 #: ground is simplified by.
 CLEARANCE = 0.12

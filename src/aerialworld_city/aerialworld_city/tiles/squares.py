@@ -48,6 +48,14 @@ def share_out(
     return squares
 
 
+def weight(tiles: Sequence[StoredTile], picks: dict[str, list[Pick]]) -> float:
+    """How much work a square is: the triangles of its features, and a little for the square itself."""
+    picked = [p for group in picks.values() for p in group]
+    return 100.0 + sum(
+        float((tiles[p.tile].starts[p.features + 1] - tiles[p.tile].starts[p.features]).sum()) for p in picked
+    )
+
+
 def _touched(
     tile: StoredTile, own: NDArray[np.int64], origin: Array, chunk: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

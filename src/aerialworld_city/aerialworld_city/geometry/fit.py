@@ -83,7 +83,9 @@ def fitted_heights(evidence: Evidence, nodes: Array) -> Array:
             springs = springs[_credible(springs, plane.at(height, springs[:, :2]), evidence)]
         else:
             height = _relaxed(plane, height, evidence, springs, sceptic=turn > 0)
-    return lowered_to(evidence, nodes, height)
+    # A plate runs on beyond the outermost feet as it leaned at them; nothing says that the ground does.
+    known = np.concatenate([evidence.bases[:, 2], evidence.surfaces[:, 2] - CLEARANCE])
+    return lowered_to(evidence, nodes, np.clip(height, known.min(), known.max()))
 
 
 def _credible(springs: Array, ground: Array, evidence: Evidence) -> NDArray[np.bool_]:

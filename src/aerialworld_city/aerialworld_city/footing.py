@@ -72,7 +72,7 @@ def _places_of_surfaces(city: City, chosen: NDArray[np.bool_], frame: LocalFrame
     """(K, 3) in map: places all over surfaces with heights, their corners among them."""
     found = [np.zeros((0, 3))]
     for mesh, _ in _parts(city, chosen):
-        pieces, _ = subdivide(mesh.triangles - np.array([frame.east, frame.north, 0.0]), _PIECE)
+        pieces, _ = subdivide(frame.from_plane(mesh.triangles), _PIECE)
         found += [pieces.reshape(-1, 3), pieces.mean(axis=1)]
     return np.unique(np.concatenate(found), axis=0)
 

@@ -141,7 +141,7 @@ class LocalFrame:
         return cls(projection, Georeference(float(latitude), float(longitude), 0.0), float(east), float(north))
 
     def from_plane(self, points: Array) -> Array:
-        """(N, 3) east, north, height → map."""
+        """(…, 3) east, north, height → map."""
         return np.asarray(points, np.float64) - np.array([self.east, self.north, self.georeference.height])
 
 

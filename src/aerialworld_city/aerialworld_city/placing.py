@@ -58,7 +58,7 @@ def make_ground(
 
     Raises InputError when nothing lies in the region asked for.
     """
-    boxes = city.boxes - np.array([frame.east, frame.north, 0.0])
+    boxes = frame.from_plane(city.boxes)
     bounds = np.array([boxes[:, 0, :2].min(axis=0), boxes[:, 1, :2].max(axis=0)]) if len(boxes) else None
     if options.region is not None:
         asked = plane_bounds(options.region, city.projection) - [frame.east, frame.north]
@@ -106,7 +106,7 @@ def _source_terrain(
             far = (xy.max(axis=1) < low).any(axis=1) | (xy.min(axis=1) > high).any(axis=1)
             outside += int(far.sum())
             triangles = triangles[~far]
-        found.append(triangles - np.array([frame.east, frame.north, 0.0]))
+        found.append(frame.from_plane(triangles))
     if outside:
         report.add(report.changed, {OUTSIDE_TERRAIN: outside})
         if outside == sum(t.rows["terrain"] for t in city.tiles):

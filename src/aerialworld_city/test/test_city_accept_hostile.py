@@ -22,6 +22,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 import accept_city_child as child
+from city_shapes import OBJ_BOX as OBJ
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <core:CityModel xmlns:core="http://www.opengis.net/citygml/2.0" xmlns:gml="http://www.opengis.net/gml"
@@ -502,22 +503,6 @@ def test_an_honest_zip_gives_the_same_buildings_as_its_folder(server, tmp_path):
 
 # --- OBJ and meshes ---------------------------------------------------------------------------------------------------
 
-OBJ = """# COORDINATE_SYSTEM: PROJCS["JGD2011 / Japan Plane Rectangular CS IX",AUTHORITY["EPSG","6677"]]
-v -8000 -37000 3
-v -7990 -37000 3
-v -7990 -36994 3
-v -8000 -36994 3
-v -8000 -37000 8
-v -7990 -37000 8
-v -7990 -36994 8
-v -8000 -36994 8
-f 4 3 2 1
-f 5 6 7 8
-f 1 2 6 5
-f 2 3 7 6
-f 3 4 8 7
-f 4 1 5 8
-"""
 OBJS = {
     "mtllib": "mtllib ../secret.mtl\nmtllib /etc/passwd\nusemtl a\n" + OBJ,
     "call": "call ../x.obj\ncsh -rm x\n" + OBJ,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,25 +17,8 @@ from aerialworld_city.geometry.solids import normals
 from aerialworld_city.geometry.triangulate import triangulate
 from aerialworld_city.synthetic.shapes import prism, rectangle
 
-
-def tin(height, size=200.0, step=10.0, seed=0):
-    """Triangles over ±size/2 with shifted inner corners; `height(x, y)` at the corners."""
-    rng = np.random.default_rng(seed)
-    n = int(size / step)
-    x, y = np.meshgrid(np.linspace(-size / 2, size / 2, n + 1), np.linspace(-size / 2, size / 2, n + 1))
-    x[1:-1, 1:-1] += rng.uniform(-0.2, 0.2, (n - 1, n - 1)) * step
-    y[1:-1, 1:-1] += rng.uniform(-0.2, 0.2, (n - 1, n - 1)) * step
-    p = np.stack([x, y, height(x, y)], -1)
-    a, b, c, d = p[:-1, :-1], p[:-1, 1:], p[1:, 1:], p[1:, :-1]
-    return np.concatenate([np.stack(t, 2).reshape(-1, 3, 3) for t in ([a, b, c], [a, c, d])])
-
-
-def slope(x, y):
-    return 10 + 0.1 * x - 0.05 * y
-
-
-def bumps(x, y):
-    return 12 + 3 * np.sin(x / 23) * np.cos(y / 17)
+sys.path.insert(0, str(Path(__file__).parent))
+from city_shapes import bumps, slope, tin
 
 
 def mesh_of(triangles, feature=0, uv=None, material=-1):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,29 +19,11 @@ from aerialworld_city.geometry.overlay import TriangleIndex
 from aerialworld_city.geometry.terrain import EXTENSION, Terrain, make_terrain
 from aerialworld_core.world.rays import RayCaster
 
+sys.path.insert(0, str(Path(__file__).parent))
+from city_shapes import bumps, slope, tin
+
 SQUARE = np.array([[-100.0, -100.0], [100.0, 100.0]])
 ONE_BASE = np.array([[0.0, 0.0, 9.0]])
-
-
-def tin(height, size=200.0, step=10.0, seed=0, at=(0.0, 0.0), jitter=0.2):
-    """Triangles over a square about `at`, with shifted inner corners; `height(x, y)` at the corners."""
-    rng = np.random.default_rng(seed)
-    n = int(size / step)
-    x, y = np.meshgrid(np.linspace(-size / 2, size / 2, n + 1), np.linspace(-size / 2, size / 2, n + 1))
-    x[1:-1, 1:-1] += rng.uniform(-jitter, jitter, (n - 1, n - 1)) * step
-    y[1:-1, 1:-1] += rng.uniform(-jitter, jitter, (n - 1, n - 1)) * step
-    x, y = x + at[0], y + at[1]
-    p = np.stack([x, y, height(x, y)], -1)
-    a, b, c, d = p[:-1, :-1], p[:-1, 1:], p[1:, 1:], p[1:, :-1]
-    return np.concatenate([np.stack(t, 2).reshape(-1, 3, 3) for t in ([a, b, c], [a, c, d])])
-
-
-def slope(x, y):
-    return 10 + 0.1 * x - 0.05 * y
-
-
-def bumps(x, y):
-    return 12 + 3 * np.sin(x / 23) * np.cos(y / 17)
 
 
 def plan(triangles):

@@ -6,7 +6,9 @@ What hostile files may cost, and fuzzing: `test_city_accept_hostile.py`, `test_c
 from __future__ import annotations
 
 import re
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from aerialworld_city.convert import convert as convert_with
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.synthetic.generate import generate_city
 from aerialworld_core.errors import InputError, UnsafeInputError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from city_shapes import OBJ_BOX as OBJ
 
 HEAD = """<?xml version="1.0" encoding="UTF-8"?>
 <core:CityModel xmlns:core="http://www.opengis.net/citygml/2.0" xmlns:gml="http://www.opengis.net/gml"
@@ -132,24 +137,6 @@ def test_a_broken_polygon_leaves_the_rest_of_its_building(tmp_path):
     report = convert(path, tmp_path / "world")
     assert report.written["closed buildings"] == 1
     assert [(s.file, s.id) for s in report.skipped] == [(path.name, "half polygon 7")]
-
-
-OBJ = """# COORDINATE_SYSTEM: PROJCS["JGD2011 / Japan Plane Rectangular CS IX",AUTHORITY["EPSG","6677"]]
-v -8000 -37000 3
-v -7990 -37000 3
-v -7990 -36994 3
-v -8000 -36994 3
-v -8000 -37000 8
-v -7990 -37000 8
-v -7990 -36994 8
-v -8000 -36994 8
-f 4 3 2 1
-f 5 6 7 8
-f 1 2 6 5
-f 2 3 7 6
-f 3 4 8 7
-f 4 1 5 8
-"""
 
 
 def test_an_obj_box_is_one_closed_building_of_its_volume(tmp_path):

@@ -6,6 +6,7 @@ import mapbox_earcut
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.geometry.packing import ranges
 from aerialworld_core.frames import Array
 
 #: Ear clipping may take n² steps (of about 50 ns) for outlines that cross themselves everywhere. What one call may take
@@ -111,8 +112,7 @@ def _in_planes(p: Array, begin: NDArray[np.int64], end: NDArray[np.int64], norma
     v = np.cross(normal, u)
     sizes = end - begin
     which = np.repeat(np.arange(len(begin)), sizes)
-    rows = np.arange(int(sizes.sum())) + np.repeat(begin - (np.cumsum(sizes) - sizes), sizes)
-    local = p[rows] - p[begin][which]
+    local = p[ranges(begin, sizes)] - p[begin][which]
     return np.column_stack([(local * u[which]).sum(axis=1), (local * v[which]).sum(axis=1)])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.geometry.packing import cells_between, ranges
 from aerialworld_core.frames import Array
 
 Index = NDArray[np.int64]
@@ -74,13 +75,8 @@ class TriangleIndex:
     def _cells(self, low: Array, high: Array) -> tuple[Index, Index]:
         """(box, cell) pairs of all cells that boxes (N, 2) touch."""
         first, last = self._cell_of(low), self._cell_of(high)
-        span = last - first + 1
-        count = span.prod(axis=1)
-        box = np.repeat(np.arange(len(low)), count)
-        within = np.arange(len(box)) - np.repeat(np.cumsum(count) - count, count)
-        i = first[box, 0] + within % span[box, 0]
-        j = first[box, 1] + within // span[box, 0]
-        return box, j * self.shape[0] + i
+        box, at = cells_between(first, last)
+        return box, at[:, 1] * self.shape[0] + at[:, 0]
 
     def pairs(self, low: Array, high: Array) -> tuple[Index, Index]:
         """(box, triangle) pairs, each once, whose bounds in the plane overlap; boxes (N, 2) low and high."""
@@ -89,7 +85,7 @@ class TriangleIndex:
         box, cell = self._cells(low, high)
         count = self.start[cell + 1] - self.start[cell]
         query = np.repeat(box, count)
-        slot = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(self.start[cell], count)
+        slot = ranges(self.start[cell], count)
         triangle = self.members[slot].astype(np.int64)
         bottom, top = np.maximum(self.low[triangle], low[query]), np.minimum(self.high[triangle], high[query])
         # A pair that shares several cells counts in the one that holds its overlap's lowest corner.

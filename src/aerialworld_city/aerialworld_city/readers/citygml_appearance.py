@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_city.features import Material
+from aerialworld_city.geometry.packing import ranges
 from aerialworld_city.readers.citygml_geometry import Packed, as_array, key_of
 from aerialworld_city.readers.citygml_words import HREF, local
 
@@ -203,8 +204,7 @@ class Appearances:
             number = np.searchsorted(held[order], keys[rows], "right") - first
             number[keys[rows] == 0] = 0
             repeated = np.repeat(np.arange(len(rows)), number)
-            offset = np.arange(len(repeated)) - np.repeat(np.cumsum(number) - number, number)
-            polygons.append(owner[order][first[repeated] + offset])
+            polygons.append(owner[order][ranges(first, number)])
             targets.append(rows[repeated])
             around.append(np.full(len(repeated), outer))
         polygon, target, outer_rank = np.concatenate(polygons), np.concatenate(targets), np.concatenate(around)
@@ -248,8 +248,7 @@ class Appearances:
             self.count("polygons whose texture coordinates are missing or do not fit", len(without))
         uv = np.full((int(ring_start[-1]), 2), np.nan, np.float32)
         good = chosen[polygon[rings]] >= 0
-        for source, target in _ranges(uv_start[row[good]], ring_start[rings[good]], number[good]):
-            uv[target] = values[source]
+        uv[ranges(ring_start[rings[good]], number[good])] = values[ranges(uv_start[row[good]], number[good])]
         last = ring_start[rings[good & closing] + 1] - 1
         uv[last] = uv[ring_start[rings[good & closing]]]
         for ring in rings[good & (as_array(packed.ring_turned, np.int8)[rings] != 0)]:
@@ -262,9 +261,3 @@ def _pair(ring: NDArray[np.int64], data: NDArray[np.int64]) -> NDArray[np.int64]
     """One number for a ring and the surface data that speaks of it (wraps round, as hashes do)."""
     with np.errstate(over="ignore"):
         return ring ^ (data * np.int64(0x9E3779B97F4A7C1 | 1))
-
-
-def _ranges(source: Any, target: Any, number: Any) -> list[tuple[Any, Any]]:
-    """Index pairs that copy `number[i]` rows from `source[i]` to `target[i]`, all at once."""
-    within = np.arange(int(number.sum())) - np.repeat(np.cumsum(number) - number, number)
-    return [(np.repeat(source, number) + within, np.repeat(target, number) + within)]

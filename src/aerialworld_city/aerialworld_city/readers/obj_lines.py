@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_city.geometry.packing import ranges
 from aerialworld_city.readers.text_lines import (
     FORM_MIXED,
     FORM_V,
@@ -202,7 +203,7 @@ class _Parser:
                 form[rows] = FORM_MIXED
                 continue
             numbers = flat.reshape(-1, width)
-            into = np.repeat(place[rows] - (np.cumsum(many) - many), many) + np.arange(len(numbers))
+            into = ranges(place[rows], many)
             corner[into] = numbers[:, 0]
             if kind in (FORM_V_VT, FORM_V_VT_VN):
                 corner_uv[into] = numbers[:, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,3 +132,12 @@ def municipality_of(name: str) -> str | None:
     """The five-digit code in the name of a data set's folder or archive."""
     match = _DATA_SET.search(name.lower())
     return match[1] if match else None
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of change of a file, by which a change is noticed without reading it; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

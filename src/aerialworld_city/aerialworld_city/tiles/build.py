@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aerialworld_city.features import Content, Feature, Polygons, Skipped, Tile
 from aerialworld_city.geodesy import Projection, to_plane
 from aerialworld_city.geometry.mesh import Mesh
+from aerialworld_city.geometry.packing import ranges
 from aerialworld_city.geometry.solids import Shells, orient
 from aerialworld_city.geometry.triangulate import Faces, triangulate_polygons
 from aerialworld_city.kinds import KINDS
@@ -108,10 +109,12 @@ def _place_block(content: Content, block: _Block, projection: Projection, tile: 
     polygons, chosen = content.polygons, block.chosen
     features = content.features[block.low : block.high]
     own = polygons.feature[chosen].astype(np.int64) - block.low
-    rings = _ranges(polygons.polygon_start[chosen], polygons.polygon_start[chosen + 1])
-    polygon_start = np.r_[0, np.cumsum(np.diff(polygons.polygon_start)[chosen])]
-    rows = _ranges(polygons.ring_start[rings], polygons.ring_start[rings + 1])
-    ring_start = np.r_[0, np.cumsum(np.diff(polygons.ring_start)[rings])]
+    held = np.diff(polygons.polygon_start)[chosen]
+    rings = ranges(polygons.polygon_start[chosen], held)
+    polygon_start = np.r_[0, np.cumsum(held)]
+    long = np.diff(polygons.ring_start)[rings]
+    rows = ranges(polygons.ring_start[rings], long)
+    ring_start = np.r_[0, np.cumsum(long)]
     points = to_plane(polygons.points[rows], content.epsg, projection)
     uv = None if polygons.uv is None else polygons.uv[rows]
     faces = triangulate_polygons(points, ring_start, polygon_start, uv)
@@ -203,12 +206,6 @@ def _oriented(
         triangle_corners=corners,
         follow=faces.follow,
     )
-
-
-def _ranges(begin: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All numbers of begin[0] … end[0] - 1, begin[1] … and so on."""
-    size = end - begin
-    return np.arange(int(size.sum())) + np.repeat(begin - (np.cumsum(size) - size), size)
 
 
 class _Space:

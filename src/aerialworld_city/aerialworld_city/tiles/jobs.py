@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from aerialworld_city.geodesy import Projection
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.sources.discover import SourceFile
+from aerialworld_city.sources.files import stamp
 from aerialworld_city.tiles.build import build_tile
 from aerialworld_city.tiles.store import adopt, is_whole, tile_key, write_tile
 from aerialworld_city.writing.folder import sync_tree
@@ -57,7 +57,7 @@ def make_tile(job: TileJob) -> TileResult:
 
 
 def _make(job: TileJob) -> TileResult:
-    before = _stamp(job.file.path)
+    before = stamp(job.file.path)
     try:
         fingerprint = job.file.fingerprint()
     except OSError as error:
@@ -75,16 +75,8 @@ def _make(job: TileJob) -> TileResult:
     tile = build_tile(job.file, Projection(job.epsg), job.options)
     tile.skipped = [replace(s, reason=job.file.said(s.reason)) for s in tile.skipped]
     tile.notes = [job.file.said(note) for note in tile.notes]
-    if _stamp(job.file.path) != before:
+    if stamp(job.file.path) != before:
         raise InputError(f"{job.file.path}: changed while it was read; convert again when it is finished")
     write_tile(place, tile)
     sync_tree(place)
     return TileResult(key, fingerprint)
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

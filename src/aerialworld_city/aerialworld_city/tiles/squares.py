@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_city.geodesy import LocalFrame
+from aerialworld_city.geometry.packing import cells_between, ranges
 from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.tiles.select import Masks
@@ -62,16 +63,11 @@ def _touched(
     """(feature, cell) pairs of all squares that the features' triangles touch, and which is the feature's first."""
     mesh = tile.mesh()
     size = (tile.starts[own + 1] - tile.starts[own]).astype(np.int64)
-    rows = np.arange(int(size.sum())) + np.repeat(tile.starts[own] - (np.cumsum(size) - size), size)
-    xy = (mesh.triangles[rows][:, :, :2] - origin) / chunk
+    xy = (mesh.triangles[ranges(tile.starts[own], size)][:, :, :2] - origin) / chunk
     low, high = np.floor(xy.min(axis=1)).astype(np.int64), np.floor(xy.max(axis=1)).astype(np.int64)
-    span = high - low + 1
-    number = span.prod(axis=1)
-    if float(number.astype(np.float64).sum()) > 50e6:
+    if float((high - low + 1).prod(axis=1).astype(np.float64).sum()) > 50e6:
         raise InputError(f"{tile.source}: a surface covers too many squares of {chunk:g} m; choose a larger --chunk")
-    triangle = np.repeat(np.arange(len(rows)), number)
-    within = np.arange(len(triangle)) - np.repeat(np.cumsum(number) - number, number)
-    cell = low[triangle] + np.column_stack([within % span[triangle, 0], within // span[triangle, 0]])
+    triangle, cell = cells_between(low, high)
     pairs = np.unique(np.column_stack([np.repeat(np.arange(len(own)), size)[triangle], cell]), axis=0)
     home = np.r_[True, pairs[1:, 0] != pairs[:-1, 0]] if len(pairs) else np.zeros(0, bool)
     return own[pairs[:, 0]], pairs[:, 1:], home

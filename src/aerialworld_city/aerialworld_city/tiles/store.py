@@ -187,6 +187,7 @@ def write_tile(folder: Path, tile: Tile) -> None:
 
 
 def file_crc(path: Path) -> int:
+    """CRC-32 of a file."""
     value = 0
     with open(path, "rb") as handle:
         while data := handle.read(1 << 20):

@@ -7,7 +7,6 @@ square has of one kind: one model, or one per building.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
@@ -23,10 +22,12 @@ from aerialworld_city.geodesy import LocalFrame
 from aerialworld_city.geometry.ground import OFFSETS, REACH, LayCounts, lay, reach_down
 from aerialworld_city.geometry.mesh import Mesh
 from aerialworld_city.geometry.overlay import TriangleIndex
+from aerialworld_city.geometry.packing import ranges
 from aerialworld_city.geometry.solids import bounding_boxes
 from aerialworld_city.geometry.terrain import Terrain
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
+from aerialworld_city.sources.files import stamp
 from aerialworld_city.tiles.store import StoredTile, read_tile
 from aerialworld_city.writing.folder import Workplace, sync_tree
 from aerialworld_city.writing.kept import fingerprints, group_key, take_over
@@ -186,8 +187,7 @@ class _Group:
         tile, whole = _tile(self.place.tiles[pick.tile])
         begin, end = tile.starts[pick.features], tile.starts[pick.features + 1]
         size = end - begin
-        rows = np.arange(int(size.sum())) + np.repeat(begin - (np.cumsum(size) - size), size)
-        mesh = whole.take(rows)
+        mesh = whole.take(ranges(begin, size))
         mesh.triangles = mesh.triangles - np.array([self.place.east, self.place.north, 0.0])
         mesh.feature = (np.repeat(np.arange(len(size)), size) + len(self.features)).astype(np.int32)
         flat = np.abs(tile.boxes[pick.features, :, 2]).max(axis=1) < NO_HEIGHT
@@ -228,7 +228,7 @@ class _Group:
 
     def _image_hashes(self) -> list[list[str]]:
         images = sorted({folder / m.image for folder, _, m in self.materials if m.image is not None})
-        return [[path.name, _image_hash(path, _stamp(path))] for path in images]
+        return [[path.name, _image_hash(path, stamp(path))] for path in images]
 
     @cached_property
     def _under(self) -> TriangleIndex:
@@ -381,16 +381,8 @@ def _hash(array: Array) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return (0, 0)
-    return status.st_size, status.st_mtime_ns
-
-
 @lru_cache(maxsize=4096)
-def _image_hash(path: Path, stamp: tuple[int, int]) -> str:
+def _image_hash(path: Path, now: tuple[int, int] | None) -> str:
     try:
         with open_regular(path) as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -215,10 +215,3 @@ def _facade_uv(mesh: Mesh, n: Array, bases: Array, height: Array) -> Array:
     storeys = np.maximum(np.round(height / looks.STOREY), 1.0) / np.maximum(height, 0.1)
     v = (mesh.triangles[:, :, 2] - bases[mesh.feature, None]) * storeys[mesh.feature, None] / looks.TILE_STOREYS
     return np.stack([u, v], axis=-1)
-
-
-def unit_normals(triangles: Array) -> Array:
-    """(T, 3); zeros for triangles without area."""
-    n = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    length = np.linalg.norm(n, axis=1, keepdims=True)
-    return np.asarray(n / np.where(length > 0, length, 1.0))

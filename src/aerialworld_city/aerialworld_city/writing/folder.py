@@ -111,7 +111,7 @@ def _lock(partial: Path, out: Path) -> IO[bytes]:
             if os.path.samestat(os.fstat(handle.fileno()), os.stat(partial / "lock")):
                 return handle
         except FileNotFoundError:
-            pass
+            pass  # the lock went with the conversion that held it: make another
         handle.close()
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aerialworld_city.tiles.store import adopt
+from aerialworld_city.tiles.store import adopt, file_crc
 from aerialworld_city.writing.folder import TILES
 from aerialworld_core.files import canonical_json, read_json, write_bytes
 
@@ -47,7 +46,7 @@ def fingerprints(folder: Path, names: Sequence[str]) -> dict[str, dict[str, int]
     """CRC-32 of every file of every model, by name."""
     return {
         name: {
-            path.relative_to(folder / name).as_posix(): _crc(path)
+            path.relative_to(folder / name).as_posix(): file_crc(path)
             for path in sorted((folder / name).rglob("*"))
             if path.is_file()
         }
@@ -78,11 +77,3 @@ def take_over(entry: Any, key: str, older: Path | None, world: Path) -> dict[str
 def _names(entry: Any) -> list[str]:
     files = entry.get("files") if isinstance(entry, dict) else None
     return [n for n in files if isinstance(n, str) and "/" not in n and n not in (".", "..")] if files else []
-
-
-def _crc(path: Path) -> int:
-    value = 0
-    with open(path, "rb") as handle:
-        while data := handle.read(1 << 20):
-            value = zlib.crc32(data, value)
-    return value

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from aerialworld_city.features import Feature, Material
 from aerialworld_city.geometry.mesh import Mesh
+from aerialworld_city.geometry.solids import normals
 from aerialworld_city.kinds import KINDS
 from aerialworld_city.options import ConversionOptions
 from aerialworld_city.writing import looks
-from aerialworld_city.writing.dress import Dressed, dress_bodies, dress_ground, source_skins, unit_normals
+from aerialworld_city.writing.dress import Dressed, dress_bodies, dress_ground, source_skins
 from aerialworld_city.writing.glb import Part, Skin, flat_part, smooth_part, welded_part, write_glb
 from aerialworld_city.writing.textures import Photo, TextureError, Textures
 from aerialworld_city.writing.world_writer import Heightmap, heightmap_sdf, model_config, model_sdf, safe_name
@@ -70,7 +71,7 @@ def write_body_model(
     mesh = mesh.take(_solid(mesh.triangles))
     if not len(mesh):
         return _write(folder, name, kind, [], mesh.triangles, problems)
-    n = unit_normals(mesh.triangles)
+    n = normals(mesh.triangles)
     dressed = dress_bodies(mesh, n, kind, features, bases, tops, skins)
     parts = []
     for skin, rows in _by_skin(dressed):

@@ -158,6 +158,8 @@ def test_an_imu_of_a_session_that_cannot_be(key, value, match):
     ("key", "value", "match"),
     [
         ("K", [[1.0]], "malformed"),
+        ("K", [[0, 0, 4], [0, 0, 3], [0, 0, 1]], "malformed"),
+        ("width", float("inf"), "malformed"),
         ("K", [[float("nan"), 0, 4], [0, 8, 3], [0, 0, 1]], "field of view"),
         ("K", [[8.0, 0, 4], [0, -8, 3], [0, 0, 1]], "focal length -8"),
         ("K", [[8.0, 0, 1e9], [0, 8, 3], [0, 0, 1]], "far outside 8×6"),

@@ -16,7 +16,7 @@ Rays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def pixel_rays(spec: CameraSpec) -> Rays:
-    """(left, up), each (height, width) float32, read-only: a pixel's centre sees along (1, left, up) in the camera link.
+    """(left, up), each (height, width) float32, read-only: a pixel's centre sees along (1, left, up) in the link.
 
     Found in float64 by inverting `aerialworld_core.lens.distort`: rays distorted again fall on the pixel's centre
     within 1e-6 pixels before they are rounded. Cameras with equal intrinsics share the arrays. Raises WorldError,

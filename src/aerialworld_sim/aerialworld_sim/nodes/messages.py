@@ -64,15 +64,15 @@ def compressed_image(stamp_ns: int, frame: str, pixels: NDArray[np.uint8]) -> Co
 
 
 def camera_info(stamp_ns: int, frame: str, spec: CameraSpec) -> CameraInfo:
-    """A pinhole without distortion. Principal point at the image's centre: K follows the convention that the centre of
-    the first pixel lies at (0.5, 0.5), as Gazebo's does."""
+    """Intrinsics and distortion of a camera. K follows the convention that the centre of the first pixel lies at
+    (0.5, 0.5), as Gazebo's does."""
     k = spec.intrinsics
     return CameraInfo(
         header=header(stamp_ns, frame),
         height=spec.height,
         width=spec.width,
         distortion_model="plumb_bob",
-        d=[0.0] * 5,
+        d=list(spec.distortion or [0.0] * 5),
         k=k.reshape(-1).tolist(),
         r=np.eye(3).reshape(-1).tolist(),
         p=np.hstack([k, np.zeros((3, 1))]).reshape(-1).tolist(),
@@ -138,8 +138,8 @@ def imu(stamp_ns: int, frame: str, sample: Array, state: VehicleState, spec: Imu
     message = Imu(header=header(stamp_ns, frame))
     message.orientation = _quaternion((state.pose @ spec.pose).orientation)
     message.angular_velocity, message.linear_acceleration = _vector(sample[1:4]), _vector(sample[4:7])
-    message.angular_velocity_covariance = np.diag([spec.gyro_noise_stddev**2] * 3).reshape(-1).tolist()
-    message.linear_acceleration_covariance = np.diag([spec.accel_noise_stddev**2] * 3).reshape(-1).tolist()
+    message.angular_velocity_covariance = np.diag(spec.noise("gyro").stddev ** 2).reshape(-1).tolist()
+    message.linear_acceleration_covariance = np.diag(spec.noise("accel").stddev ** 2).reshape(-1).tolist()
     return message
 
 

@@ -29,6 +29,9 @@ from aerialworld_sim.textures import DECODE, ENCODE
 ROWS, RAYS = 64, 2048
 _ALL = 0xFFFFFFFF
 _NOTHING = np.zeros((0, 0), np.float32)
+#: Directions of a pinhole's pixels, which need no table; read-only as a table is, so that both are one type to numba.
+_NO_RAYS = np.zeros((0, 0), np.float32)
+_NO_RAYS.flags.writeable = False
 #: Tiles of the sun map that one task makes at a time.
 _MISSING = 256
 Tasks = list[Callable[[], Any]]
@@ -41,13 +44,11 @@ def default_threads() -> int:
 
 def camera_numbers(job: PictureJob | DepthJob) -> NDArray[np.float64]:
     """A camera as `raster.see_rows` takes it."""
-    spec = job.spec
+    spec, k = job.spec, job.spec.intrinsics
     numbers = np.empty(raster.CAMERA_NUMBERS)
     numbers[:3] = job.pose.position
     numbers[3:12] = job.pose.rotation.T.ravel()
-    numbers[12:] = (
-        spec.focal, spec.focal, spec.width * 0.5 - 0.5, spec.height * 0.5 - 0.5, spec.near, spec.far,
-    )  # fmt: skip
+    numbers[12:] = k[0, 0], k[1, 1], k[0, 2] - 0.5, k[1, 2] - 0.5, spec.near, spec.far
     return numbers
 
 
@@ -262,7 +263,7 @@ class _PictureTask:
     def _shade(self, first: int, face: Any, depth: Any, u: Any, v: Any) -> None:
         b, m, s = self.backend, self.movers, self.backend.scene.surfaces
         t, spec, sun_map = s.textures, self.job.spec, b._sun_map
-        rays = self.job.rays or (_NOTHING, _NOTHING)
+        rays = self.job.rays or (_NO_RAYS, _NO_RAYS)
         chosen = np.arange(len(m.boxes))
         if len(chosen) and self.job.rays is None:
             chosen = in_view(m.shadows, self.camera, first, len(face), spec.width)

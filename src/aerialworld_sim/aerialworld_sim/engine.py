@@ -19,9 +19,18 @@ from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.world.scene import Light, Scene
 from aerialworld_sim import __version__, noise
 from aerialworld_sim.backend import make_backend
-from aerialworld_sim.imu import sample_stamps, simulate_imu
+from aerialworld_sim.distortion import pixel_rays
+from aerialworld_sim.imu import ImuModel, sample_stamps
 from aerialworld_sim.jobs import DepthJob, Picture, PictureJob, ScanJob
-from aerialworld_sim.lidar import LidarSampling, beam_directions, ray_directions
+from aerialworld_sim.lidar import (
+    LidarSampling,
+    beam_directions,
+    intensities,
+    luminances,
+    measured_ranges,
+    ray_directions,
+    rolling_poses,
+)
 from aerialworld_sim.motion import Actor, Vehicle
 from aerialworld_sim.render_scene import Body, RenderScene
 
@@ -61,6 +70,8 @@ class Engine:
     backend         "embree" (CPU), "warp" (CUDA) or "auto"; `renderer` says which it became
     lidar_sampling  "gazebo" reads ranges as Gazebo's gpu_lidar does (nearest texel of a cube map), for comparison;
                     "exact" traces the beams themselves
+    rolling_lidar   the LiDAR moves on during its sweep, which ends at the stamp: a point is in the frame that the
+                    sensor had when its column fired; else a scan is of one moment, as Gazebo's
     light           instead of the world's own
     actors          what else moves; each is seen by every sensor
     threads         of the CPU backend, by default the processors available; `lanes` forces Embree's packet width
@@ -80,6 +91,7 @@ class Engine:
         threads: int | None = None,
         backend: str = "auto",
         lidar_sampling: LidarSampling = "exact",
+        rolling_lidar: bool = False,
         light: Light | None = None,
         actors: Sequence[Actor] = (),
         lanes: int | None = None,
@@ -95,6 +107,11 @@ class Engine:
         self.scene = RenderScene(world.scene, light or world.light, bodies, list(self.vehicles))
         self._backend = make_backend(backend, self.scene, threads=threads, lanes=lanes)
         self._lidar_sampling: LidarSampling = lidar_sampling
+        self._rolling = rolling_lidar
+        self._imus = {
+            name: ImuModel(v.rig.imu, self.seed, name) for name, v in self.vehicles.items() if v.rig.imu is not None
+        }
+        self._luminance = luminances(self.scene.surfaces.mean_colour)
         self._scans: dict[int, _Scan] = {}
         self._placed_at: int | None = None
         self.reset()
@@ -174,7 +191,7 @@ class Engine:
             raise InputError(f"{vehicle}'s rig {v.rig.name} has no IMU")
         stamps = sample_stamps(v.rig.imu.rate, self._imu_until[vehicle], self._stamp_ns)
         self._imu_until[vehicle] = self._stamp_ns
-        return simulate_imu(v.rig.imu, v.motion, stamps, self.seed, vehicle)
+        return self._imus[vehicle].samples(v.motion, stamps)
 
     def _vehicle(self, name: str) -> Vehicle:
         if name not in self.vehicles:
@@ -211,6 +228,8 @@ class Engine:
     def _picture_job(self, vehicle: str, spec: CameraSpec, state: VehicleState, truth: bool) -> PictureJob:
         shape = (spec.height, spec.width)
         job = PictureJob(spec, state.pose @ spec.pose, np.empty((*shape, 3), np.uint8), viewer=self._number(vehicle))
+        if spec.distortion is not None:
+            job.rays = pixel_rays(spec)
         if truth:
             job.depth, job.semantic = np.empty(shape, np.float32), np.empty(shape, np.uint8)
             job.instance = np.empty(shape, np.uint16)
@@ -224,10 +243,8 @@ class Engine:
         if job.depth is not None and job.semantic is not None and job.instance is not None:
             frame.camera_depth[spec.name], frame.camera_semantic[spec.name] = job.depth, job.semantic
             frame.camera_instance[spec.name] = job.instance
-        if spec.noise_stddev > 0:
-            stream = noise.key(self.seed, vehicle, spec.name, "rgb", self._stamp_ns)
-            scale = 255.0 * spec.noise_stddev
-            finish.append(lambda: noise.add_to_image(stream, noise.table(), scale, 0, picture.reshape(-1)))
+        stream = noise.key(self.seed, vehicle, spec.name, "rgb", self._stamp_ns)
+        finish.append(lambda: noise.disturb_picture(spec, stream, picture))
         return job
 
     def _depth(self, frame: SensorFrame, vehicle: str, spec: CameraSpec, truth: bool, finish: Finish) -> DepthJob:
@@ -239,13 +256,7 @@ class Engine:
             job.instance = frame.instance[spec.name] = np.empty(shape, np.uint16)
         stream = noise.key(self.seed, vehicle, spec.name, "depth", self._stamp_ns)
 
-        def add_noise() -> None:
-            seen = np.isfinite(depth)
-            error = noise.normal(stream, depth.size).reshape(depth.shape)[seen] * np.float32(spec.noise_stddev)
-            depth[seen] = np.maximum(depth[seen] + error, np.float32(spec.near))
-
-        if spec.noise_stddev > 0:
-            finish.append(add_noise)
+        finish.append(lambda: noise.disturb_depth(spec, stream, depth))
         return job
 
     def _lidar(self, frame: SensorFrame, vehicle: str, spec: LidarSpec, finish: Finish) -> ScanJob:
@@ -253,23 +264,29 @@ class Engine:
             self._scans[id(spec)] = _Scan(beam_directions(spec), ray_directions(spec, self._lidar_sampling))
         scan = self._scans[id(spec)]
         pose, count = frame.state.pose @ spec.pose, len(scan.rays)
+        origins, rotations, pose_of = pose.position[None], pose.rotation[None], None
+        if self._rolling:
+            motion = self._vehicle(vehicle).motion
+            origins, rotations, column = rolling_poses(spec, motion, self._stamp_ns, spec.columns)
+            pose_of = np.tile(column.astype(np.int32), spec.beams)
         distance, cosine = np.empty(count, np.float32), np.empty(count, np.float32)
         face = np.empty(count, np.int32)
         job = ScanJob(
-            scan.rays, pose.position[None], pose.rotation[None], None, spec.max_range * 1.0001, distance, cosine, face,
+            scan.rays, origins, rotations, pose_of, spec.max_range * 1.0001, distance, cosine, face,
             viewer=self._number(vehicle),
         )  # fmt: skip
         stream = noise.key(self.seed, vehicle, spec.name, "lidar", self._stamp_ns)
 
         def points() -> None:
             returned = np.flatnonzero((distance >= spec.min_range) & (distance <= spec.max_range))
-            ranges = distance[returned].astype(np.float64)
-            if spec.noise_stddev > 0:
-                ranges += spec.noise_stddev * noise.normal(stream, count)[returned]
-                ranges = np.clip(ranges, spec.min_range, spec.max_range)
+            ranges = measured_ranges(spec, distance[returned].astype(np.float64), returned, stream)
+            surfaces = self.scene.surfaces
             cloud = np.empty((len(returned), 4), np.float32)
             cloud[:, :3] = scan.beams[returned] * ranges[:, None]
-            cloud[:, 3] = self.scene.surfaces.retro[self.scene.surfaces.material[face[returned]]]
+            cloud[:, 3] = intensities(
+                surfaces.retro, self._luminance, surfaces.material[face[returned]], cosine[returned],
+                self._lidar_sampling,
+            )  # fmt: skip
             frame.lidar = cloud
             frame.lidar_ring = (returned // spec.columns).astype(np.uint16)
 

@@ -6,7 +6,7 @@ of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -40,6 +40,11 @@ class _Scan:
 
     beams: NDArray[np.float64]
     rays: NDArray[np.float32]
+
+
+def _named(specs: Sequence[CameraSpec], names: Collection[str] | None) -> list[CameraSpec]:
+    """The sensors of these names; all of them without names."""
+    return [s for s in specs if names is None or s.name in names]
 
 
 class Engine:
@@ -94,8 +99,11 @@ class Engine:
         """The true state of one vehicle now."""
         return self._vehicle(vehicle).motion.state(self._stamp_ns)
 
-    def render(self, vehicle: str, *, modalities: Collection[str] = ALL) -> SensorFrame:
-        """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent.
+    def render(
+        self, vehicle: str, *, modalities: Collection[str] = ALL, sensors: Collection[str] | None = None
+    ) -> SensorFrame:
+        """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent; so are
+        cameras and faces that `sensors` does not name, where it is given.
 
         "depth" brings the class images of the same rays. `ground_z` is NaN where the world has no ground. IMU samples
         are those since the last render that asked for them.
@@ -108,10 +116,10 @@ class Engine:
         tasks: Tasks = []
         finish: list[Callable[[], None]] = []
         if IMAGES in modalities:
-            for camera in rig.cameras:
+            for camera in _named(rig.cameras, sensors):
                 finish.append(self._begin_image(frame, vehicle, camera, tasks))
         if DEPTH in modalities:
-            for face in rig.depth:
+            for face in _named(rig.depth, sensors):
                 finish.append(self._begin_depth(frame, vehicle, face, tasks))
         if LIDAR in modalities and rig.lidar:
             finish.append(self._begin_lidar(frame, vehicle, rig.lidar, tasks))

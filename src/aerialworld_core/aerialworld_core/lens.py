@@ -101,7 +101,7 @@ def check(label: str, width: int, height: int, k: Array, coefficients: Coefficie
         a, b, d = jacobian(along * x, along * y, coefficients)
         good &= ((a > 0) & (a * d - b * b > 0)).all(axis=0)
     if not good.all():
-        first = int(np.flatnonzero(~good)[np.argmax(np.hypot(u - width / 2, v - height / 2)[~good])])
+        first = int(np.flatnonzero(~good)[np.argmax(np.hypot(u - k[0, 2], v - k[1, 2])[~good])])
         corner = f"{'top' if v[first] < height / 2 else 'bottom'} {'left' if u[first] < width / 2 else 'right'}"
         raise WorldError(
             f"{label}: <distortion> k1 {coefficients[0]:g}, k2 {coefficients[1]:g}, p1 {coefficients[2]:g}, "

@@ -70,6 +70,7 @@ class EngineNode(Node):
                 sensor_rate=p.sensor_rate,
                 reliability=reliability,
                 georeference=world.georeference,
+                seed=p.seed,
                 encoders=self._encoders,
             )
             for name, vehicle in fleet.vehicles.items()

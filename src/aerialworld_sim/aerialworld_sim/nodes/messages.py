@@ -18,8 +18,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, 
 from std_msgs.msg import Header
 
 from aerialworld_core import topics
-from aerialworld_core.frames import Array, Georeference, Pose
-from aerialworld_core.rig import CameraSpec, ImuSpec, Rig
+from aerialworld_core.frames import Array, Pose
+from aerialworld_core.rig import CameraSpec, ImuSpec, NavSatSpec, Rig
 from aerialworld_core.sensing import VehicleState
 
 JPEG_QUALITY = 95
@@ -190,14 +190,16 @@ def imu(stamp_ns: int, frame: str, sample: Array, state: VehicleState, spec: Imu
     return message
 
 
-def navsat(state: VehicleState, vehicle: str, origin: Georeference) -> NavSatFix:
-    """The true position on earth; the altitude refers to what the world's height refers to (T.P. for PLATEAU)."""
-    from pymap3d import enu2geodetic
-
-    east, north, up = (float(v) for v in state.pose.position)
-    latitude, longitude, height = enu2geodetic(east, north, up, origin.latitude, origin.longitude, origin.height)
-    message = NavSatFix(header=header(state.stamp_ns, topics.base_frame(vehicle)))
+def navsat(state: VehicleState, vehicle: str, place: tuple[float, float, float], spec: NavSatSpec | None) -> NavSatFix:
+    """A fix at `place`: latitude and longitude in degrees, altitude in metres (`aerialworld_sim.navsat.fix`); `spec` None:
+    the true place of base_link. The altitude refers to what the world's height refers to (T.P. for PLATEAU)."""
+    frame = topics.sensor_frame(vehicle, spec.name) if spec else topics.base_frame(vehicle)
+    message = NavSatFix(header=header(state.stamp_ns, frame))
     message.status.status, message.status.service = NavSatStatus.STATUS_FIX, NavSatStatus.SERVICE_GPS
-    message.latitude, message.longitude, message.altitude = float(latitude), float(longitude), float(height)
+    message.latitude, message.longitude, message.altitude = place
     message.position_covariance_type = NavSatFix.COVARIANCE_TYPE_UNKNOWN
+    if spec and (spec.horizontal_stddev > 0 or spec.vertical_stddev > 0):
+        deviations = np.array([spec.horizontal_stddev, spec.horizontal_stddev, spec.vertical_stddev])
+        message.position_covariance = _diagonal(deviations**2)
+        message.position_covariance_type = NavSatFix.COVARIANCE_TYPE_DIAGONAL_KNOWN
     return message

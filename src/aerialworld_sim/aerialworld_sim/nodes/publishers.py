@@ -20,6 +20,7 @@ from aerialworld_core.frames import Georeference
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_sim import engine
 from aerialworld_sim.motion import Vehicle
+from aerialworld_sim.navsat import fix
 from aerialworld_sim.nodes import messages
 
 _TYPES = {
@@ -75,10 +76,11 @@ class VehiclePublishers:
         sensor_rate: float,
         reliability: ReliabilityPolicy,
         georeference: Georeference | None,
+        seed: int,
         encoders: Executor,
     ) -> None:
         self.name, self.rig, self.georeference = name, vehicle.rig, georeference
-        self._motion, self._encoders = vehicle.motion, encoders
+        self._motion, self._seed, self._encoders = vehicle.motion, seed, encoders
         self._outlets: dict[Key, Outlet] = {}
         #: Nanoseconds from fix to fix.
         self.navsat_ns = 0
@@ -105,7 +107,8 @@ class VehiclePublishers:
     def publish_navsat(self, state: VehicleState, newcomers: bool = False) -> None:
         outlet = self._outlets.get(("navsat", self.rig.navsat.name if self.rig.navsat else None))
         if outlet and self.georeference and outlet.wanted(newcomers):
-            outlet.send(messages.navsat(state, self.name, self.georeference))
+            place = fix(self.rig.navsat, state, self.georeference, self._seed, self.name)
+            outlet.send(messages.navsat(state, self.name, place, self.rig.navsat))
 
     def publish_imu(self, samples: NDArray[Any], newcomers: bool = False) -> None:
         """Samples (K, 7) as the engine returns them."""

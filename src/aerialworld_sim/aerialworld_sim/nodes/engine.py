@@ -174,7 +174,7 @@ class EngineNode(Node):
                 executor.spin_once(timeout_sec=self.runner.poll(time.monotonic()))
             executor.spin_once(timeout_sec=0.0)
             if self.runner.finished:
-                publishers = [p for v in self._vehicles.values() for p in v.publishers()]
+                publishers = [self._time.publisher, *(p for v in self._vehicles.values() for p in v.publishers())]
                 if not flush(publishers, FLUSH):
                     self.warn(f"a subscriber has not taken the last messages within {FLUSH:g} s")
             self.say(
@@ -240,7 +240,7 @@ def main(args: list[str] | None = None) -> int:
         with Stop().listen() as stop:
             _check_arguments(arguments)
             where = network.stay_on_this_machine(rclpy.get_rmw_implementation_identifier())
-            _init(arguments)
+            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             node = EngineNode()
             node.say(f"ROS domain {node.context.get_domain_id()}: {where}")
             stop.running = True
@@ -258,8 +258,11 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _check_arguments(arguments: list[str]) -> None:
-    """--help prints the parameters; anything else that is no ROS argument is a mistake."""
-    words = remove_ros_args(arguments)[1:]
+    """--help prints the parameters; what ROS cannot parse, and anything that is no ROS argument, is a mistake."""
+    try:
+        words = remove_ros_args(arguments)[1:]
+    except RuntimeError as error:  # RCLError has no public name
+        raise InputError(f"--ros-args: {str(error).splitlines()[0]}") from error
     if {"-h", "--help"} & set(words):
         print("usage: engine --ros-args -p world:=FOLDER [-p NAME:=VALUE …]\n")
         for name, (default, text) in DECLARED.items():
@@ -267,14 +270,6 @@ def _check_arguments(arguments: list[str]) -> None:
         raise SystemExit(0)
     if words:
         raise InputError(f"{' '.join(words)}: the engine takes parameters only: --ros-args -p world:=FOLDER …")
-
-
-def _init(arguments: list[str]) -> None:
-    """Raises InputError for ROS arguments that rcl cannot parse."""
-    try:
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # RCLError has no public name
-        raise InputError(f"--ros-args: {str(error).splitlines()[0]}") from error
 
 
 if __name__ == "__main__":

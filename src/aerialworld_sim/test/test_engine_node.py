@@ -166,7 +166,10 @@ def test_two_vehicles_publish_what_the_engine_computes(tmp_path, domain, client)
         assert np.isclose(fix.latitude, 35.66 - 3.0 / 110_949.0, atol=1e-7)  # metres per degree at this latitude
         assert np.isclose(fix.longitude, 139.74 + 5.0 / 90_540.0, atol=1e-7) and np.isclose(fix.altitude, 10, atol=1e-3)
         info, front = got["/rover_1/depth/front/camera_info"], next(f for f in rig.depth if f.name == "front")
-        assert np.allclose(info.k, front.intrinsics.ravel()) and (info.width, info.height) == (front.width, front.height)
+        assert np.allclose(info.k, front.intrinsics.ravel()) and (info.width, info.height) == (
+            front.width,
+            front.height,
+        )
         assert got["/drone_1/camera/cam_back/camera_info"].header.frame_id == "drone_1/cam_back_optical_frame"
         assert {m.header.frame_id for t, m in got.items() if t.startswith("/rover_1")} == {
             "rover_1/front_optical_frame", "rover_1/lidar", "rover_1/base_link",
@@ -228,8 +231,8 @@ def test_services_while_time_waits_for_a_listener(tmp_path, domain, client):
 
 
 def test_services_while_time_runs_and_late_listeners(tmp_path, domain, client):
-    """Without lockstep, at the wall's pace: a listener that comes late gets the next frame, or the present one while time
-    stands; SIGINT ends with 0, as ros2 launch expects."""
+    """Without lockstep, at the wall's pace: who comes late gets the next frame, or the present one while time stands;
+    SIGINT ends with 0, as ros2 launch expects."""
     from rclpy.qos import ReliabilityPolicy
     from rosgraph_msgs.msg import Clock
     from sensor_msgs.msg import Image, PointCloud2

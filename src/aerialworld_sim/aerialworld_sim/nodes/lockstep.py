@@ -50,10 +50,10 @@ class Lockstep:
         self._taken.clear()
         self._sent = None
 
-    def acknowledge(self, listener: str, stamp_ns: int) -> bool:
-        """A listener has taken everything up to a stamp. Whether that counts: a stamp that lies ahead of what was sent
-        is left over from before a reset, and a name that is not waited for says nothing."""
-        if listener not in self.listeners or self._sent is None or stamp_ns > self._sent:
+    def acknowledge(self, listener: str, stamp_ns: int, time_ns: int) -> bool:
+        """A listener has taken everything up to a stamp. Whether that counts: a stamp ahead of simulation time,
+        `time_ns`, is left over from before a reset, and a name that is not waited for says nothing."""
+        if listener not in self.listeners or stamp_ns > time_ns:
             return False
         self._taken[listener] = max(stamp_ns, self._taken.get(listener, stamp_ns))
         self._lost.discard(listener)

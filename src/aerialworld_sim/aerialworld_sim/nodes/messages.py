@@ -192,7 +192,7 @@ def imu(stamp_ns: int, frame: str, sample: Array, state: VehicleState, spec: Imu
 
 def navsat(state: VehicleState, vehicle: str, place: tuple[float, float, float], spec: NavSatSpec | None) -> NavSatFix:
     """A fix at `place`: latitude and longitude in degrees, altitude in metres (`aerialworld_sim.navsat.fix`). Without
-    `spec` it is the true place of base_link. Altitude refers to what the world's height refers to (T.P. for PLATEAU)."""
+    `spec` it is the true place of base_link. Altitudes refer to what the world's height refers to (PLATEAU: T.P.)."""
     frame = topics.sensor_frame(vehicle, spec.name) if spec else topics.base_frame(vehicle)
     message = NavSatFix(header=header(state.stamp_ns, frame))
     message.status.status, message.status.service = NavSatStatus.STATUS_FIX, NavSatStatus.SERVICE_GPS

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from nav_msgs.msg import Odometry
-from numpy.typing import NDArray
 from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
@@ -19,6 +19,7 @@ from aerialworld_core import topics
 from aerialworld_core.frames import Georeference
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_sim import engine
+from aerialworld_sim.imu import ImuModel, sample_stamps
 from aerialworld_sim.motion import Vehicle
 from aerialworld_sim.navsat import fix
 from aerialworld_sim.nodes import messages
@@ -46,8 +47,11 @@ Key = tuple[str, str | None]
 class Outlet:
     """One publisher that knows whom it has served: `wanted` is asked once for everything that falls due."""
 
-    def __init__(self, publisher: Any) -> None:
-        self.publisher = publisher
+    def __init__(self, node: Node, kind: type, topic: str, quality: QoSProfile) -> None:
+        # rclpy's default events put two more things to wait for per publisher into every spin: 8 ms for a rig's topics.
+        # A subscriber with incompatible QoS is still told by its own side.
+        silent = PublisherEventCallbacks(use_default_callbacks=False)
+        self.publisher: Any = node.create_publisher(kind, topic, quality, event_callbacks=silent)
         self.message: Any = None
         self._served = 0
 
@@ -81,6 +85,8 @@ class VehiclePublishers:
     ) -> None:
         self.name, self.rig, self.georeference = name, vehicle.rig, georeference
         self._motion, self._seed, self._encoders = vehicle.motion, seed, encoders
+        imu = vehicle.rig.imu if engine.IMU in modalities else None
+        self._imu = ImuModel(imu, seed, name) if imu else None
         self._outlets: dict[Key, Outlet] = {}
         #: Nanoseconds from fix to fix.
         self.navsat_ns = 0
@@ -92,7 +98,7 @@ class VehiclePublishers:
             rate = sensor_rate if topic.kind in _FRAME_KINDS else topic.rate
             quality = QoSProfile(depth=max(1, math.ceil(rate)), reliability=reliability)
             kind = _TYPES[topic.type.rsplit("/", 1)[1]]
-            self._outlets[topic.kind, topic.sensor] = Outlet(node.create_publisher(kind, topic.name, quality))
+            self._outlets[topic.kind, topic.sensor] = Outlet(node, kind, topic.name, quality)
             if topic.kind == "navsat":
                 self.navsat_ns = round(1e9 / topic.rate)
 
@@ -110,15 +116,17 @@ class VehiclePublishers:
             place = fix(self.rig.navsat, state, self.georeference, self._seed, self.name)
             outlet.send(messages.navsat(state, self.name, place, self.rig.navsat))
 
-    def publish_imu(self, samples: NDArray[Any], newcomers: bool = False) -> None:
-        """Samples (K, 7) as the engine returns them."""
-        spec = self.rig.imu
-        outlet = self._outlets.get(("imu", spec.name)) if spec else None
-        if spec is None or outlet is None or not outlet.wanted(newcomers):
+    def publish_imu(self, after_ns: int, until_ns: int, newcomers: bool = False) -> None:
+        """The IMU's samples with after_ns < stamp ≤ until_ns; each has a stamp of its own."""
+        if self._imu is None:
+            return
+        spec = self._imu.spec
+        outlet = self._outlets["imu", spec.name]
+        if not outlet.wanted(newcomers):
             return
         frame = topics.sensor_frame(self.name, spec.name)
-        for sample in samples:
-            stamp = round(sample[0] * 1e9)
+        stamps = sample_stamps(spec.rate, max(after_ns, -1), until_ns)
+        for stamp, sample in zip(stamps, self._imu.samples(self._motion, stamps), strict=True):
             outlet.send(messages.imu(stamp, frame, sample, self._motion.state(stamp), spec))
 
     def wanted(self, newcomers: bool = False) -> set[Key]:
@@ -179,7 +187,7 @@ class TransformPublishers:
         fixed.publish(
             TFMessage(transforms=[t for name, v in vehicles.items() for t in messages.rig_transforms(name, v.rig)])
         )
-        self._fixed, self._moving = fixed, Outlet(node.create_publisher(TFMessage, "/tf", QoSProfile(depth=100)))
+        self._fixed, self._moving = fixed, Outlet(node, TFMessage, "/tf", QoSProfile(depth=100))
         self._message: Callable[..., Any] = TFMessage
 
     def publish(self, states: dict[str, VehicleState], newcomers: bool = False) -> None:

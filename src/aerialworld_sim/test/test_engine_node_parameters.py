@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from aerialworld_sim import Engine
 from aerialworld_sim.nodes.network import LOOPBACK, PROFILES, RANGE, stay_on_this_machine
 
 sys.path.insert(0, str(Path(__file__).parent))
-from engine_node_network import random_domain, write_world
+from engine_node_network import PATIENCE, random_domain, write_world
 
 needs_rclpy = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")
 
@@ -170,6 +171,43 @@ def test_topics_are_one_second_deep(tmp_path, context, qos):
         assert {q.reliability for name, q in quality.items() if name.startswith("/drone_1")} == {expected}
         assert quality["/clock"].reliability == ReliabilityPolicy.RELIABLE
     finally:
+        node.destroy_node()
+
+
+@needs_rclpy
+@pytest.mark.skipif(importlib.util.find_spec("tf2_msgs") is None, reason="tf2_msgs is not installed (no pip wheel)")
+def test_transforms_are_published_where_tf2_is_installed(tmp_path, context):
+    """/tf_static for whoever comes later, /tf with every vehicle's place."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.parameter import Parameter
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from tf2_msgs.msg import TFMessage
+
+    from aerialworld_sim.nodes.engine import EngineNode
+
+    values = {"world": str(write_world(tmp_path)), "rig": "rig_small", "pose": [1.0, 2.0, 3.0, 0.0]}
+    node = EngineNode(context=context, parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
+    listener = rclpy.create_node("listener", context=context)
+    fixed: list[TFMessage] = []
+    moving: list[TFMessage] = []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    listener.create_subscription(TFMessage, "/tf_static", fixed.append, latched)
+    listener.create_subscription(TFMessage, "/tf", moving.append, 10)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(listener)
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while not (fixed and moving) and time.monotonic() < deadline:
+            node.repeat(0)
+            executor.spin_once(timeout_sec=0.05)
+        assert "drone_1/down_optical_frame" in {t.child_frame_id for t in fixed[0].transforms}
+        (base,) = moving[0].transforms
+        assert (base.header.frame_id, base.child_frame_id) == ("map", "drone_1/base_link")
+        assert (base.transform.translation.x, base.transform.translation.z) == (1.0, 3.0)
+    finally:
+        executor.shutdown()
+        listener.destroy_node()
         node.destroy_node()
 
 

@@ -8,6 +8,7 @@ waits for its listeners (docs/engine_node.md). Ends with 0 after a finished run,
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -77,6 +78,7 @@ class EngineNode(Node):
             for name, vehicle in fleet.vehicles.items()
         }
         self._transforms = TransformPublishers(self, fleet.vehicles) if TransformPublishers.available else None
+        self._look_at = 0.0
         self.runner = Runner(self.engine, self, course, Lockstep(p.lockstep), paused=p.start_paused)
         self._serve()
         self._report(world, fleet)
@@ -161,6 +163,16 @@ class EngineNode(Node):
         response.success, response.message = True, self.runner.reset(time.monotonic())
         return response
 
+    def _look_around(self, now: float) -> None:
+        """Once a second: warn, once, of another clock on this domain; two of them would tear every listener apart."""
+        if now < self._look_at:
+            return
+        self._look_at = now + 1.0
+        if self.count_publishers(CLOCK) > 1:
+            self._look_at = math.inf
+            domain = self.context.get_domain_id()
+            self.warn(f"another node publishes {CLOCK} on ROS domain {domain}; give each engine its own ROS_DOMAIN_ID")
+
     def run(self, stop: Stop) -> None:
         """Run until the course ends or `stop` is asked for. Raises LockstepError when a silent listener ends it."""
         executor = SingleThreadedExecutor(context=self.context)
@@ -172,6 +184,7 @@ class EngineNode(Node):
                 if wait > 0.0 or time.monotonic() - heard > HEED:
                     executor.spin_once(timeout_sec=wait)
                     heard = time.monotonic()
+                    self._look_around(heard)
             executor.spin_once(timeout_sec=0.0)
             if self.runner.finished:
                 publishers = [self._time.publisher, *(p for v in self._vehicles.values() for p in v.publishers())]

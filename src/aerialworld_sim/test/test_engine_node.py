@@ -283,6 +283,30 @@ def test_services_while_time_runs_and_late_listeners(tmp_path, domain, client):
     assert "Traceback" not in node.log
 
 
+def test_a_listener_that_starts_anew_gets_the_frame_that_time_stands_at(tmp_path, domain, client):
+    """It went away without a word about the frame, and the other's subscription to that topic stays."""
+    from sensor_msgs.msg import PointCloud2
+
+    lidar = "/drone_1/lidar/points"
+    with running_node(
+        tmp_path, domain, f"world:={write_world(tmp_path)}", "rig:=rig_small", "rate:=0.0", "lockstep:=[recorder]",
+        "duration:=0.1",
+    ) as node:  # fmt: skip
+        watched = client.listen(PointCloud2, lidar)
+        client.until(lambda: watched, "the frame at 0", node)
+        first = Client(domain)
+        recorder = Recorder(first, {lidar: PointCloud2})
+        first.until(lambda: recorder.whole() == [0], "the frame at 0", node)
+        first.close()
+        second = Client(domain)
+        recorder = Recorder(second, {lidar: PointCloud2})
+        for stamp in (0, 100_000_000):
+            second.until(lambda stamp=stamp: stamp in recorder.whole(), f"the frame at {stamp}", node)
+            recorder.acknowledge(stamp)
+        assert node.end() == 0, node.log
+        second.close()
+
+
 @pytest.mark.parametrize(
     ("lost", "code", "words"),
     [

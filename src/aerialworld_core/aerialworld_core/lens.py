@@ -1,14 +1,14 @@
 """Lens distortion: where a pinhole's ray falls in the picture of a real lens, and back.
 
-The model is Brown's with the coefficients of OpenCV and of sensor_msgs/CameraInfo's `plumb_bob`: k1, k2, p1, p2, k3. With
-x right and y down, both divided by depth, and r² = x² + y², the ray (x, y, 1) falls on
+The model is Brown's with the coefficients of OpenCV and of sensor_msgs/CameraInfo's `plumb_bob`: k1, k2, p1, p2, k3.
+With x right and y down, both divided by depth, and r² = x² + y², the ray (x, y, 1) falls on
 
     x_d = x (1 + k1 r² + k2 r⁴ + k3 r⁶) + 2 p1 x y + p2 (r² + 2 x²)
     y_d = y (1 + k1 r² + k2 r⁴ + k3 r⁶) + p1 (r² + 2 y²) + 2 p2 x y
 
 and the pixel is (fx x_d + cx, fy y_d + cy). Gazebo's distortion pass (gz-rendering, ogre only) computes the same
-polynomials. The model is a gradient: its Jacobian is symmetric, and where that is positive definite on a convex region no
-two rays there fall on one pixel. That is what `check` asks of the region that a picture shows.
+polynomials. The model is a gradient: its Jacobian is symmetric, and where that is positive definite on a convex region
+no two rays there fall on one pixel. That is what `check` asks of the region that a picture shows.
 """
 
 from __future__ import annotations

@@ -6,12 +6,12 @@ Gazebo's Gaussian noise (gz-sensors, GaussianNoiseModel), per axis, with n stand
     b_0 = ± (bias_mean + bias_stddev · n)                     drawn once per run, both signs equally likely
     b_k = φ b_{k−1} + σ_d n_k,   φ = exp(−Δt / T),  σ_d² = σ_b² T/2 (1 − exp(−2 Δt / T))
 
-T is `dynamic_bias_correlation_time`, σ_b `dynamic_bias_stddev`; without them b stays b_0. From the figures of a data sheet
-or of an Allan deviation plot (IEEE Std 952; units of a gyroscope, for an accelerometer read m/s² for rad/s):
+T is `dynamic_bias_correlation_time`, σ_b `dynamic_bias_stddev`; without them b stays b_0. From the figures of a data
+sheet or of an Allan deviation plot (IEEE Std 952; units of a gyroscope, for an accelerometer read m/s² for rad/s):
 
-    angular random walk N [rad/s/√Hz], slope −1/2, read at τ = 1 s         stddev = N · √rate
-    rate random walk K [rad/s²/√Hz], slope +1/2, read at τ = 3 s           σ_b = K, T longer than the run
-    bias instability B [rad/s], the flat part is 0.664 B                   σ_b = 1.52 B / √T, T = (τ of the flat part) / 1.89
+    angular random walk N [rad/s/√Hz], slope −1/2, read at τ = 1 s     stddev = N √rate
+    rate random walk K [rad/s²/√Hz], slope +1/2, read at τ = 3 s       σ_b = K, T longer than the run
+    bias instability B [rad/s], the flat part is 0.664 B, at τ₀        σ_b = 1.52 B / √T, T = τ₀ / 1.89
 
 The last line makes the top of the correlated noise (0.437 σ_b √T at τ = 1.89 T) as high as the flat part.
 """
@@ -67,8 +67,8 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class ImuSpec:
-    """An IMU at `pose` in base_link, `rate` in Hz. Noise of the gyroscope in rad/s, of the accelerometer in m/s², as this
-    module's first lines say; a number holds for all three axes of the IMU, three numbers for x, y, z."""
+    """An IMU at `pose` in base_link, `rate` in Hz. Noise of the gyroscope in rad/s, of the accelerometer in m/s², as
+    this module's first lines say; a number holds for all three axes of the IMU, three numbers for x, y, z."""
 
     name: str
     pose: Pose
@@ -135,8 +135,8 @@ class ImuSpec:
 
 @dataclass(frozen=True)
 class NavSatSpec:
-    """A satellite receiver whose antenna sits at `pose` in base_link; `rate` in Hz. The position's error is Gaussian and
-    independent from fix to fix: metres to the east and to the north (each `horizontal_stddev`) and upwards."""
+    """A satellite receiver whose antenna sits at `pose` in base_link; `rate` in Hz. The position's error is Gaussian
+    and independent from fix to fix: metres to the east and to the north (each `horizontal_stddev`) and upwards."""
 
     name: str
     pose: Pose

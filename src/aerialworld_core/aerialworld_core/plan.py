@@ -238,7 +238,7 @@ class Trajectory:
         moving = ((stamps >= 0) & (stamps <= end))[:, None]
         t = np.minimum(np.clip(stamps, 0, end) * 1e-9, self.plan.duration)
         return Motion(
-            t=stamps * 1e-9,
+            t=np.asarray(stamps * 1e-9, np.float64),
             position=self._position(t),
             orientation=self._rotation(t).as_quat(),
             linear_velocity=self._velocity(t) * moving,

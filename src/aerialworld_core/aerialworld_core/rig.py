@@ -278,5 +278,5 @@ class Rig:
                 imu=ImuSpec.from_dict(data["imu"]) if data.get("imu") else None,
                 navsat=NavSatSpec.from_dict(data["navsat"]) if data.get("navsat") else None,
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, ArithmeticError) as error:
             raise WorldError(f"rig: missing or malformed entry: {error!r}") from error

@@ -83,12 +83,14 @@ def test_where_barrel_distortion_folds_is_where_the_derivative_vanishes():
         if accepted:
             CameraSpec(*camera, distortion=(-0.3, 0, 0, 0, 0))
         else:
-            with pytest.raises(WorldError, match=r"camera c: <distortion> k1 -0\.3.*folds over before the \w+ \w+ corner"):
+            with pytest.raises(
+                WorldError, match=r"camera c: <distortion> k1 -0\.3.*folds over before the \w+ \w+ corner"
+            ):
                 CameraSpec(*camera, distortion=(-0.3, 0, 0, 0, 0))
 
 
 def test_a_far_branch_is_not_taken_for_the_picture():
-    """r (1 − r² + 0.3 r⁴) folds at r = 0.65 and rises again from 1.26 on: the corners have rays there, others share pixels."""
+    """r (1 − r² + 0.3 r⁴) folds at r = 0.65 and rises again from 1.26 on: the corners' rays lie there."""
     with pytest.raises(WorldError, match="folds over"):
         CameraSpec("c", Pose.identity(), 640, 480, 1.1, 0.1, 9, 10, distortion=(-1.0, 0.3, 0, 0, 0.0))
 
@@ -96,7 +98,16 @@ def test_a_far_branch_is_not_taken_for_the_picture():
 def test_the_corner_that_folds_is_named():
     with pytest.raises(WorldError, match="before the bottom right corner"):
         CameraSpec(
-            "c", Pose.identity(), 640, 480, 1.2, 0.1, 9, 10, principal_point=(60.0, 40.0), distortion=(-0.35, 0, 0, 0, 0)
+            "c",
+            Pose.identity(),
+            640,
+            480,
+            1.2,
+            0.1,
+            9,
+            10,
+            principal_point=(60.0, 40.0),
+            distortion=(-0.35, 0, 0, 0, 0),
         )
 
 

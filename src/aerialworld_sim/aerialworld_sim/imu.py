@@ -111,7 +111,8 @@ class ImuModel:
         moments = states(motion, np.concatenate([stamps, first, last]) if lever else stamps)
         omega = moments.angular_velocity[:n]
         rotation = rotations(moments.orientation[:n])
-        force = np.einsum("nji,nj->ni", rotation, moments.linear_acceleration[:n] + [0.0, 0.0, GRAVITY])
+        against = moments.linear_acceleration[:n] + np.array([0.0, 0.0, GRAVITY])
+        force = np.einsum("nji,nj->ni", rotation, against)
         if lever:
             change = moments.angular_velocity[2 * n :] - moments.angular_velocity[n : 2 * n]
             alpha = change / ((last - first) * 1e-9)[:, None]
@@ -146,7 +147,7 @@ class ImuModel:
 
 @kernel
 def _gauss_markov(steps: Any, scale: Any, decay: Any, before: Any, begins: bool, out: Any) -> None:
-    """out (N, 6): b_k = decay · b_{k−1} + scale · steps_k, from b_{−1} = `before`, or from b_0 = `before` at the start."""
+    """out (N, 6): b_k = decay · b_{k−1} + scale · steps_k, from b_{−1} = `before`, or b_0 = `before`."""
     for axis in range(6):
         bias = before[axis]
         for k in range(len(out)):

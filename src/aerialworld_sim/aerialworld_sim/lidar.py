@@ -1,7 +1,7 @@
 """The LiDAR: its beams, which rays answer for them, when each column fires, what a return's range and intensity read.
 
-A scan's points lie in the LiDAR's frame. Of a rolling scan that is the frame at the moment when each point's column fired,
-as a real sensor gives them before motion compensation.
+A scan's points lie in the LiDAR's frame. Of a rolling scan that is the frame at the moment when the point's column
+fired, as a real sensor gives it before motion compensation.
 """
 
 from __future__ import annotations

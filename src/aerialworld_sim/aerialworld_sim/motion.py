@@ -38,7 +38,7 @@ def states(motion: Motion, stamps: NDArray[np.int64]) -> plan.Motion:
         return motion.states(stamps)
     single = [motion.state(int(stamp)) for stamp in stamps]
     return plan.Motion(
-        t=stamps * 1e-9,
+        t=np.asarray(stamps * 1e-9, np.float64),
         position=np.array([s.pose.position for s in single]).reshape(-1, 3),
         orientation=np.array([s.pose.orientation for s in single]).reshape(-1, 4),
         linear_velocity=np.array([s.linear_velocity for s in single]).reshape(-1, 3),
@@ -70,7 +70,7 @@ class Static:
     def states(self, stamps: NDArray[np.int64]) -> plan.Motion:
         still = np.zeros((len(stamps), 3))
         return plan.Motion(
-            t=stamps * 1e-9,
+            t=np.asarray(stamps * 1e-9, np.float64),
             position=still + self.pose.position,
             orientation=np.tile(self.pose.orientation, (len(stamps), 1)),
             linear_velocity=still,

@@ -1,7 +1,7 @@
 """The satellite receiver: where on earth the antenna is, with the receiver's error.
 
-SDF gives the position noise in metres, and so it is taken here. (gz-sensors adds it to latitude and longitude in degrees:
-a horizontal stddev of 1 moves Gazebo's fixes by about 100 km.)
+SDF gives the position noise in metres, and so it is taken here. (gz-sensors adds it to latitude and longitude in
+degrees: a horizontal stddev of 1 moves Gazebo's fixes by about 100 km.)
 """
 
 from __future__ import annotations

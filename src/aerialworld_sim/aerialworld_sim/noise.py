@@ -108,7 +108,7 @@ def disturb_picture(spec: CameraSpec, stream: np.uint64, rgb: NDArray[np.uint8])
 
 
 def disturb_depth(spec: CameraSpec, stream: np.uint64, depth: NDArray[np.float32]) -> None:
-    """Add a depth camera's declared noise, in place, to its (H, W) depths, where they are finite; near stays the least."""
+    """Add a depth camera's declared noise, in place, to its (H, W) depths where finite; near stays the least."""
     if spec.noise_stddev > 0 or spec.noise_mean:
         seen = np.isfinite(depth)
         error = normal(stream, depth.size).reshape(depth.shape)[seen] * np.float32(spec.noise_stddev)

@@ -1,4 +1,4 @@
-"""The IMU's noise against theory: Allan deviation, the drift's correlation, Gazebo's recursion; and its repeatability."""
+"""The IMU's noise against theory: Allan deviation, the drift's correlation, Gazebo's recursion; its repeatability."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def imu(**noise_of) -> ImuSpec:
 
 
 def allan_deviation(readings: np.ndarray, lengths: list[int]) -> np.ndarray:
-    """(len(lengths), axes) overlapping Allan deviation of (N, axes) readings (IEEE Std 952) at lengths / RATE seconds."""
+    """(lengths, axes): overlapping Allan deviation (IEEE Std 952) of (N, axes) readings at lengths / RATE seconds."""
     angle = np.vstack([np.zeros(readings.shape[1]), np.cumsum(readings, axis=0)]) / RATE
     out = []
     for m in lengths:
@@ -110,7 +110,10 @@ def test_samples_do_not_depend_on_the_order_of_calls_or_on_what_was_asked_before
     resumed, parts = ImuModel(spec, 7, "v"), ImuModel(spec, 7, "v")
     assert resumed.errors(np.arange(12_500, 12_600)).tobytes() == whole[12_500:12_600].tobytes()
     assert resumed.errors(np.arange(10)).tobytes() == whole[:10].tobytes()
-    assert np.concatenate([parts.errors(np.arange(i, i + 100)) for i in range(0, 13_000, 100)]).tobytes() == whole.tobytes()
+    assert (
+        np.concatenate([parts.errors(np.arange(i, i + 100)) for i in range(0, 13_000, 100)]).tobytes()
+        == whole.tobytes()
+    )
     picked = np.array([4095, 4096, 9, 8192, 12_999, 0])
     assert parts.errors(picked).tobytes() == whole[picked].tobytes()
     assert ImuModel(spec, 8, "v").errors(np.arange(9)).tobytes() != whole[:9].tobytes()

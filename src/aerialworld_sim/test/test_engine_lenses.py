@@ -61,5 +61,7 @@ def test_cameras_of_one_kind_share_their_rays():
 def test_a_lens_that_cannot_be_inverted_names_the_camera_and_a_pixel():
     spec = camera(distortion=LENS)
     object.__setattr__(spec, "distortion", (-2.0, 0.0, 0.0, 0.0, 0.0))  # past the check of a new CameraSpec
-    with pytest.raises(WorldError, match=r"camera cam_front: <distortion> has no ray for the pixel in column \d+, row \d+"):
+    with pytest.raises(
+        WorldError, match=r"camera cam_front: <distortion> has no ray for the pixel in column \d+, row \d+"
+    ):
         pixel_rays(spec)

@@ -116,7 +116,9 @@ def test_range_noise_of_a_beam_does_not_depend_on_which_others_return():
     stream = noise.key(1, "v", "lidar", 5)
     ranges = np.full(len(beams), 50.0)
     read = measured_ranges(spec, ranges, beams, stream)
-    assert (read - ranges).mean() == pytest.approx(0.1, abs=5e-4) and (read - ranges).std() == pytest.approx(0.02, rel=0.02)
+    assert (read - ranges).mean() == pytest.approx(0.1, abs=5e-4) and (read - ranges).std() == pytest.approx(
+        0.02, rel=0.02
+    )
     some = beams[::7]
     assert measured_ranges(spec, ranges[some], some, stream).tobytes() == read[some].tobytes()
     held = measured_ranges(spec, np.array([0.5, 120.0]), np.array([0, 1]), stream)

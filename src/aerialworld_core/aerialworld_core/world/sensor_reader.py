@@ -1,7 +1,7 @@
 """One SDF `<sensor>` as a specification: cameras, LiDAR, IMU, NavSat.
 
-Follows SDFormat 1.10 (sdformat.org/spec) and what Gazebo Harmonic makes of it (gz-sensors 8). What is declared and cannot
-be honoured is an error that names file, line and the way out. Without effect, as in Gazebo: a LiDAR's
+Follows SDFormat 1.10 (sdformat.org/spec) and what gz-sensors makes of it. What is declared and cannot be honoured is an
+error that names file, line and the way out. Without effect, as in Gazebo: a LiDAR's
 `<range><resolution>`. Without effect here: the noise of a NavSat's velocity, since no velocity is given out.
 """
 

@@ -45,6 +45,10 @@ from aerialworld_sim.nodes.runner import TICK_NS, Course, Runner
 ODOMETRY_NS = 20_000_000
 #: Wall seconds for which ticks may follow each other without a look at services and topics; a look costs 0.2 ms.
 HEED = 0.005
+#: Wall seconds between two looks while a step waits: rclpy's executor does not sleep while it has a coroutine at hand.
+NAP = 0.002
+#: Looks at the end of a run, for answers that are still to be sent.
+LAST_LOOKS = 5
 #: Wall seconds that subscribers have for the last messages of a finished run.
 FLUSH = 10.0
 
@@ -185,7 +189,10 @@ class EngineNode(Node):
                     executor.spin_once(timeout_sec=wait)
                     heard = time.monotonic()
                     self._look_around(heard)
-            executor.spin_once(timeout_sec=0.0)
+                    if wait > 0.0 and self.runner.stepping:
+                        time.sleep(NAP)
+            for _ in range(LAST_LOOKS):
+                executor.spin_once(timeout_sec=0.0)
             if self.runner.finished:
                 publishers = [self._time.publisher, *(p for v in self._vehicles.values() for p in v.publishers())]
                 if not flush(publishers, FLUSH):

@@ -163,6 +163,11 @@ class Runner:
             self.lockstep.restart(now)
         self._steps.append(done)
 
+    @property
+    def stepping(self) -> bool:
+        """Whether somebody waits for a step."""
+        return bool(self._steps)
+
     def reset(self, now: float) -> str:
         """Back to time 0, paused or running as before."""
         before = self.time()

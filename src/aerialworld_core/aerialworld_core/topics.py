@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from aerialworld_core.rig import Rig
 
 CLOCK = "/clock"
+#: std_msgs/Header: the listener `frame_id` has taken everything up to `stamp`; an engine in lockstep waits for it.
+LOCKSTEP = "/lockstep"
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ class _Scan:
     rays: NDArray[np.float32]
 
 
+def _named(specs: Sequence[CameraSpec], names: Collection[str] | None) -> list[CameraSpec]:
+    """The sensors of these names; all of them without names."""
+    return [s for s in specs if names is None or s.name in names]
+
+
 class Engine:
     """Simulates the rigs of `vehicles` (name → Vehicle) in `world`.
 
@@ -142,8 +147,11 @@ class Engine:
         """The true state of one vehicle now."""
         return self._vehicle(vehicle).motion.state(self._stamp_ns)
 
-    def render(self, vehicle: str, *, modalities: Collection[str] = ALL) -> SensorFrame:
-        """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent.
+    def render(
+        self, vehicle: str, *, modalities: Collection[str] = ALL, sensors: Collection[str] | None = None
+    ) -> SensorFrame:
+        """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent; so are
+        cameras and faces that `sensors` does not name, where it is given.
 
         "depth" brings the class images of the same rays; "truth", with "images" or "depth", depth, class and instance
         of the cameras' own pixels and the instances of the depth faces. `ground_z` is NaN where the world has no
@@ -159,10 +167,10 @@ class Engine:
         jobs: list[PictureJob | DepthJob | ScanJob] = []
         finish: Finish = []
         if IMAGES in modalities:
-            for camera in rig.cameras:
+            for camera in _named(rig.cameras, sensors):
                 jobs.append(self._image(frame, vehicle, camera, truth, finish))
         if DEPTH in modalities:
-            for face in rig.depth:
+            for face in _named(rig.depth, sensors):
                 jobs.append(self._depth(frame, vehicle, face, truth, finish))
         if LIDAR in modalities and rig.lidar:
             jobs.append(self._lidar(frame, vehicle, rig.lidar, finish))

@@ -32,6 +32,8 @@ _BUILD_QUALITY_LOW = 0
 _GEOMETRY_INSTANCE = 121
 _FLOAT3X4_ROW_MAJOR = 0x9134
 _VERSION_PROPERTY = 0
+#: A mask that every ray shares a bit with.
+ALL_RAYS = 0xFFFFFFFF
 #: Lanes of a packet and the device property that says whether they are native (AVX-512, AVX, SSE).
 _NATIVE_LANES = ((16, 34), (8, 33), (4, 32))
 
@@ -143,6 +145,7 @@ class TriangleScene:
             try:
                 self._upload(geometry, 1, 0x9003, vertices.astype(np.float32, copy=False))  # vertices, FLOAT3
                 self._upload(geometry, 0, 0x5003, faces.astype(np.uint32, copy=False))  # indices, UINT3
+                lib.rtcSetGeometryMask(geometry, ALL_RAYS)  # Embree's default is the first bit alone
                 lib.rtcCommitGeometry(geometry)
                 lib.rtcAttachGeometry(handle, geometry)
             finally:

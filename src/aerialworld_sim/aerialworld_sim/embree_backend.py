@@ -27,7 +27,6 @@ from aerialworld_sim.textures import DECODE, ENCODE
 
 #: Rows of a picture, and rays of a scan, that one task renders.
 ROWS, RAYS = 64, 2048
-_ALL = 0xFFFFFFFF
 _NOTHING = np.zeros((0, 0), np.float32)
 #: Directions of a pinhole's pixels, which need no table; read-only as a table is, so that both are one type to numba.
 _NO_RAYS = np.zeros((0, 0), np.float32)
@@ -129,7 +128,7 @@ class EmbreeBackend:
             )
             for m in self.scene.movers
         ]
-        masks = [_ALL, *(_ALL if m.owner < 0 else 1 << m.owner for m in self.scene.movers)]
+        masks = [embree.ALL_RAYS, *(embree.ALL_RAYS if m.owner < 0 else 1 << m.owner for m in self.scene.movers)]
         instances = embree.InstanceScene(self.device, [self._static, *bodies], masks)
         self._place_instances(instances)
         return instances
@@ -146,7 +145,7 @@ class EmbreeBackend:
         return handle, *arguments, self.lanes, rows, self.scene.surfaces.records
 
     def _mask(self, viewer: int) -> int:
-        return _ALL if viewer < 0 or not self.scene.movers else _ALL & ~(1 << viewer)
+        return embree.ALL_RAYS if viewer < 0 or not self.scene.movers else embree.ALL_RAYS & ~(1 << viewer)
 
     def _movers(self, viewer: int) -> Placed:
         if viewer not in self._placed:
@@ -208,7 +207,7 @@ class EmbreeBackend:
         self._cast_rays(
             scene.handle, *arguments, self.lanes, np.zeros(1, np.int32), np.zeros((2, 16), np.float32),
             np.zeros((1, 3)), np.eye(3)[None], np.zeros(0, np.int32), rays, 100.0,
-            *self._new_packet(self.lanes, _ALL).fields, 0, 33, distance, cosine, face,
+            *self._new_packet(self.lanes, embree.ALL_RAYS).fields, 0, 33, distance, cosine, face,
         )  # fmt: skip
         expected = np.tile(np.array([7.0, np.inf, np.inf], np.float32), 11)
         if not np.allclose(distance, expected, atol=1e-5) or (face != np.tile([1, -1, -1], 11)).any():

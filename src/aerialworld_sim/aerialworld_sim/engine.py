@@ -110,7 +110,7 @@ class Engine:
         bodies = [Body(name, v.body, owner=name) for name, v in self.vehicles.items() if v.body is not None]
         bodies += [Body(a.name, a.body, label=a.label) for a in self.actors]
         self.scene = RenderScene(world.scene, light or world.light, bodies, list(self.vehicles))
-        self._backend = make_backend(backend, self.scene, threads=threads, lanes=lanes)
+        self.backend = make_backend(backend, self.scene, threads=threads, lanes=lanes)
         self._lidar_sampling: LidarSampling = lidar_sampling
         self._rolling = rolling_lidar
         self._imus = {
@@ -124,7 +124,7 @@ class Engine:
     @property
     def renderer(self) -> str:
         """What renders: the library, its version and the device, as sessions record it."""
-        return self._backend.name
+        return self.backend.name
 
     @property
     def stamp_ns(self) -> int:
@@ -174,7 +174,7 @@ class Engine:
                 jobs.append(self._depth(frame, vehicle, face, truth, finish))
         if LIDAR in modalities and rig.lidar:
             jobs.append(self._lidar(frame, vehicle, rig.lidar, finish))
-        self._backend.render(jobs)
+        self.backend.render(jobs)
         for end in finish:
             end()
         if IMU in modalities and rig.imu:
@@ -188,7 +188,7 @@ class Engine:
             raise InputError(f"{vehicle} has no camera {camera!r}; it has {', '.join(specs) or 'none'}")
         self._place()
         job = self._picture_job(vehicle, specs[camera], self.state(vehicle), truth=True)
-        self._backend.render([job])
+        self.backend.render([job])
         assert job.rgb is not None and job.depth is not None and job.semantic is not None and job.instance is not None
         return Picture(job.rgb, job.depth, job.semantic, job.instance)
 
@@ -217,7 +217,7 @@ class Engine:
         poses = {name: self.state(name).pose for name, v in self.vehicles.items() if v.body is not None}
         poses |= {a.name: a.motion.state(self._stamp_ns).pose for a in self.actors}
         self.scene.place(poses)
-        self._backend.moved()
+        self.backend.moved()
         self._placed_at = self._stamp_ns
 
     def _near(self, vehicle: str) -> list[dict[str, Any]]:

@@ -74,14 +74,15 @@ def text_of(element: Any, tag: str, default: str | None = None) -> str | None:
 def parse_numbers(text: str | None, count: int, context: str) -> Array:
     """`count` finite numbers, separated by white space. Raises WorldError that starts with `context`."""
     words = (text or "").split()
+    shown = " ".join(words[: count + 1])[:100]
     try:
         values = np.array([float(w) for w in words], dtype=np.float64)
     except ValueError:
-        raise WorldError(f"{context}: {(text or '').strip()!r} is not {count} number{'s' * (count > 1)}") from None
+        raise WorldError(f"{context}: {shown!r} is not {count} number{'s' * (count > 1)}") from None
     if len(values) != count:
-        raise WorldError(f"{context}: {(text or '').strip()!r} has {len(values)} numbers, need {count}")
+        raise WorldError(f"{context}: {shown!r} has {len(values)} numbers, need {count}")
     if not np.isfinite(values).all():
-        raise WorldError(f"{context}: {(text or '').strip()!r} is not finite")
+        raise WorldError(f"{context}: {shown!r} is not finite")
     return values
 
 

@@ -4,6 +4,7 @@ no large temporaries."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,37 +40,38 @@ def place(part: MeshPart, matrix: Array, both_sides: bool, context: str) -> Plac
     if len(part.vertices) > 3 * len(part.faces):
         part = _compact(part)
     whole = matrix @ part.matrix
-    linear = whole[:3, :3]
+    mirrored = float(np.linalg.det(whole[:3, :3])) < 0
     vertices = _vertices(part, whole, context)
-    volume = float(np.linalg.det(linear))
-    order = [0, 2, 1] if volume < 0 else [0, 1, 2]
-    turn = None if part.normals is None else np.linalg.inv(linear) * abs(volume) ** (1 / 3)
+    directions = None if part.normals is None else _directions(part.normals, whole[:3, :3])
     count = len(part.faces)
     sides = 2 if both_sides else 1
     faces = np.empty((count * sides, 3), np.int32)
-    uv = np.zeros((count * sides, 3, 2), np.float32)
+    uv = (np.zeros if part.uv is None else np.empty)((count * sides, 3, 2), np.float32)
     normals = np.empty((count * sides, 3, 3), np.float32)
     kept = 0
     for start in range(0, count, _CHUNK):
         rows = slice(start, start + _CHUNK)
-        f = part.faces[rows][:, order]
+        f = _index(part.faces[rows], mirrored)
         cross = _cross(vertices, f)
         area = np.sqrt(np.einsum("ij,ij->i", cross, cross))
-        solid = area > LEAST_AREA
-        if not solid.all():
+        solid = None if area.min() > LEAST_AREA else area > LEAST_AREA
+        if solid is not None:
             f, cross, area = f[solid], cross[solid], area[solid]
         out = slice(kept, kept + len(f))
         kept += len(f)
         faces[out] = f
-        flat = cross / area[:, None]
         if part.uv is not None:
-            index = f if part.uv_faces is None else part.uv_faces[rows][:, order][solid]
-            uv[out] = part.uv[index]
-        if part.normals is None or turn is None:
+            index = f if part.uv_faces is None else _index(part.uv_faces[rows], mirrored, solid)
+            uv[out] = np.take(part.uv, index, axis=0)
+        flat = cross / area[:, None]
+        if directions is None:
             normals[out] = flat[:, None]
         else:
-            index = f if part.normal_faces is None else part.normal_faces[rows][:, order][solid]
-            normals[out] = _unit(part.normals[index].astype(np.float64) @ turn, flat)
+            index = f if part.normal_faces is None else _index(part.normal_faces[rows], mirrored, solid)
+            np.take(directions, index, axis=0, out=normals[out], mode="clip")
+            missing = np.isnan(normals[out][..., 0])
+            if missing.any():
+                normals[out] = np.where(missing[..., None], flat[:, None], normals[out])
     if both_sides:
         faces[kept : 2 * kept] = faces[:kept][:, [0, 2, 1]]
         uv[kept : 2 * kept] = uv[:kept][:, [0, 2, 1]]
@@ -78,8 +80,13 @@ def place(part: MeshPart, matrix: Array, both_sides: bool, context: str) -> Plac
     vertices, faces = _only_used(vertices, faces[:total])
     dropped = count - kept
     if dropped:  # let go of the room that the dropped ones would have taken
-        return Placed(vertices, faces.copy(), uv[:total].copy(), normals[:total].copy(), dropped)
-    return Placed(vertices, faces, uv, normals, 0)
+        uv, normals = uv[:total].copy(), normals[:total].copy()
+    return Placed(vertices, faces, uv, normals, dropped)
+
+
+def _index(faces: NDArray[Any], mirrored: bool, solid: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+    chosen = faces if solid is None else faces[solid]
+    return np.ascontiguousarray(chosen[:, [0, 2, 1]] if mirrored else chosen, dtype=np.intp)
 
 
 def _compact(part: MeshPart) -> MeshPart:
@@ -99,30 +106,49 @@ def _vertices(part: MeshPart, whole: Array, context: str) -> NDArray[np.float32]
     with np.errstate(over="ignore"):
         for start in range(0, len(vertices), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            vertices[rows] = part.vertices[rows].astype(np.float64) @ whole[:3, :3].T + whole[:3, 3]
+            vertices[rows] = _turned(part.vertices[rows], whole[:3, :3]) + whole[:3, 3]
     if not np.isfinite(vertices).all():
         raise WorldError(f"{context}: vertices reach beyond what float32 holds")
     return vertices
 
 
-def _cross(vertices: NDArray[np.float32], faces: NDArray[np.integer]) -> Array:
-    a = vertices[faces[:, 0]].astype(np.float64)
-    b, c = vertices[faces[:, 1]] - a, vertices[faces[:, 2]] - a
-    cross = np.empty_like(a)
+def _turned(rows: NDArray[Any], linear: Array) -> Array:
+    """(n, 3) `linear` times each row, float64. Matrix products of this shape are slow, and busy all processors."""
+    own = rows.astype(np.float64)
+    if (linear == np.eye(3)).all():
+        return own
+    result = np.empty_like(own)
+    x, y, z = own.T
+    for k in range(3):
+        result[:, k] = x * linear[k, 0] + y * linear[k, 1] + z * linear[k, 2]
+    return result
+
+
+def _cross(vertices: NDArray[np.float32], faces: NDArray[np.intp]) -> Array:
+    """(n, 3) the cross product of each triangle's edges at its first corner, from float32 corners in float64."""
+    a, b, c = (np.take(vertices, faces[:, k], axis=0).astype(np.float64) for k in range(3))
+    b -= a
+    c -= a
+    cross = a  # no longer needed
     for k in range(3):
         i, j = (k + 1) % 3, (k + 2) % 3
         cross[:, k] = b[:, i] * c[:, j] - b[:, j] * c[:, i]
     return cross
 
 
-def _unit(normals: Array, flat: Array) -> Array:
-    """Normals (n, 3, 3) of unit length; the triangle's own (n, 3) where a corner has none that is usable."""
-    length = np.sqrt(np.einsum("ijk,ijk->ij", normals, normals))[..., None]
-    good = np.isfinite(length) & (length > 1e-6)
-    if good.all():
-        return normals / length
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.where(good, normals / np.where(good, length, 1.0), flat[:, None])
+def _directions(normals: NDArray[Any], linear: Array) -> NDArray[np.float32]:
+    """(N, 3) normals of a surface that `linear` stretches and turns, of unit length; NaN where one has no direction."""
+    turn = np.linalg.inv(linear).T
+    result = np.empty((len(normals), 3), np.float32)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        for start in range(0, len(normals), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            own = _turned(normals[rows], turn)
+            result[rows] = own / np.sqrt(np.einsum("ij,ij->i", own, own))[:, None]
+    finite = np.isfinite(result)
+    if not finite.all():
+        result[~finite.all(axis=1)] = np.nan
+    return result
 
 
 def _only_used(

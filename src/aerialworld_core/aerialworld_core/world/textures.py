@@ -59,7 +59,7 @@ def decode(data: bytes, context: str) -> NDArray[np.uint8]:
 
     Raises WorldError (no PNG or JPEG, broken) or UnsafeInputError (more than 64 Mpx), beginning with `context`.
     """
-    return _read(data, context, lambda image: np.array(image.convert("RGB"), dtype=np.uint8))
+    return _read(data, context, lambda image: np.array(image if image.mode == "RGB" else image.convert("RGB")))
 
 
 def decode_heights(data: bytes, context: str) -> NDArray[np.float64]:

@@ -15,6 +15,9 @@ from aerialworld_core.world.sdf import Document
 
 _MODEL_URI = re.compile(r"model://([A-Za-z0-9][A-Za-z0-9_.\- ]*)(?:/(.*))?")
 
+#: Files of more bytes are worth a thread that hashes them.
+_LARGE = 4 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -37,6 +40,7 @@ class Files:
     used: dict[str, Path] = field(default_factory=dict)
     documents: dict[Path, Document] = field(default_factory=dict)
     models: int = 0
+    _folders: dict[str, tuple[Path, str]] = field(default_factory=dict)
     _digests: dict[str, Future[str]] = field(default_factory=dict)
     _pool: ThreadPoolExecutor | None = None
 
@@ -52,9 +56,12 @@ class Files:
             raise WorldError(f"{context}: uri {uri!r} is empty or has characters that no path here may have")
         match = _MODEL_URI.fullmatch(uri)
         if match and ".." not in match[1]:
-            folder, looked = self._model_folder(match[1], uri, context)
-            start, inside, looked_for = folder, folder, f"; looked for the model in {looked}"
-            path = (start / PurePosixPath((match[2] or "").lstrip("/"))).resolve()
+            if match[1] not in self._folders:
+                self._folders[match[1]] = self._model_folder(match[1], uri, context)
+            inside, looked = self._folders[match[1]]
+            looked_for = f"; looked for the model in {looked}"
+            below = (match[2] or "").lstrip("/")
+            path = (inside / PurePosixPath(below)).resolve() if below else inside
         elif re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:", uri) or uri.startswith(("/", "~")):
             raise WorldError(f"{context}: uri {uri!r}: only model:// and paths relative to the SDF file are read")
         else:
@@ -95,11 +102,11 @@ class Files:
         return False
 
     def use(self, resolved: Resolved) -> None:
-        """Count a file among those that make up the content; within `with`, its hash is begun on a thread."""
+        """Count a file among those that make up the content; within `with`, a large one is hashed on a thread."""
         if resolved.name in self.used:
             return
         self.used[resolved.name] = resolved.path
-        if self._pool is not None:
+        if self._pool is not None and resolved.path.stat().st_size > _LARGE:
             self._digests[resolved.name] = self._pool.submit(_digest, resolved.path)
 
     def __enter__(self) -> Files:

@@ -130,7 +130,7 @@ def test_vertices_that_are_no_numbers_name_the_file(write_world, sdf, tmp_path, 
     ("name", "data", "message"),
     [
         ("a.dae", b"<COLLADA/>", "COLLADA"),
-        ("a.ply", b"ply", "meshes are .glb, .obj or .stl"),
+        ("a.ply", b"ply", r"meshes are \.glb, \.obj, \.stl or \(trusted\) \.dae"),
         ("a.glb", b"glXF" + b"\0" * 40, "not a binary glTF"),
         ("a.glb", b"glTF" + struct.pack("<II", 2, 4000) + b"\0" * 40, "cut off"),
         ("a.glb", b"glTF" + struct.pack("<IIII", 2, 22, 2, 0x4E4F534A) + b"{}", None),

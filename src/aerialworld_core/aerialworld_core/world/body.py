@@ -18,9 +18,7 @@ from aerialworld_core.world.uris import Files, Resolved
 from aerialworld_core.world.visuals import SceneBuilder
 
 
-def load_body(
-    source: str | Path, *, trust_collada: bool = False, notes: list[str] | None = None
-) -> Scene:
+def load_body(source: str | Path, *, trust_collada: bool = False, notes: list[str] | None = None) -> Scene:
     """All visuals of a shipped model (by name), or of a model's SDF file or folder; includes are followed.
 
     Triangles are in `base_link`, or in the model's frame where it has no such link, with every joint at its start.

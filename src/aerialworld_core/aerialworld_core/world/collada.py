@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import WorldError
 from aerialworld_core.frames import Array
 from aerialworld_core.safexml import parse
-from aerialworld_core.world.collada_skins import ColladaSkins, ImageFinder
-from aerialworld_core.world.mesh import MeshPart, Skin
+from aerialworld_core.world.collada_skins import ColladaSkins
+from aerialworld_core.world.mesh import ImageFinder, MeshPart, Skin
 from aerialworld_core.world.sdf import Notes, parse_numbers
-
-__all__ = ["ImageFinder", "read_collada"]
 
 _MAX_DEPTH = 64
 #: Instances of nodes may multiply each other: this many are visited at most.
@@ -258,5 +256,3 @@ def _whole(text: str | None, context: str) -> int:
     if text is None or not text.strip().isdecimal() or len(text) > 12:
         raise WorldError(f"{context}: {text!r} is no whole number from 0")
     return int(text)
-
-

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from aerialworld_core.errors import WorldError
-from aerialworld_core.world.mesh import Picture, Skin
+from aerialworld_core.world.mesh import ImageFinder, Picture, Skin
 from aerialworld_core.world.sdf import Notes, parse_numbers
-
-#: The picture that a COLLADA file names. Raises WorldError where it is missing or may not be read.
-ImageFinder = Callable[[str], Picture]
 
 
 class ColladaSkins:

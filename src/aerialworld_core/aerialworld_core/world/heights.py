@@ -30,7 +30,7 @@ class _Plan:
 
 
 class Heights:
-    """Heights over `faces` (F, 3) int32 of `vertices` (V, 3) float32, whichever way they face; upright ones have none."""
+    """Heights over `faces` (F, 3) int32 of `vertices` (V, 3) float32, whichever way they face; upright have none."""
 
     def __init__(self, vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> None:
         self._vertices, self._faces = vertices, faces
@@ -90,9 +90,7 @@ def _sorted(
     return _Plan(minimum, size, shape, np.concatenate([[0], np.cumsum(counts)]), items), rest
 
 
-def _boxes(
-    vertices: NDArray[np.float32], faces: NDArray[np.int32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _boxes(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(F, 3) lowest and highest corner of each triangle's box."""
     low, high = np.empty((len(faces), 3), np.float32), np.empty((len(faces), 3), np.float32)
     for axis in range(3):

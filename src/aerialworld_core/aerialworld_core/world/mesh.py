@@ -13,6 +13,8 @@ from aerialworld_core.frames import Array
 
 #: A picture (H, W, 3) uint8 that may still be in work; asking for it waits, or raises what was wrong with it.
 Picture = Callable[[], NDArray[np.uint8]]
+#: The picture that a mesh file names. Raises WorldError where it is missing or may not be read.
+ImageFinder = Callable[[str], Picture]
 
 
 @dataclass(frozen=True, eq=False)

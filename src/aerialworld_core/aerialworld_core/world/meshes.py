@@ -8,9 +8,8 @@ import numpy as np
 
 from aerialworld_core.errors import UnsafeInputError, WorldError
 from aerialworld_core.safexml import MIB, CountedFile
-from aerialworld_core.world.collada import ImageFinder, read_collada
 from aerialworld_core.world.glb import read_glb
-from aerialworld_core.world.mesh import MeshPart
+from aerialworld_core.world.mesh import ImageFinder, MeshPart
 from aerialworld_core.world.obj import read_obj
 from aerialworld_core.world.sdf import Notes
 from aerialworld_core.world.stl import read_stl
@@ -44,6 +43,8 @@ def load_mesh(
                 f"{context}: COLLADA is read only from models that are shipped or trusted: convert it to .glb, or, if "
                 "you trust its origin, allow it (--trust-collada, load_world(…, trust_collada=True))"
             )
+        from aerialworld_core.world.collada import read_collada
+
         parts = read_collada(path, context, notes, find_image)
     elif suffix not in (".glb", ".obj", ".stl"):
         raise WorldError(f"{context}: {suffix or 'no extension'}: meshes are .glb, .obj, .stl or (trusted) .dae")

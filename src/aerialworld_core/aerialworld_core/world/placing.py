@@ -138,7 +138,7 @@ def _cross(vertices: NDArray[np.float32], faces: NDArray[np.intp]) -> Array:
 
 def _directions(normals: NDArray[Any], linear: Array) -> NDArray[np.float32]:
     """(N, 3) normals of a surface that `linear` stretches and turns, of unit length; NaN where one has no direction."""
-    turn = np.linalg.inv(linear).T
+    turn: Array = np.asarray(np.linalg.inv(linear).T, np.float64)
     result = np.empty((len(normals), 3), np.float32)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for start in range(0, len(normals), _CHUNK):

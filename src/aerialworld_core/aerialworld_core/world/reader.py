@@ -37,8 +37,8 @@ def load_world(path: Path, *, trust_collada: bool = False) -> World:
     """Load a folder that holds `world.sdf`, or an SDF file with a world (or a single model).
 
     COLLADA meshes are refused unless they belong to a model that AerialWorld ships or the caller trusts the world
-    (`trust_collada`). Raises WorldError or another InputError, naming file, line and way out, for what is missing, broken or unsafe. What
-    is valid but not honoured is in `World.notes`.
+    (`trust_collada`). Raises WorldError or another InputError, naming file, line and way out, for what is missing,
+    broken or unsafe. What is valid but not honoured is in `World.notes`.
     """
     path = Path(path)
     file = path
@@ -82,9 +82,7 @@ def load_world(path: Path, *, trust_collada: bool = False) -> World:
     )
 
 
-def _scene(
-    file: Path, files: Files, notes: Notes, links: list[PlacedLink], trust_collada: bool
-) -> tuple[Scene, str]:
+def _scene(file: Path, files: Files, notes: Notes, links: list[PlacedLink], trust_collada: bool) -> tuple[Scene, str]:
     """The visuals of all links, and the hash of every file that made them."""
     try:
         with SceneBuilder(files, notes, trust_collada=trust_collada) as builder:

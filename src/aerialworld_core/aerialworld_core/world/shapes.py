@@ -46,7 +46,7 @@ class Shapes:
         }
 
     def parts(self, document: Document, visual: Any, context: str) -> list[MeshPart]:
-        """The parts of a visual, in its own frame; none, and a note, for a shape that is not read. Raises WorldError."""
+        """The parts of a visual, in its own frame; none, and a note, where it is not read. Raises WorldError."""
         geometry = visual.find("geometry")
         if geometry is None or len(geometry) == 0:
             raise WorldError(f"{context}: has no <geometry>")

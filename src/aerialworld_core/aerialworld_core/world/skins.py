@@ -9,8 +9,7 @@ import numpy as np
 
 from aerialworld_core.errors import WorldError
 from aerialworld_core.safexml import MIB, CountedFile
-from aerialworld_core.world.collada import ImageFinder
-from aerialworld_core.world.mesh import Picture, Skin
+from aerialworld_core.world.mesh import ImageFinder, Picture, Skin
 from aerialworld_core.world.sdf import Document, Notes, boolean, colour, text_of
 from aerialworld_core.world.textures import Pictures
 from aerialworld_core.world.unhonoured import tell_unread

@@ -105,9 +105,13 @@ class SceneBuilder:
         if text is None:
             return False
         if not text.isdecimal() or int(text) > _ALL_FLAGS:
-            raise WorldError(f"{context}: <visibility_flags> is a whole number from 0 to {_ALL_FLAGS}, not {text[:20]!r}")
+            raise WorldError(
+                f"{context}: <visibility_flags> is a whole number from 0 to {_ALL_FLAGS}, not {text[:20]!r}"
+            )
         if 0 < int(text) < _ALL_FLAGS:
-            self.notes.add("<visibility_flags> are not compared with sensors' masks: such visuals are seen by every sensor")
+            self.notes.add(
+                "<visibility_flags> are not compared with sensors' masks: such visuals are seen by every sensor"
+            )
         return int(text) == 0
 
     def _add_part(

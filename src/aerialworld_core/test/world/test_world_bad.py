@@ -53,7 +53,10 @@ REFUSED = {
     "network": (("mesh", "https://h/a.glb"), "only model:// and paths relative to the SDF file are read"),
     "flattened": (("scale", "ok.obj"), "a scale of 0 leaves nothing of the mesh"),
     "no geometry": (("raw", '<visual name="v"/>'), r"<visual v>: has no <geometry>"),
-    "size of a box": (("raw", '<visual name="v"><geometry><box><size>1 0 1</size></box></geometry></visual>'), "positive"),
+    "size of a box": (
+        ("raw", '<visual name="v"><geometry><box><size>1 0 1</size></box></geometry></visual>'),
+        "positive",
+    ),
     "size that is no number": (
         ("raw", '<visual name="v"><geometry><box><size>1 nan 1</size></box></geometry></visual>'),
         r"world\.sdf:1: <size>: '1 nan 1' is not finite",

@@ -221,9 +221,7 @@ def test_broken_files_are_told(tmp_path, text, error):
 
 def test_nodes_that_multiply_each_other_are_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr("aerialworld_core.world.collada._MAX_NODES", 1000)
-    levels = "".join(
-        f'<node id="n{i}">' + f'<instance_node url="#n{i + 1}"/>' * 10 + "</node>" for i in range(9)
-    )
+    levels = "".join(f'<node id="n{i}">' + f'<instance_node url="#n{i + 1}"/>' * 10 + "</node>" for i in range(9))
     nodes = f'<library_nodes>{levels}<node id="n9"/></library_nodes>'
     (tmp_path / "a.dae").write_text(collada(QUAD, '<node><instance_node url="#n0"/></node>', extra=nodes))
     with pytest.raises(WorldError, match="more than 1000 nodes"):

@@ -23,9 +23,7 @@ def test_the_brightest_sun_counts_and_the_rest_is_counted(make_world, sdf):
     world = make_world(SUN.format("a", "", 0.1, 0.1, 0.1) + SUN.format("b", "", 0.9, 0.9, 0.9) + lamps + off)
     assert np.allclose(world.light.sun, 0.9)
     assert "there are 2 directional lights: only the brightest is shown" in world.notes
-    assert (
-        "7 point or spot lights are not shown (lamp0, lamp1, lamp2, …): only directional lights are" in world.notes
-    )
+    assert "7 point or spot lights are not shown (lamp0, lamp1, lamp2, …): only directional lights are" in world.notes
     with pytest.raises(WorldError, match="intensity"):
         make_world('<light name="a" type="directional"><intensity>-1</intensity></light>')
 

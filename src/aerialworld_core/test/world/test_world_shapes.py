@@ -6,10 +6,7 @@ import pytest
 from aerialworld_core.errors import WorldError
 from aerialworld_core.world import load_world
 
-OBJ = (
-    "v 0 0 0\nv 1 0 0\nv 0 1 0\no low\nf 1 2 3\n"
-    "v 10 0 4\nv 12 0 4\nv 10 2 4\nv 10 0 8\no high\nf 4 5 6\nf 4 6 7\n"
-)
+OBJ = "v 0 0 0\nv 1 0 0\nv 0 1 0\no low\nf 1 2 3\nv 10 0 4\nv 12 0 4\nv 10 2 4\nv 10 0 8\no high\nf 4 5 6\nf 4 6 7\n"
 
 
 def volume(scene):
@@ -100,7 +97,9 @@ def test_double_sided_is_seen_from_both_sides(write_world, sdf):
 
 def test_long_shared_vertex_lists_are_cut_to_what_is_used(write_world, sdf, tmp_path):
     rows = "".join(f"v {i} 0 0\nv {i} 1 0\nv {i} 0 1\nvn 0 0 1\nvt {i / 100} 0\n" for i in range(100))
-    groups = "".join(f"g part{i}\nf {3 * i + 1}/{i + 1}/1 {3 * i + 2}/{i + 1}/1 {3 * i + 3}/{i + 1}/1\n" for i in range(100))
+    groups = "".join(
+        f"g part{i}\nf {3 * i + 1}/{i + 1}/1 {3 * i + 2}/{i + 1}/1 {3 * i + 3}/{i + 1}/1\n" for i in range(100)
+    )
     (tmp_path / "t.obj").write_text(rows + groups)
     scene = load_world(write_world(sdf.model("m", sdf.visual(sdf.mesh("t.obj")), label=15))).scene
     assert len(scene.vertices) == 300 and len(scene.instances) == 100

@@ -145,6 +145,8 @@ class _Glb:
         data, stride = self._view(accessor["bufferView"])
         offset = int(accessor.get("byteOffset", 0))
         step = stride or dtype.itemsize * width
+        if step < dtype.itemsize * width:  # overlapping elements would make much of a small file
+            raise WorldError(f"{self.context}: accessor {index}: byteStride {step} is less than an element has bytes")
         if count < 0 or offset < 0 or (count and offset + (count - 1) * step + dtype.itemsize * width > len(data)):
             raise WorldError(f"{self.context}: accessor {index} reaches beyond its buffer view")
         array: NDArray[Any] = np.ndarray((count, width), dtype, data, offset, (step, dtype.itemsize))

@@ -161,6 +161,11 @@ def test_glb_accessors_may_not_leave_the_file(tmp_path, sdf):
         (tmp_path / "b.glb").write_bytes(data.replace(old, new, 1))
         with pytest.raises(WorldError, match="beyond"):
             load_mesh(tmp_path / "b.glb", "model m", Notes())
+    view = b'"buffer": 0, "byteOffset": 0'
+    assert view in data
+    (tmp_path / "b.glb").write_bytes(data.replace(view, b'"buffer":0, "byteStride": 4 '.ljust(len(view)), 1))
+    with pytest.raises(WorldError, match="byteStride 4 is less"):
+        load_mesh(tmp_path / "b.glb", "model m", Notes())
     (tmp_path / "b.glb").write_bytes(data.replace(b'"buffer": 0', b'"buffer": 1', 1))
     with pytest.raises(InputError):
         load_mesh(tmp_path / "b.glb", "model m", Notes())

@@ -171,8 +171,9 @@ class EmbreeBackend:
         def rows(first: int) -> None:
             last = min(first + ROWS, spec.height)
             face, depth = np.empty((last - first, spec.width), np.int32), job.depth[first:last]
+            chosen = in_view(movers.boxes, camera, first, last - first, spec.width)
             self._see_rows(
-                tree.nodes, tree.links, tree.corners, tree.face, movers.boxes, movers.first, movers.corners,
+                tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
                 movers.face, camera, *raster.Scratch().fields, first, first, last, face, depth, _NOTHING, _NOTHING,
             )  # fmt: skip
             self._label_rows(
@@ -251,8 +252,9 @@ class _PictureTask:
     def _see(self, first: int, last: int, face: Any, depth: Any, u: Any, v: Any) -> None:
         b, m, tree = self.backend, self.movers, self.backend.tree
         if self.traced is None or self.job.rays is None:
+            chosen = in_view(m.boxes, self.camera, first, last - first, self.job.spec.width)
             b._see_rows(
-                tree.nodes, tree.links, tree.corners, tree.face, m.boxes, m.first, m.corners, m.face, self.camera,
+                tree.nodes, tree.links, tree.corners, tree.face, chosen, m.boxes, m.first, m.corners, m.face, self.camera,
                 *raster.Scratch().fields, first, first, last, face, depth, u, v,
             )  # fmt: skip
         else:
@@ -266,11 +268,11 @@ class _PictureTask:
         chosen = np.arange(len(m.boxes))
         if len(chosen) and self.job.rays is None:
             chosen = in_view(m.shadows, self.camera, first, len(face), spec.width)
-        missing = np.empty(_MISSING, np.int64)
+        missing, above = np.empty(_MISSING, np.int64), np.empty(len(chosen), np.int64)
         run = shading.new_run()
         while absent := b._shade_rows(
             face, depth, u, v, self.pinhole, *rays, self.numbers, run, s.records, s.material, s.colour, t.first_level,
             t.levels, t.texels, t.level_offset, t.level_width, t.level_height, DECODE, ENCODE, self.shadows,
-            *sun_map.fields, missing, chosen, m.rectangles, m.first, m.corners, first, self.job.rgb,
+            *sun_map.fields, missing, chosen, above, m.rectangles, m.first, m.corners, first, self.job.rgb,
         ):  # fmt: skip
             sun_map.fill(b.tree, np.unique(missing[:absent]))

@@ -47,26 +47,31 @@ def placed_for(movers: Sequence[Mover], viewer: int, sun_axes: Array, floor: flo
             np.zeros((0, 6), np.float32), np.zeros((0, 6), np.float32), np.zeros((0, 5)), np.zeros(1, np.int64),
             np.zeros((0, 9), np.float32), np.zeros(0, np.int32),
         )  # fmt: skip
-    boxes = np.stack([m.bounds.reshape(6) for m in seen])
+    counts = np.array([m.count for m in seen])
+    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    corners = np.concatenate([m.placed.reshape(-1, 9) for m in seen])
+    points = corners.reshape(-1, 3)
+    boxes = np.concatenate(_bounds(points, 3 * first[:-1]), axis=1)
     down = -sun_axes[2] / max(float(sun_axes[2, 2]), 0.02)  # per metre of descent
     fall = np.maximum(boxes[:, 5:6].astype(np.float64) - floor, 0.0) * down
     shadows = np.concatenate(
         [np.minimum(boxes[:, :3], boxes[:, :3] + fall), np.maximum(boxes[:, 3:], boxes[:, 3:] + fall)], axis=1
     )
-    rectangles = np.empty((len(seen), 5))
-    for i, m in enumerate(seen):
-        across = m.placed.reshape(-1, 3).astype(np.float64) @ sun_axes.T
-        low, high = across.min(axis=0), across.max(axis=0)
-        rectangles[i] = low[0], high[0], low[1], high[1], high[2]
-    counts = np.array([m.count for m in seen])
+    low, high = _bounds(points.astype(np.float64) @ sun_axes.T, 3 * first[:-1])
+    rectangles = np.column_stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1], high[:, 2]])
     return Placed(
-        boxes,
+        boxes.astype(np.float32),
         shadows.astype(np.float32),
-        rectangles,
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.concatenate([m.placed.reshape(-1, 9) for m in seen]),
+        np.ascontiguousarray(rectangles),
+        first,
+        corners,
         np.concatenate([np.arange(m.first, m.first + m.count, dtype=np.int32) for m in seen]),
     )
+
+
+def _bounds(points: NDArray[Any], first: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(M, 3) least and greatest coordinates of M runs of points, which begin at `first`."""
+    return np.minimum.reduceat(points, first), np.maximum.reduceat(points, first)
 
 
 def in_view(boxes: NDArray[np.float32], camera: Array, first_row: int, rows: int, width: int) -> NDArray[np.int64]:
@@ -83,10 +88,10 @@ def in_view(boxes: NDArray[np.float32], camera: Array, first_row: int, rows: int
 
 @kernel
 def casts_shadow(
-    chosen: Any, rectangles: Any, first: Any, corners: Any, plane: Any, a: float, b: float, h: float
+    chosen: Any, count: int, rectangles: Any, first: Any, corners: Any, plane: Any, a: float, b: float, h: float
 ) -> bool:
-    """Whether one of the movers `chosen` stands above a point (a, b, h) along the sun's axes."""
-    for n in range(len(chosen)):
+    """Whether one of the first `count` movers of `chosen` stands above a point (a, b, h) along the sun's axes."""
+    for n in range(count):
         m = chosen[n]
         if a < rectangles[m, 0] or a > rectangles[m, 1] or b < rectangles[m, 2] or b > rectangles[m, 3]:
             continue

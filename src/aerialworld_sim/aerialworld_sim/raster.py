@@ -170,13 +170,13 @@ def cover_triangle(
 
 @kernel
 def see_rows(
-    nodes: Any, links: Any, corners: Any, numbers: Any, boxes: Any, begin: Any, placed: Any, placed_face: Any,
-    camera: Any, tile: Any, surface: Any, planes: Any, stack: Any, depths: Any, first_row: int, row0: int, row1: int,
+    nodes: Any, links: Any, corners: Any, numbers: Any, chosen: Any, boxes: Any, begin: Any, placed: Any,
+    placed_face: Any, camera: Any, tile: Any, surface: Any, planes: Any, stack: Any, depths: Any, first_row: int, row0: int, row1: int,
     face: Any, depth: Any, u: Any, v: Any,
 ) -> None:  # fmt: skip
     """Pixels of rows row0 … row1 − 1: the nearest front face between near and far along the axis.
 
-    nodes, links, corners, numbers  a Tree; boxes, begin, placed, placed_face  movers (see `movers.Placed`)
+    nodes, links, corners, numbers  a Tree; chosen … placed_face  movers (see `movers.Placed`)
     camera  (CAMERA_NUMBERS,) float64; tile … depths  a Scratch
     face    (R, W) int32 row of the scene's surfaces, −1 for none; depth (R, W) float32 along the axis, +inf for none;
             u, v (R, W) float32 barycentrics of corners 1 and 2, or empty; row first_row of the picture is their first
@@ -220,7 +220,8 @@ def see_rows(
                 stack[top], depths[top] = 2 * first + 1 - nearer, max(one, two)
                 stack[top + 1], depths[top + 1] = nearer, min(one, two)
                 top += 2
-            for m in range(len(boxes)):
+            for n in range(len(chosen)):
+                m = chosen[n]
                 if box_depth(boxes, m, ox, oy, oz, sides) < np.inf:
                     for i in range(begin[m], begin[m + 1]):
                         cover_triangle(placed, i, placed_face[i], camera, x0, y0, nearest, address)

@@ -141,7 +141,7 @@ def _sunlight(run: Any, n: int, u: Any, v: Any, y: int, x: int, records: Any, fa
 def _shadow(
     run: Any, n: int, depth: Any, y: int, x: int, records: Any, face: int, numbers: Any, plane: Any, heights: Any,
     ready: Any, starts: Any, size: Any, corner: Any, texels: Any, missing: Any, absent: int, chosen: Any,
-    rectangles: Any, begin: Any, placed: Any,
+    above: Any, rectangles: Any, begin: Any, placed: Any,
 ) -> int:  # fmt: skip
     """Dim the sun's share where something stands between a pixel and the sun; see `SunMap` and `movers.Placed`.
 
@@ -156,6 +156,20 @@ def _shadow(
     steep = max(plane[2, 0] * nx + plane[2, 1] * ny + plane[2, 2] * nz, 0.05)
     rise_a = -(plane[0, 0] * nx + plane[0, 1] * ny + plane[0, 2] * nz) / steep
     rise_b = -(plane[1, 0] * nx + plane[1, 1] * ny + plane[1, 2] * nz) / steep
+    near = 0  # movers above the run, whose points lie on a line between its ends
+    if len(chosen) > 0:
+        t, s = np.float64(depth[y, x]), np.float64(depth[y, x + n - 1])
+        left, up, right, down = t * run[LEFT], t * run[UP], s * run[LEFT + n - 1], s * run[UP + n - 1]
+        a0 = numbers[TURNED + 9] + t * numbers[TURNED] + left * numbers[TURNED + 3] + up * numbers[TURNED + 6]
+        b0 = numbers[TURNED + 10] + t * numbers[TURNED + 1] + left * numbers[TURNED + 4] + up * numbers[TURNED + 7]
+        a1 = numbers[TURNED + 9] + s * numbers[TURNED] + right * numbers[TURNED + 3] + down * numbers[TURNED + 6]
+        b1 = numbers[TURNED + 10] + s * numbers[TURNED + 1] + right * numbers[TURNED + 4] + down * numbers[TURNED + 7]
+        for i in range(len(chosen)):
+            m = chosen[i]
+            if max(a0, a1) >= rectangles[m, 0] - 0.01 and min(a0, a1) <= rectangles[m, 1] + 0.01:
+                if max(b0, b1) >= rectangles[m, 2] - 0.01 and min(b0, b1) <= rectangles[m, 3] + 0.01:
+                    above[near] = m
+                    near += 1
     held, held_x, held_y, held_level = np.int64(-1), np.int64(0), np.int64(0), -1
     pixel = numbers[PIXEL]
     for i in range(n):
@@ -166,7 +180,7 @@ def _shadow(
         pa = numbers[TURNED + 9] + t * numbers[TURNED] + left * numbers[TURNED + 3] + up * numbers[TURNED + 6]
         pb = numbers[TURNED + 10] + t * numbers[TURNED + 1] + left * numbers[TURNED + 4] + up * numbers[TURNED + 7]
         ph = numbers[TURNED + 11] + t * numbers[TURNED + 2] + left * numbers[TURNED + 5] + up * numbers[TURNED + 8]
-        if len(chosen) > 0 and casts_shadow(chosen, rectangles, begin, placed, plane, pa, pb, ph):
+        if near > 0 and casts_shadow(above, near, rectangles, begin, placed, plane, pa, pb, ph):
             run[SHARE + i] = _ZERO
             continue
         level = 0
@@ -225,7 +239,7 @@ def shade_rows(
     face: Any, depth: Any, u: Any, v: Any, camera: Any, lefts: Any, ups: Any, numbers: Any, run: Any, records: Any,
     material: Any, colour: Any, first_level: Any, levels: Any, texels: Any, level_offset: Any, level_width: Any,
     level_height: Any, decode: Any, encode: Any, shadows: bool, plane: Any, heights: Any, ready: Any, starts: Any,
-    size: Any, corner: Any, map_texels: Any, missing: Any, chosen: Any, rectangles: Any, begin: Any, placed: Any,
+    size: Any, corner: Any, map_texels: Any, missing: Any, chosen: Any, above: Any, rectangles: Any, begin: Any, placed: Any,
     row0: int, rgb: Any,
 ) -> int:  # fmt: skip
     """Colours of the pixels in `face` … `v` (see `raster.see_rows`), whose first row is row0 of `rgb` (H, W, 3) uint8.
@@ -233,7 +247,7 @@ def shade_rows(
     camera          (cx, cy, 1/focal, 1/focal_y) of a pinhole; `lefts`, `ups` (H, W) directions of any other, else empty
     numbers, run    see `picture_numbers` and `new_run`; records, material: the scene's surfaces
     colour … level_height  materials and their textures; decode, encode  the sRGB tables
-    plane … map_texels     a SunMap; chosen, rectangles, begin, placed  the movers whose shadows may fall here
+    plane … map_texels     a SunMap; chosen, above (scratch as long), rectangles, begin, placed  the movers whose shadows may fall here
     Returns how many of the sun map's tiles were `missing`: fill them and come again.
     """
     absent = 0
@@ -284,7 +298,7 @@ def shade_rows(
                 elif _sunlight(run, n, u, v, y, x, records, seen, numbers) and shadows:
                     absent = _shadow(
                         run, n, depth, y, x, records, seen, numbers, plane, heights, ready, starts, size, corner,
-                        map_texels, missing, absent, chosen, rectangles, begin, placed,
+                        map_texels, missing, absent, chosen, above, rectangles, begin, placed,
                     )  # fmt: skip
                 for i in range(n):
                     c = run[SHARE + i]

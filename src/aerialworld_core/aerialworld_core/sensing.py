@@ -43,6 +43,12 @@ class SensorFrame:
     imu         (K, 7) float64 t [s], gyro xyz [rad/s], specific force xyz [m/s²], samples since the previous frame
     ground_z    terrain height under the vehicle, map z, metres
     actors      moving objects nearby: {id, class, position, orientation, size, velocity} in map
+
+    Only where truth images were asked for:
+    camera_depth     camera name → (H, W) float32 metres along the optical axis, +inf where no surface is; without noise
+    camera_semantic  camera name → (H, W) uint8 class ids, 0 where no surface is
+    camera_instance  camera name → (H, W) uint16 index into the scene's instances + 1, 0 for none
+    instance         face → (H, W) uint16, likewise
     """
 
     state: VehicleState
@@ -54,6 +60,10 @@ class SensorFrame:
     lidar_ring: NDArray[np.uint16] | None = None
     imu: NDArray[np.float64] | None = None
     actors: list[dict[str, Any]] = field(default_factory=list)
+    camera_depth: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    camera_semantic: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    camera_instance: dict[str, NDArray[np.uint16]] = field(default_factory=dict)
+    instance: dict[str, NDArray[np.uint16]] = field(default_factory=dict)
 
     @property
     def stamp_ns(self) -> int:

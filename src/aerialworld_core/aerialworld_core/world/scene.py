@@ -28,6 +28,8 @@ class Light:
     ambient     `<scene><ambient>`
     background  `<scene><background>`, what a ray sees that hits nothing
     shadows     whether the sun casts shadows (`<scene><shadows>` and the light's `<cast_shadows>`)
+    zenith      the sky overhead. A ray at elevation e that hits nothing sees background + (zenith − background) ·
+                max(0, sin e), in linear light. None: the background everywhere, as Gazebo shows it
 
     Gazebo (ogre2) adds light in linear space and encodes the sum as sRGB. Ambient light gives albedo · ambient / π
     (exactly: albedo 0.8, ambient 0.4 → 90 of 255). The sun gives about 0.8 · albedo · sun · max(0, −n·direction), times
@@ -39,6 +41,7 @@ class Light:
     ambient: NDArray[np.float64]
     background: NDArray[np.float64]
     shadows: bool
+    zenith: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,7 +108,7 @@ def render_colour(
     """Rows row0 … row1 of `rgb` (H, W, 3) uint8 and, where they are not empty, `depth` (H, W) float32, `semantic`
     (H, W) uint8 and `instance` (H, W) uint16 (0 = background).
 
-    `axes` rows: the link's x, y, z in map. `lights` (4, 3): sun, ambient, background (linear), direction to the sun.
+    `axes` rows: the link's x, y, z in map. `lights` (5, 3): sun, ambient, background (linear), direction to the sun, what the zenith adds to the background.
     Geometry nearer than `near` or beyond `far` along the optical axis is clipped, as a rasteriser does.
     """
     height, width = rgb.shape[:2]
@@ -134,9 +134,8 @@ def render_colour(
     pixel = inverse * inverse
     ox, oy, oz = origin[0], origin[1], origin[2]
     cx, cy = np.float32(width * 0.5 - 0.5), np.float32(height * 0.5 - 0.5)
-    sky0 = _encoded(lights[2, 0], encode)
-    sky1 = _encoded(lights[2, 1], encode)
-    sky2 = _encoded(lights[2, 2], encode)
+    horizon0, horizon1, horizon2 = lights[2, 0], lights[2, 1], lights[2, 2]
+    rise0, rise1, rise2 = lights[4, 0], lights[4, 1], lights[4, 2]
     sun0, sun1, sun2 = lights[0, 0], lights[0, 1], lights[0, 2]
     sun_x, sun_y, sun_z = lights[3, 0], lights[3, 1], lights[3, 2]
     ambient0, ambient1, ambient2 = lights[1, 0], lights[1, 1], lights[1, 2]
@@ -182,7 +181,11 @@ def render_colour(
                     continue
                 px, py = np.uint64(x0 + np.int64(columns[i])), np.uint64(y0 + np.int64(rows[i]))
                 if geometry[i] == NO_HIT:
-                    rgb[py, px, 0], rgb[py, px, 1], rgb[py, px, 2] = sky0, sky1, sky2
+                    rise = dz[i] * reciprocal[i]
+                    rise = rise if rise > _ZERO else _ZERO
+                    rgb[py, px, 0] = _encoded(horizon0 + rise * rise0, encode)
+                    rgb[py, px, 1] = _encoded(horizon1 + rise * rise1, encode)
+                    rgb[py, px, 2] = _encoded(horizon2 + rise * rise2, encode)
                     if want_depth:
                         depth[py, px] = np.inf
                     if want_class:

@@ -38,12 +38,15 @@ def render_depth(
     near: float,
     far: float,
     face_class: Any,
+    face_instance: Any,
     row0: int,
     row1: int,
     depth: Any,
     semantic: Any,
+    instance: Any,
 ) -> None:
-    """Rows row0 … row1 of `depth` (H, W) float32 and `semantic` (H, W) uint8.
+    """Rows row0 … row1 of `depth` (H, W) float32, `semantic` (H, W) uint8 and, unless it is empty, `instance` (H, W)
+    uint16 (0 where depth is not finite).
 
     `axes` (3, 3) float32: rows are the link's x (forward), y (left), z (up) in map. With direction x = 1 in the link
     the ray parameter is the planar depth. −inf where it is below `near`, +inf where the distance exceeds `far`.
@@ -51,6 +54,7 @@ def render_depth(
     height, width = depth.shape
     packet = new_packet(lanes, origin[0], origin[1], origin[2], np.float32(0.0))
     bits = packet.view(np.uint32)
+    want_instance = instance.size > 0
     dx, dy, dz = packet[DIR_X], packet[DIR_Y], packet[DIR_Z]
     tfar, geometry, prim = packet[TFAR], bits[GEOM], bits[PRIM]
     valid, retry, reach = lane_flags(), lane_flags(), aligned(16)
@@ -76,6 +80,8 @@ def render_depth(
                     continue
                 px, py = np.uint64(x0 + np.int64(columns[i])), np.uint64(y0 + np.int64(rows[i]))
                 t = tfar[i]
+                if want_instance:
+                    instance[py, px] = 0
                 if geometry[i] == NO_HIT or t * reach[i] > range_limit:
                     depth[py, px] = np.inf
                     semantic[py, px] = 0
@@ -85,3 +91,5 @@ def render_depth(
                 else:
                     depth[py, px] = t
                     semantic[py, px] = face_class[prim[i]]
+                    if want_instance:
+                        instance[py, px] = face_instance[prim[i]]

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import InputError
 from aerialworld_core.rig import CameraSpec, LidarSpec
 from aerialworld_core.sensing import SensorFrame, VehicleState
+from aerialworld_core.world.scene import Light
 from aerialworld_sim import __version__, noise
 from aerialworld_sim.imu import sample_stamps, simulate_imu
 from aerialworld_sim.lidar import LidarSampling, beam_directions, ray_directions
 from aerialworld_sim.motion import Vehicle
 from aerialworld_sim.tracer import Lit, Picture, Tracer
 
-IMAGES, DEPTH, LIDAR, IMU = "images", "depth", "lidar", "imu"
+IMAGES, DEPTH, LIDAR, IMU, TRUTH = "images", "depth", "lidar", "imu", "truth"
 ALL: frozenset[str] = frozenset({IMAGES, DEPTH, LIDAR, IMU})
 
 Tasks = list[Callable[[], Any]]
@@ -46,7 +47,7 @@ class Engine:
     """Simulates the rigs of `vehicles` (name → Vehicle) in `world`.
 
     `lidar_sampling` "gazebo" reads ranges as Gazebo's gpu_lidar does (nearest texel of a cube map), for comparison;
-    "exact" traces the beams themselves. `threads` defaults to the processors available. `lanes` forces a packet width.
+    "exact" traces the beams themselves. `light` replaces the world's own. `threads` defaults to the processors available. `lanes` forces a packet width.
     Raises EngineError when Embree is missing or wrong, WorldError for an unusable scene, InputError for bad arguments.
     """
 
@@ -61,17 +62,23 @@ class Engine:
         threads: int | None = None,
         lidar_sampling: LidarSampling = "exact",
         lanes: int | None = None,
+        light: Light | None = None,
     ) -> None:
         if lidar_sampling not in ("exact", "gazebo"):
             raise InputError(f"lidar_sampling is exact or gazebo, not {lidar_sampling!r}")
         self.world = world
         self.vehicles = dict(vehicles)
         self.seed = int(seed)
-        self.tracer = Tracer(world, threads=threads, lanes=lanes)
+        self.tracer = Tracer(world, threads=threads, lanes=lanes, light=light)
         self._retro = np.array([m.laser_retro for m in world.scene.materials], np.float32)
         self._lidar_sampling: LidarSampling = lidar_sampling
         self._scans: dict[int, _Scan] = {}
         self.reset()
+
+    @property
+    def renderer(self) -> str:
+        """What renders, in words: library, version, packet width."""
+        return f"embree {self.tracer.device.version}, {self.tracer.lanes} lanes"
 
     @property
     def stamp_ns(self) -> int:
@@ -97,22 +104,24 @@ class Engine:
     def render(self, vehicle: str, *, modalities: Collection[str] = ALL) -> SensorFrame:
         """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent.
 
-        "depth" brings the class images of the same rays. `ground_z` is NaN where the world has no ground. IMU samples
+        "depth" brings the class images of the same rays; "truth", which must be asked for, brings depth, class and
+        instance of the RGB cameras with "images", and the instances of the faces with "depth". `ground_z` is NaN where the world has no ground. IMU samples
         are those since the last render that asked for them.
         """
-        unknown = set(modalities) - ALL
+        unknown = set(modalities) - ALL - {TRUTH}
         if unknown:
-            raise InputError(f"unknown modalities {sorted(unknown)}; there are {sorted(ALL)}")
+            raise InputError(f"unknown modalities {sorted(unknown)}; there are {sorted(ALL | {TRUTH})}")
+        truth = TRUTH in modalities
         rig = self._vehicle(vehicle).rig
         frame = SensorFrame(state=self.state(vehicle), ground_z=self._ground(vehicle))
         tasks: Tasks = []
         finish: list[Callable[[], None]] = []
         if IMAGES in modalities:
             for camera in rig.cameras:
-                finish.append(self._begin_image(frame, vehicle, camera, tasks))
+                finish.append(self._begin_image(frame, vehicle, camera, tasks, truth))
         if DEPTH in modalities:
             for face in rig.depth:
-                finish.append(self._begin_depth(frame, vehicle, face, tasks))
+                finish.append(self._begin_depth(frame, vehicle, face, tasks, truth))
         if LIDAR in modalities and rig.lidar:
             finish.append(self._begin_lidar(frame, vehicle, rig.lidar, tasks))
         self.tracer.run(tasks)
@@ -149,9 +158,15 @@ class Engine:
         xy = self.state(vehicle).pose.position[:2]
         return float(np.asarray(self.world.terrain_height(xy[None])).ravel()[0])
 
-    def _begin_image(self, frame: SensorFrame, vehicle: str, spec: CameraSpec, tasks: Tasks) -> Callable[[], None]:
-        picture, camera_tasks = self.tracer.picture_tasks(spec, frame.state.pose @ spec.pose)
+    def _begin_image(
+        self, frame: SensorFrame, vehicle: str, spec: CameraSpec, tasks: Tasks, truth: bool
+    ) -> Callable[[], None]:
+        picture, camera_tasks = self.tracer.picture_tasks(spec, frame.state.pose @ spec.pose, truth=truth)
         frame.images[spec.name] = picture.rgb
+        if truth:
+            frame.camera_depth[spec.name] = picture.depth
+            frame.camera_semantic[spec.name] = picture.semantic
+            frame.camera_instance[spec.name] = picture.instance
         tasks += camera_tasks
         stream = noise.key(self.seed, vehicle, spec.name, "rgb", self._stamp_ns)
 
@@ -161,9 +176,15 @@ class Engine:
 
         return finish
 
-    def _begin_depth(self, frame: SensorFrame, vehicle: str, spec: CameraSpec, tasks: Tasks) -> Callable[[], None]:
-        depth, semantic, face_tasks = self.tracer.depth_tasks(spec, frame.state.pose @ spec.pose)
+    def _begin_depth(
+        self, frame: SensorFrame, vehicle: str, spec: CameraSpec, tasks: Tasks, truth: bool
+    ) -> Callable[[], None]:
+        depth, semantic, instance, face_tasks = self.tracer.depth_tasks(
+            spec, frame.state.pose @ spec.pose, truth=truth
+        )
         frame.depth[spec.name], frame.semantic[spec.name] = depth, semantic
+        if truth:
+            frame.instance[spec.name] = instance
         tasks += face_tasks
         stream = noise.key(self.seed, vehicle, spec.name, "depth", self._stamp_ns)
 

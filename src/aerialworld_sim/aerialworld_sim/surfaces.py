@@ -42,6 +42,7 @@ class Surfaces:
     background: NDArray[np.float32]
     to_sun: NDArray[np.float32]
     shadows: bool
+    zenith: NDArray[np.float32]
 
 
 def _aligned_zeros(rows: int) -> NDArray[np.float32]:
@@ -55,8 +56,10 @@ def _check_colours(scene: Scene, light: Light) -> None:
     for material in scene.materials:
         if np.shape(material.colour) != (3,) or not (np.isfinite(material.colour).all() and min(material.colour) >= 0):
             raise WorldError(f"material {material.name}: colour {material.colour} is not three finite numbers from 0")
-    for name in ("sun", "ambient", "background"):
+    for name in ("sun", "ambient", "background", "zenith"):
         value = getattr(light, name)
+        if name == "zenith" and value is None:
+            continue
         if np.shape(value) != (3,) or not (np.isfinite(value).all() and min(value) >= 0):
             raise WorldError(f"light: {name} {value} is not three finite numbers from 0")
     if np.shape(light.direction) != (3,) or not np.isfinite(light.direction).all():
@@ -116,4 +119,5 @@ def build_surfaces(scene: Scene, light: Light, *, chunk: int = 262_144) -> Surfa
         np.asarray(light.background, np.float32),
         to_sun.astype(np.float32),
         bool(light.shadows) and has_sun,
+        np.asarray(light.background if light.zenith is None else light.zenith, np.float32),
     )

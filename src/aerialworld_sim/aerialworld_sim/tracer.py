@@ -57,7 +57,9 @@ class Tracer:
     Python threads at once. Raises EngineError when Embree is missing or wrong, WorldError for unusable geometry.
     """
 
-    def __init__(self, world: Lit, *, threads: int | None = None, lanes: int | None = None) -> None:
+    def __init__(
+        self, world: Lit, *, threads: int | None = None, lanes: int | None = None, light: Light | None = None
+    ) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; need at least 1")
         if lanes not in (None, 4, 8, 16):
@@ -75,10 +77,11 @@ class Tracer:
         embree.check_scene(world.scene)
         self.scene = world.scene
         self._bvh = embree.TriangleScene(self.device, world.scene.vertices, world.scene.faces)
-        self.surfaces = build_surfaces(world.scene, world.light)
+        self.surfaces = build_surfaces(world.scene, light or world.light)
         s = self.surfaces
-        self._lights = np.stack([s.sun, s.ambient, s.background, s.to_sun]).astype(np.float32)
+        self._lights = np.stack([s.sun, s.ambient, s.background, s.to_sun, s.zenith - s.background]).astype(np.float32)
         self._face_class = np.ascontiguousarray(world.scene.face_class, np.uint8)
+        self._face_instance = np.ascontiguousarray(world.scene.face_instance, np.uint16)
         self.threads = threads or default_threads()
         self._pool: ThreadPoolExecutor | None = None
         if self.threads > 1:
@@ -137,18 +140,24 @@ class Tracer:
         ]
 
     def depth_tasks(
-        self, spec: CameraSpec, pose: Pose
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], list[Callable[[], Any]]]:
-        """Depth (H, W) float32 and class (H, W) uint8 from camera link `pose` in map, and the tasks that fill them."""
+        self, spec: CameraSpec, pose: Pose, *, truth: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint16], list[Callable[[], Any]]]:
+        """Depth (H, W) float32, class (H, W) uint8 and, with `truth`, instance (H, W) uint16 (else empty) from camera
+        link `pose` in map, and the tasks that fill them."""
         depth = np.empty((spec.height, spec.width), np.float32)
         semantic = np.empty((spec.height, spec.width), np.uint8)
+        instance = np.empty((spec.height, spec.width) if truth else (0, 0), np.uint16)
         origin, axes = pose.position.astype(np.float32), np.ascontiguousarray(pose.rotation.T, np.float32)
-        before = (*self._queries(self._bvh), origin, axes, spec.focal, spec.near, spec.far, self._face_class)
+        before = (*self._queries(self._bvh), origin, axes, spec.focal, spec.near, spec.far)
+        before = (*before, self._face_class, self._face_instance)
         return (
             depth,
             semantic,
+            instance,
             [
-                lambda a=a: self._depth_kernel(*before, a, min(a + ROWS, spec.height), depth, semantic)  # type: ignore[misc]
+                lambda a=a: self._depth_kernel(  # type: ignore[misc]
+                    *before, a, min(a + ROWS, spec.height), depth, semantic, instance
+                )
                 for a in range(0, spec.height, ROWS)
             ],
         )

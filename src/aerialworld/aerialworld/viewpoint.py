@@ -15,8 +15,8 @@ from aerialworld_core.labels import DRIVEABLE_SURFACE, GROUND
 SQUARE = 50.0
 #: How far from the densest place a viewpoint may lie, and how far apart those lie that are tried.
 REACH, STEP_AIR, STEP_STREET = 250.0, 10.0, 4.0
-#: Metres that must be free around a viewpoint; in the air the first of these for which there is one.
-FREE_AIR, FREE_STREET = (25.0, 15.0, 8.0), 4.0
+#: Metres that must be free around a viewpoint: the first of these for which there is one.
+FREE_AIR, FREE_STREET = (25.0, 15.0, 8.0), (10.0, 5.0, 2.5)
 #: In the street: within this many metres the ground should rise or fall by no more than so many.
 AROUND, RISE = 8.0, 1.0
 #: A view longer than this is as good as an endless one.
@@ -79,9 +79,10 @@ def street_viewpoint(world: Any, eye: float) -> Pose:
         nearest, longest = distance.min(axis=1), distance.max(axis=1)
         walls = (distance < 60.0).mean(axis=1)
         score = walls + longest / FARTHEST - np.minimum(_unevenness(world, points, eye) / RISE, 3.0)
-        score[nearest < FREE_STREET] = -np.inf
-        if np.isfinite(score.max()):
-            return _looking_far(world, points[int(np.argmax(score))])
+        for room in FREE_STREET:
+            fitting = np.where(nearest >= room, score, -np.inf)
+            if np.isfinite(fitting.max()):
+                return _looking_far(world, points[int(np.argmax(fitting))])
     raise InputError(f"{world.path}: no free ground near its densest place; give a viewpoint with --at")
 
 

@@ -108,7 +108,7 @@ def _lidar_row(look: Look) -> list[Pixels]:
     if points is None or spec is None:
         return []
     pose = look.frame.state.pose @ spec.pose
-    level = Pose.from_rpy(*pose.position, 0.0, 0.0, look.frame.state.pose.yaw)
+    level = Pose(pose.position, Pose.from_rpy(0.0, 0.0, 0.0, yaw=look.frame.state.pose.yaw).orientation)
     in_level = (pose.transform(points[:, :3]) - level.position) @ level.rotation
     level_range = np.hypot(in_level[:, 0], in_level[:, 1])
     radius = float(np.clip(np.percentile(level_range, 95), 30.0, 120.0)) if len(points) else 60.0

@@ -58,7 +58,7 @@ def air_viewpoint(world: Any, height: float) -> Pose:
     clearance = _clearance(world, points, _SPHERE)
     clearance[world.inside_solid(points)] = 0.0
     for room in FREE_AIR:
-        free = clearance >= room
+        free = clearance >= min(room, 0.8 * height)
         if free.any():
             return _looking_far(world, points[int(np.argmax(free))])
     raise InputError(f"{world.path}: no free place {height:g} m above the ground near its densest; give one with --at")
@@ -134,4 +134,5 @@ def _clearance(world: Any, points: NDArray[np.float64], directions: NDArray[np.f
 
 def _looking_far(world: Any, point: NDArray[np.float64]) -> Pose:
     distance = _distances(world, point[None], _LEVEL)[0]
-    return Pose.from_rpy(*(float(v) for v in point), 0.0, 0.0, float(_AROUND[int(np.argmax(distance))]))
+    x, y, z = (float(v) for v in point)
+    return Pose.from_rpy(x, y, z, yaw=float(_AROUND[int(np.argmax(distance))]))

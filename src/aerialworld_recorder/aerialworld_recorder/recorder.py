@@ -167,7 +167,14 @@ class Recorder:
         stats = self._count(index, frame, int(occupancy.occupancy.sum()), int(occupancy.observed.sum()))
         # Pictures and depth are not stored as arrays: let them go before the frame waits its turn.
         bare = dataclasses.replace(
-            frame, images={}, depth={}, semantic={}, camera_depth={}, camera_semantic={}, camera_instance={}, instance={}
+            frame,
+            images={},
+            depth={},
+            semantic={},
+            camera_depth={},
+            camera_semantic={},
+            camera_instance={},
+            instance={},
         )
         self._background.put(FinishedFrame(index, bare, occupancy, images, extra))
         self._counters.recorded += 1
@@ -286,7 +293,9 @@ def missing_sensors(meta: SessionMeta, frame: SensorFrame) -> tuple[str, ...]:
     missing += [f"depth {c.name}" for c in meta.rig.depth if c.name not in frame.depth]
     missing += [f"semantic {c.name}" for c in meta.rig.depth if c.name not in frame.semantic]
     for kind in meta.kept:
-        missing += [f"{kind} {name}" for name, image in extra_files.frame_images(frame, meta.rig, kind) if image is None]
+        missing += [
+            f"{kind} {name}" for name, image in extra_files.frame_images(frame, meta.rig, kind) if image is None
+        ]
     if meta.rig.lidar is not None and frame.lidar is None:
         missing.append("lidar")
     if meta.rig.imu is not None and frame.imu is None:

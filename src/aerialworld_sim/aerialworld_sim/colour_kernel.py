@@ -108,7 +108,8 @@ def render_colour(
     """Rows row0 … row1 of `rgb` (H, W, 3) uint8 and, where they are not empty, `depth` (H, W) float32, `semantic`
     (H, W) uint8 and `instance` (H, W) uint16 (0 = background).
 
-    `axes` rows: the link's x, y, z in map. `lights` (5, 3): sun, ambient, background (linear), direction to the sun, what the zenith adds to the background.
+    `axes` rows: the link's x, y, z in map. `lights` (5, 3): sun, ambient, background (linear), direction to the sun,
+    what the zenith adds to the background.
     Geometry nearer than `near` or beyond `far` along the optical axis is clipped, as a rasteriser does.
     """
     height, width = rgb.shape[:2]

@@ -47,7 +47,8 @@ class Engine:
     """Simulates the rigs of `vehicles` (name → Vehicle) in `world`.
 
     `lidar_sampling` "gazebo" reads ranges as Gazebo's gpu_lidar does (nearest texel of a cube map), for comparison;
-    "exact" traces the beams themselves. `light` replaces the world's own. `threads` defaults to the processors available. `lanes` forces a packet width.
+    "exact" traces the beams themselves. `light` replaces the world's own.
+    `threads` defaults to the processors available. `lanes` forces a packet width.
     Raises EngineError when Embree is missing or wrong, WorldError for an unusable scene, InputError for bad arguments.
     """
 
@@ -105,7 +106,8 @@ class Engine:
         """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent.
 
         "depth" brings the class images of the same rays; "truth", which must be asked for, brings depth, class and
-        instance of the RGB cameras with "images", and the instances of the faces with "depth". `ground_z` is NaN where the world has no ground. IMU samples
+        instance of the RGB cameras with "images", and the instances of the faces with "depth".
+        `ground_z` is NaN where the world has no ground. IMU samples
         are those since the last render that asked for them.
         """
         unknown = set(modalities) - ALL - {TRUTH}
@@ -179,9 +181,7 @@ class Engine:
     def _begin_depth(
         self, frame: SensorFrame, vehicle: str, spec: CameraSpec, tasks: Tasks, truth: bool
     ) -> Callable[[], None]:
-        depth, semantic, instance, face_tasks = self.tracer.depth_tasks(
-            spec, frame.state.pose @ spec.pose, truth=truth
-        )
+        depth, semantic, instance, face_tasks = self.tracer.depth_tasks(spec, frame.state.pose @ spec.pose, truth=truth)
         frame.depth[spec.name], frame.semantic[spec.name] = depth, semantic
         if truth:
             frame.instance[spec.name] = instance

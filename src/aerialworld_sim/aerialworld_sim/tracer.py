@@ -148,8 +148,8 @@ class Tracer:
         semantic = np.empty((spec.height, spec.width), np.uint8)
         instance = np.empty((spec.height, spec.width) if truth else (0, 0), np.uint16)
         origin, axes = pose.position.astype(np.float32), np.ascontiguousarray(pose.rotation.T, np.float32)
-        before = (*self._queries(self._bvh), origin, axes, spec.focal, spec.near, spec.far)
-        before = (*before, self._face_class, self._face_instance)
+        labels = (self._face_class, self._face_instance)
+        before = (*self._queries(self._bvh), origin, axes, spec.focal, spec.near, spec.far, *labels)
         return (
             depth,
             semantic,

@@ -34,7 +34,9 @@ def look(
     out: Annotated[Path, typer.Option("--out", help="Picture to write (PNG).", show_default=False)],
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="X,Y,Z[,YAW]", help="base_link in map: metres, degrees counter-clockwise from east."),
+        typer.Option(
+            "--at", metavar="X,Y,Z[,YAW]", help="base_link in map: metres, degrees counter-clockwise from east."
+        ),
     ] = None,
     above_ground: Annotated[
         float | None,
@@ -79,7 +81,8 @@ def look(
 
 def _pose_from_option(text: str) -> Pose:
     values = numbers(text, 4 if text.count(",") == 3 else 3, "--at")
-    return Pose.from_rpy(*values[:3], 0.0, 0.0, math.radians(values[3]) if len(values) == 4 else 0.0)
+    x, y, z = values[:3]
+    return Pose.from_rpy(x, y, z, yaw=math.radians(values[3]) if len(values) == 4 else 0.0)
 
 
 def _viewpoint(world: Any, rig: Rig, street: bool, height: float) -> Pose:
@@ -102,7 +105,8 @@ def _title(world: Any, pose: Pose, conditions: Conditions, light: Any, seen: Any
     elevation = math.degrees(math.asin(max(-1.0, min(1.0, -float(light.direction[2])))))
     ground = float(world.terrain_height(pose.position[None, :2])[0])
     above = f", base_link {z - ground:.1f} m above the ground" if math.isfinite(ground) else ""
+    place = f"x {x:.1f} m, y {y:.1f} m, z {z:.1f} m{above}, yaw {math.degrees(pose.yaw):.0f}°"
     return [
-        f"{world.name}: x {x:.1f} m, y {y:.1f} m, z {z:.1f} m{above}, yaw {math.degrees(pose.yaw):.0f}°, {seen.rig.name}",
+        f"{world.name}: {place}, {seen.rig.name}",
         f"{time}, sun {elevation:.1f}° high, {conditions.weather}; {seen.renderer}",
     ]

@@ -115,7 +115,9 @@ def _tell(job: Rerendering) -> None:
         note(f"{job.name}: {gaps} ticks have no frame there, and will have none here")
     moving = sum(len(job.actors(index)) for index in job.indices)
     if moving:
-        note(f"{job.name}: its moving objects are recorded again, but not drawn: the pictures show the world without them")
+        note(
+            f"{job.name}: its moving objects are recorded again, but not drawn: the pictures show the world without them"
+        )
     inside = job.poses_in_solids()
     if inside:
         note(f"{job.name}: {inside} of {len(job.indices)} poses lie inside a solid of this world", style="yellow")

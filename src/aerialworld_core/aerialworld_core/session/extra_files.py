@@ -48,13 +48,12 @@ def image_sizes(rig: Rig) -> dict[str, tuple[int, int]]:
 
 def frame_images(frame: SensorFrame, rig: Rig, kind: str) -> Iterator[tuple[str, NDArray[Any] | None]]:
     """The images of one kind that a frame should bring, by name as in files; None where it does not."""
-    cameras: Mapping[str, NDArray[Any]]
-    faces: Mapping[str, NDArray[Any]]
-    cameras, faces = {
+    images: dict[str, tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]] = {
         DEPTH: (frame.camera_depth, frame.depth),
         SEMANTIC: (frame.camera_semantic, frame.semantic),
         INSTANCE: (frame.camera_instance, frame.instance),
-    }[kind]
+    }
+    cameras, faces = images[kind]
     for camera in rig.cameras:
         yield camera.name.upper(), cameras.get(camera.name)
     for face in rig.depth:

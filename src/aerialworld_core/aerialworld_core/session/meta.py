@@ -111,7 +111,9 @@ class SessionMeta:
                 raise SessionError(f"grid.frame {data['grid']['frame']!r} is not {GRID_FRAME!r}")
             g = data["georeference"]
             rest = {
-                k: v for k, v in data.items() if k not in ("georeference", "grid", "rig", "frames", "frame_period_ns", "kept")
+                k: v
+                for k, v in data.items()
+                if k not in ("georeference", "grid", "rig", "frames", "frame_period_ns", "kept")
             }
             return cls(
                 georeference=Georeference(float(g["latitude"]), float(g["longitude"]), float(g["height"])),

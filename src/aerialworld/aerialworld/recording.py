@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class RecordingOptions:
     frame_rate: float = 2.0
     modalities: tuple[str, ...] = ("images", "depth", "lidar", "imu")
     seed: int = 0
-    conditions: Conditions = Conditions()
+    conditions: Conditions = field(default_factory=Conditions)
     keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

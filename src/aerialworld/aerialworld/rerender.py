@@ -85,8 +85,8 @@ class Replay:
 
 
 class Rerendering:
-    """One session to be made from `source` in `world`. Everything that can be refused is refused here, before a frame is
-    rendered. Raises InputError, naming session and way out."""
+    """One session to be made from `source` in `world`. Everything that can be refused is refused here, before a frame
+    is rendered. Raises InputError, naming session and way out."""
 
     def __init__(self, source: Session, world: Any, options: RerenderOptions) -> None:
         self.source, self.world, self.options = source, world, options

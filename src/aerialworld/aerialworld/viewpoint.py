@@ -1,4 +1,4 @@
-"""Where to look at a world from, if nobody says: over its densest place, or in the street there. The same every time."""
+"""Where to look at a world from, if nobody says: over its densest place or in the street there, always the same."""
 
 from __future__ import annotations
 

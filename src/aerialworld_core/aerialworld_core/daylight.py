@@ -36,10 +36,10 @@ _TWILIGHT = 2.5
 def clear_light(towards_sun: Array, *, shadows: bool = True) -> Light:
     """Sun, ambient light and sky of a clear day for a sun in the direction `towards_sun` (3,).
 
-    The sun is dimmed and reddened by the air on its way (Kasten and Young 1989, see `air_mass`); below the horizon it is
-    off. Half of what the air takes from it comes down as scattered light, which colours the sky and the ambient light;
-    after sunset that goes out over some degrees of twilight until the night's own light is left. All is relative to
-    the light of converted worlds at REFERENCE_ELEVATION, and as cameras show it whose exposure follows it half-way.
+    The sun is dimmed and reddened by the air on its way (Kasten and Young 1989, see `air_mass`); below the horizon it
+    is off. Half of what the air takes from it comes down as scattered light, which colours the sky and the ambient
+    light; after sunset that goes out over some degrees of twilight until the night's own light is left. All is relative
+    to the light of converted worlds at REFERENCE_ELEVATION, and as cameras show it whose exposure follows it half-way.
     """
     elevation = float(np.degrees(np.arcsin(np.clip(towards_sun[2], -1.0, 1.0))))
     scattered = _scattered(elevation) / _scattered(REFERENCE_ELEVATION)

@@ -1,7 +1,7 @@
 """Where the sun stands, from date, time and place: the equations of NOAA's solar calculator.
 
-They follow Meeus, "Astronomical Algorithms" (2nd edition, 1998, chapters 16, 22, 25 and 28), and are good to about 0.01°
-between the years 1900 and 2100, refraction near the horizon aside.
+They follow Meeus, "Astronomical Algorithms" (2nd edition, 1998, chapters 16, 22, 25 and 28), and are good to about
+0.01° between the years 1900 and 2100, refraction near the horizon aside.
 """
 
 from __future__ import annotations

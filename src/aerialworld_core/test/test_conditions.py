@@ -1,4 +1,4 @@
-"""Conditions: the sun against another formulation and published times, the light against what worlds have, bad input."""
+"""The sun against another formulation and published times, the light against what worlds have, bad conditions."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def light(local_time: str, date: str = "2024-06-21") -> Light:
 
 
 def test_at_the_worlds_own_elevation_the_light_is_the_worlds_own() -> None:
-    """The converted worlds' sun stands 50.4° high: with ours there, sun and ambient agree, and so does the sky's mix."""
+    """The converted worlds' sun stands 50.4° high: with ours there, sun, ambient and the sky's mean agree."""
     direction = WORLD.direction / np.linalg.norm(WORLD.direction)
     ours = daylight.clear_light(-direction)
     assert ours.sun == pytest.approx(WORLD.sun, rel=0.03) and ours.ambient == pytest.approx(WORLD.ambient, rel=0.06)

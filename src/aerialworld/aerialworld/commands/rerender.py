@@ -61,8 +61,8 @@ def rerender(
 ) -> None:
     """Render recorded poses again, with another rig, grid, seed or time of day, into new sessions.
 
-    Stamps, poses, velocities and moving objects are the old ones. What is not given is as in the old session. IMU samples
-    are taken over while rig and seed keep the IMU as it was, else they are simulated along the session's plan.
+    Stamps, poses, velocities and moving objects are the old ones. What is not given is as in the old session. IMU
+    samples are taken over while rig and seed keep the IMU as it was, else they are simulated along the session's plan.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder with --out")
@@ -115,9 +115,7 @@ def _tell(job: Rerendering) -> None:
         note(f"{job.name}: {gaps} ticks have no frame there, and will have none here")
     moving = sum(len(job.actors(index)) for index in job.indices)
     if moving:
-        note(
-            f"{job.name}: its moving objects are recorded again, but not drawn: the pictures show the world without them"
-        )
+        note(f"{job.name}: its moving objects are recorded again, but not drawn: pictures show the world without them")
     inside = job.poses_in_solids()
     if inside:
         note(f"{job.name}: {inside} of {len(job.indices)} poses lie inside a solid of this world", style="yellow")

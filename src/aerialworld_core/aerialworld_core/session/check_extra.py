@@ -15,7 +15,6 @@ from aerialworld_core.session.extra_files import (
     FARTHEST,
     INSTANCE,
     NEARER,
-    SEMANTIC,
     decode,
     image_sizes,
 )
@@ -62,15 +61,11 @@ def check_extra(session: Session, poses: dict[int, PoseRecord], report: Validati
 
 
 def _contradictions(images: dict[str, NDArray[Any]], far: float, what: str) -> list[str]:
-    """A class or an instance where depth says that no surface is."""
-    if DEPTH not in images:
+    """An instance where depth says that no surface is. Classes mean nothing there, whatever they are."""
+    if DEPTH not in images or INSTANCE not in images:
         return []
     nothing = images[DEPTH] == NEARER
     if far <= FARTHEST:  # else a surface may lie beyond what the file can say
         nothing |= images[DEPTH] == BEYOND
-    found = []
-    for kind in (SEMANTIC, INSTANCE):
-        count = int(np.count_nonzero(images[kind][nothing])) if kind in images else 0
-        if count:
-            found.append(f"{what}: {count} pixels have a {kind} value where depth shows no surface")
-    return found
+    count = int(np.count_nonzero(images[INSTANCE][nothing]))
+    return [f"{what}: {count} pixels have an instance where depth shows no surface"] if count else []

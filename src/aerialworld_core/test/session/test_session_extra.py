@@ -235,7 +235,7 @@ def test_contradictions_between_the_images_are_reported(tmp_path, synthetic, rec
                for key, image in images(synthetic.RIG, 1).items()}  # fmt: skip
         writer.write_frame(1, *recorded[1], extra=sky)
     (error,) = [e for e in validate(writer.path).errors if "instance" in e]
-    assert "frame 0: front" in error and "where depth shows no surface" in error
+    assert "frame 0: front" in error and "an instance where depth shows no surface" in error
 
 
 def test_nothing_but_sky_is_told_and_legal(tmp_path, synthetic, recorded):

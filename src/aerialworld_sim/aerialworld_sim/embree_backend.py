@@ -254,8 +254,8 @@ class _PictureTask:
         if self.traced is None or self.job.rays is None:
             chosen = in_view(m.boxes, self.camera, first, last - first, self.job.spec.width)
             b._see_rows(
-                tree.nodes, tree.links, tree.corners, tree.face, chosen, m.boxes, m.first, m.corners, m.face, self.camera,
-                *raster.Scratch().fields, first, first, last, face, depth, u, v,
+                tree.nodes, tree.links, tree.corners, tree.face, chosen, m.boxes, m.first, m.corners, m.face,
+                self.camera, *raster.Scratch().fields, first, first, last, face, depth, u, v,
             )  # fmt: skip
         else:
             packet = b._new_packet(b.lanes, b._mask(self.job.viewer))

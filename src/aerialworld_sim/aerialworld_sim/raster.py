@@ -171,8 +171,8 @@ def cover_triangle(
 @kernel
 def see_rows(
     nodes: Any, links: Any, corners: Any, numbers: Any, chosen: Any, boxes: Any, begin: Any, placed: Any,
-    placed_face: Any, camera: Any, tile: Any, surface: Any, planes: Any, stack: Any, depths: Any, first_row: int, row0: int, row1: int,
-    face: Any, depth: Any, u: Any, v: Any,
+    placed_face: Any, camera: Any, tile: Any, surface: Any, planes: Any, stack: Any, depths: Any, first_row: int,
+    row0: int, row1: int, face: Any, depth: Any, u: Any, v: Any,
 ) -> None:  # fmt: skip
     """Pixels of rows row0 … row1 − 1: the nearest front face between near and far along the axis.
 

@@ -239,15 +239,15 @@ def shade_rows(
     face: Any, depth: Any, u: Any, v: Any, camera: Any, lefts: Any, ups: Any, numbers: Any, run: Any, records: Any,
     material: Any, colour: Any, first_level: Any, levels: Any, texels: Any, level_offset: Any, level_width: Any,
     level_height: Any, decode: Any, encode: Any, shadows: bool, plane: Any, heights: Any, ready: Any, starts: Any,
-    size: Any, corner: Any, map_texels: Any, missing: Any, chosen: Any, above: Any, rectangles: Any, begin: Any, placed: Any,
-    row0: int, rgb: Any,
+    size: Any, corner: Any, map_texels: Any, missing: Any, chosen: Any, above: Any, rectangles: Any, begin: Any,
+    placed: Any, row0: int, rgb: Any,
 ) -> int:  # fmt: skip
     """Colours of the pixels in `face` … `v` (see `raster.see_rows`), whose first row is row0 of `rgb` (H, W, 3) uint8.
 
     camera          (cx, cy, 1/focal, 1/focal_y) of a pinhole; `lefts`, `ups` (H, W) directions of any other, else empty
     numbers, run    see `picture_numbers` and `new_run`; records, material: the scene's surfaces
     colour … level_height  materials and their textures; decode, encode  the sRGB tables
-    plane … map_texels     a SunMap; chosen, above (scratch as long), rectangles, begin, placed  the movers whose shadows may fall here
+    plane … map_texels     a SunMap; chosen … placed  the movers whose shadows may fall here, `above` being scratch
     Returns how many of the sun map's tiles were `missing`: fill them and come again.
     """
     absent = 0

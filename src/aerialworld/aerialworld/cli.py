@@ -13,6 +13,7 @@ from aerialworld import __version__
 from aerialworld.commands import city, mission, session
 from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
+from aerialworld.commands.generate import generate
 from aerialworld.commands.report import report
 from aerialworld.commands.simulate import simulate
 from aerialworld.commands.training import evaluate, train
@@ -52,6 +53,10 @@ app.command(
     epilog="Examples: aerialworld simulate world plan.json --out sessions   |   "
     "aerialworld simulate world a.json b.json --out sessions --rig rig_small --voxel-size 0.8,0.8,2.5 --resume"
 )(simulate)
+app.command(
+    epilog="Examples: aerialworld generate --example > campaign.yaml   |   aerialworld generate campaign.yaml --dry-run"
+    "   |   aerialworld generate campaign.yaml --out data/mine --workers 8"
+)(generate)
 app.add_typer(session.app, name="session")
 app.command(
     epilog="Example: aerialworld train --sessions sessions --split split.json --work-dir work --set vae.steps=200"

@@ -37,12 +37,13 @@ class FramesMissing(AerialWorldError):
 
 @dataclass(frozen=True)
 class RecordingOptions:
-    """How to record: grid, frames per second of simulated time, which sensors, seed."""
+    """How to record: grid, frames per second of simulated time, which sensors, seed; at most how many frames."""
 
     grid: VoxelGrid
     frame_rate: float = 2.0
     modalities: tuple[str, ...] = ("images", "depth", "lidar", "imu")
     seed: int = 0
+    most_frames: int | None = None
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.frame_rate <= 100:
@@ -54,8 +55,9 @@ class RecordingOptions:
         return round(1e9 / self.frame_rate)
 
     def frames(self, plan: Plan) -> int:
-        """Frames from the plan's start to its end, both included when they fall on a tick."""
-        return int(plan.duration * 1e9 + 1) // self.period_ns + 1
+        """Frames from the plan's start to its end, both included when they fall on a tick, or `most_frames`."""
+        whole = int(plan.duration * 1e9 + 1) // self.period_ns + 1
+        return whole if self.most_frames is None else min(whole, self.most_frames)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -164,16 +166,18 @@ def record_plan(
     started: str,
     provenance: dict[str, Any],
     resume: Path | None = None,
+    threads: int | None = None,
     on_frame: Callable[[int], None] = lambda done: None,
 ) -> Path:
     """Simulate `plan` in `world` and write a session under `root`; `resume` is an unfinished session of the same run.
 
+    `threads` is how many the engine renders with (None: all processors); the result does not depend on it.
     A resumed session equals an uninterrupted one: the engine's noise is a function of seed, sensor and stamp alone.
     Returns the session's folder. Raises FramesMissing when the recorder wrote fewer frames than were asked.
     """
     Engine, Vehicle = stage("aerialworld_sim", "Engine"), stage("aerialworld_sim", "Vehicle")
     Recorder = stage("aerialworld_recorder", "Recorder")
-    engine = Engine(world, {plan.vehicle: Vehicle(rig, plan.trajectory())}, seed=options.seed)
+    engine = Engine(world, {plan.vehicle: Vehicle(rig, plan.trajectory())}, seed=options.seed, threads=threads)
     first = 0
     if resume is None:
         recorder = Recorder(root, session_meta(plan, world, rig, options, started), plan.to_dict(), provenance)

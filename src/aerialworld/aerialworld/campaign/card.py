@@ -202,7 +202,7 @@ def _recipe(manifest: Manifest) -> str:
         "same bytes. One session alone: add `--only NAME`.",
         "",
         "```yaml",
-        yaml.safe_dump(recipe(manifest.asked), sort_keys=False, allow_unicode=True).rstrip(),
+        yaml.safe_dump(recipe(manifest.asked), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100).rstrip(),
         "```",
         "",
         f"Made with {packages}.",

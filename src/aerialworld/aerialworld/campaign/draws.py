@@ -6,6 +6,7 @@ Every number is a function of the job's seed and of the attempt: no order of wor
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ from aerialworld_core.plan import Plan
 #: Sets of numbers that may fail to fit the place before a plan counts as failed: trying one costs nothing.
 _FITS = 200
 _FINE = 1e-3
+#: Metres beyond the outermost buildings where sessions may go, unless the campaign names a region.
+_AROUND = 25.0
+#: A vehicle is near buildings when one stands within so many metres, horizontally.
+_NEAR = 30.0
 
 
 class MissionFailed(AerialWorldError):
@@ -59,7 +64,8 @@ def look_at(world: Any, task: PlaceTask, tell: Callable[[Any], None]) -> dict[st
     """The places of a world: {places: [...], note: str}. Fewer than asked where the world is too small for them."""
     heights = stage("aerialworld_missions.heightmap", "HeightMap").of(world)
     low = float(heights.low[0]), float(heights.low[1])
-    ground = Ground(low, heights.cell, np.isfinite(heights.ground), heights.building).within(task.region)
+    ground = Ground(low, heights.cell, np.isfinite(heights.ground), heights.building)
+    ground = ground.within(task.region or ground.built_part(_AROUND))
     if not ground.ground.any():
         raise PlanError(f"{task.name}: there is no ground{f' in the region {list(task.region)}' if task.region else ''}")
     wanted = list(task.shares)
@@ -93,6 +99,7 @@ def make_plan(world: Any, task: PlanTask, tell: Callable[[Any], None]) -> dict[s
                 duration=task.seconds, ceiling=task.ceiling, **arguments,
             )  # fmt: skip
             require_inside(plan, task.place.box)
+            require_near_buildings(world, plan, task.mission.near_buildings)
             if plan.duration < task.seconds - 0.05:
                 raise PlanError(f"{task.name}: lasts {plan.duration:.1f} s of {task.seconds:.1f} s")
         except PlanError as error:
@@ -113,6 +120,27 @@ def require_inside(plan: Plan, box: Box) -> None:
     low, high = xy.min(axis=0), xy.max(axis=0)
     if low[0] < box[0] or low[1] < box[1] or high[0] > box[2] or high[1] > box[3]:
         raise PlanError(f"{plan.name}: the path leaves its place")
+
+
+def require_near_buildings(world: Any, plan: Plan, share: float) -> None:
+    """Raises PlanError where buildings are near for less than `share` of the time: over bare ground every frame is
+    like the last. Worlds without buildings have nothing to be near to."""
+    heights = stage("aerialworld_missions.heightmap", "HeightMap").of(world)
+    if share <= 0 or not heights.building.any():
+        return
+    distance = _BUILDINGS.get(world)
+    if distance is None:
+        edt = stage("scipy.ndimage", "distance_transform_edt")
+        distance = _BUILDINGS[world] = (edt(~heights.building) * heights.cell).astype(np.float32)
+    xy = plan.trajectory().sample(np.linspace(0.0, plan.duration, max(2, round(plan.duration)))).position[:, :2]
+    row, column, _ = heights.index(xy)
+    near = float((distance[row, column] <= _NEAR).mean())
+    if near < share:
+        raise PlanError(f"{plan.name}: buildings are near for only {near:.0%} of the time (near_buildings: {share:g})")
+
+
+#: World → metres to the nearest building, on the height map's raster.
+_BUILDINGS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def draw(task: PlanTask, random: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:

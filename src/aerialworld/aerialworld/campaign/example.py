@@ -12,7 +12,8 @@ worlds:
   # - path: data/13100_tokyo23-ku_2022_citygml_1_3_op.zip       # example: one mesh of a whole city
   #   name: haneda
   #   convert: {mesh: [53392633]}       # also bbox, around with radius, lod, crs, modules; see `city convert --help`
-  #   region: [-200, -200, 200, 200]    # where sessions may go: west, south, east, north, metres from map's origin
+  #   region: [-200, -200, 200, 200]    # where sessions may go: west, south, east, north, metres from map's origin;
+  #                                     # default: the built part and 25 m around it
   #   split: test                       # the whole world is for this part of the data set
 
 sessions: 10          # in all, dealt evenly; left out: one for every world x mission x condition x seed
@@ -23,6 +24,7 @@ missions:
   - pattern: survey         # a drone flies lanes over a square
     name: survey            # the pattern, unless two missions share it
     count: 1                # how often, compared with the other missions
+    near_buildings: 0.5     # least share of the time with a building within 30 m; 0: anywhere
     # vehicle: drone_1      # its name in topics and files
     # rig: rig_drone        # a shipped rig or your own SDF file; also for all missions, below
     size: [40, 120]         # edge of the square, m
@@ -35,12 +37,14 @@ missions:
     radius: [20, 50]
     altitude: [20, 60]
     speed: [3, 7]
+    near_buildings: 0.5
     look: either            # path (ahead), centre, or either
     direction: either       # left, right, or either
     clearance: 5
   - pattern: road           # a rover drives roads and open ground
     size: [60, 150]
     speed: [2, 4]
+    near_buildings: 0.5
     clearance: 2
 
 # rig: rig_small            # for all missions (example). Default: rig_drone for drones, rig_rover for rovers

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from aerialworld_core.grid import VoxelGrid
 
 Box = tuple[float, float, float, float]
+#: A place must be built up at least this much, compared with the whole part of the world.
+_LEAST_DENSITY = 0.3
 #: Between worlds, metres added to the gap: their map axes differ by the meridians' convergence.
 _BETWEEN_WORLDS = 5.0
 _METRES_PER_DEGREE = 111_320.0
@@ -64,6 +66,15 @@ class Ground:
         low = (self.low[0] + c0 * self.cell, self.low[1] + r0 * self.cell)
         return Ground(low, self.cell, self.ground[r0:r1, c0:c1], self.building[r0:r1, c0:c1])
 
+    def built_part(self, around: float) -> Box | None:
+        """The box of all buildings and `around` metres more; None where there are none."""
+        rows, columns = (np.flatnonzero(self.building.any(axis=a)) for a in (1, 0))
+        if not len(rows):
+            return None
+        x = self.low[0] + columns[[0, -1]] * self.cell + np.array([-around, self.cell + around])
+        y = self.low[1] + rows[[0, -1]] * self.cell + np.array([-around, self.cell + around])
+        return float(x[0]), float(y[0]), float(x[1]), float(y[1])
+
     def trimmed(self) -> Ground:
         """Without rows and columns that have no ground."""
         rows, columns = (np.flatnonzero(self.ground.any(axis=a)) for a in (1, 0))
@@ -96,10 +107,12 @@ def cut(world: str, ground: Ground, shares: Mapping[str, float], gap: float, nee
     gap   metres between two places
     need  least edge of a place, metres
 
-    Of all ways to cut (along x or y, in any order) the one whose parts are most evenly built up is taken.
+    Of all ways to cut (along x or y, in any order) the one whose parts are most evenly built up is taken; one that
+    leaves a part with hardly a building does not count.
     """
     ground = ground.trimmed()
     west, south, east, north = ground.box
+    mean = float((ground.building & ground.ground).sum()) / max(float(ground.ground.sum()), 1.0)
     best: tuple[float, list[Place]] | None = None
     names = list(shares)
     for along_x in ((True, False) if east - west >= north - south else (False, True)):
@@ -115,6 +128,8 @@ def cut(world: str, ground: Ground, shares: Mapping[str, float], gap: float, nee
                 continue
             density = [built[a:b].sum() / max(area[a:b].sum(), 1.0) for a, b in strips]
             uneven = max(density) - min(density)
+            if min(density) < _LEAST_DENSITY * mean:
+                continue
             if best is None or uneven < best[0] - 1e-9:
                 places = []
                 for name, (a, b) in zip(order, strips, strict=True):
@@ -131,7 +146,7 @@ def whole(world: str, ground: Ground, split: str) -> Place:
 
 
 def _rounded(box: Box) -> Box:
-    west, south, east, north = (round(v, 3) for v in box)
+    west, south, east, north = (round(float(v), 3) for v in box)
     return west, south, east, north
 
 

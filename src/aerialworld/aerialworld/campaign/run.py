@@ -58,20 +58,23 @@ def generate(campaign: Campaign, base: Path, out: Path, options: RunOptions) -> 
     Raises InputError for what cannot be used, DiskSpaceError before anything is recorded, CampaignIncomplete when
     sessions failed.
     """
-    workers = options.workers if options.workers is not None else cpu_count()
     if options.dry_run:
-        _dry_run(campaign, base, out, workers)
+        _dry_run(campaign, base, out, options)
         return
-    with _held(out) as lease, Workforce(workers) as force:
+    with _held(out) as lease, _workforce(options) as force:
         folders = find_worlds(campaign, base, out)
         for folder in folders:
             if folder.source is not None:
-                convert_source(folder, outcome.state_file(out, f"world_{folder.name}"), workers)
+                convert_source(folder, outcome.state_file(out, f"world_{folder.name}"), options.workers)
         inputs = read_inputs(campaign, base, folders, force)
         manifest = _manifest(inputs, out, options, force)
         jobs = _chosen(manifest, options.only)
         results = _record(inputs, manifest, jobs, out, force, lease)
     _tell(manifest, jobs, results)
+
+
+def _workforce(options: RunOptions) -> Workforce:
+    return Workforce(options.workers if options.workers is not None else cpu_count())
 
 
 # -- the output folder ---------------------------------------------------------------------------------------------
@@ -94,9 +97,18 @@ def _held(out: Path) -> Iterator[Lease]:
     except SessionError as error:
         raise InputError(f"{error} (another `aerialworld generate`); wait for it, or choose another --out") from None
     try:
+        _sweep(out)
         yield lease
     finally:
         lease.release()
+
+
+def _sweep(out: Path) -> None:
+    """Delete what a killed run left half-written; sessions do so themselves."""
+    for folder in (out, out / PLANS, out / outcome.STATE):
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if is_temporary(file):
+                file.unlink(missing_ok=True)
 
 
 def _manifest(inputs: Inputs, out: Path, options: RunOptions, force: Workforce) -> Manifest:
@@ -181,6 +193,7 @@ def _record(
         f"recording {sum(there[j.name] < j.frames for j in jobs)} session(s)",
     )
     sessions.mkdir(exist_ok=True)
+    (out / outcome.STATE).mkdir(exist_ok=True)
     results = outcome.known_results(out, manifest.jobs)
     truth = inputs.campaign.truth_frames if inputs.campaign.validate_sessions else None
     folders = {f.name: f.path for f in inputs.folders}
@@ -264,7 +277,7 @@ def _tell(manifest: Manifest, jobs: list[Job], results: Results) -> None:
         raise CampaignIncomplete(
             "\n".join([
                 f"{len(failed)} of {len(jobs)} sessions failed, the others are there "
-                f"({outcome.FILE} has the reasons; the same command tries these again):",
+                f"({outcome.FILE} has the reasons). The same command tries these again; --replan after a change of their mission:",
                 *lines, *more,
             ])
         )  # fmt: skip
@@ -273,14 +286,14 @@ def _tell(manifest: Manifest, jobs: list[Job], results: Results) -> None:
 # -- looking ahead ---------------------------------------------------------------------------------------------------
 
 
-def _dry_run(campaign: Campaign, base: Path, out: Path, workers: int) -> None:
+def _dry_run(campaign: Campaign, base: Path, out: Path, options: RunOptions) -> None:
     """Print every job with its place, split and size; writes nothing below `out`."""
-    with tempfile.TemporaryDirectory(prefix="aerialworld_") as scratch, Workforce(workers) as force:
+    with tempfile.TemporaryDirectory(prefix="aerialworld_") as scratch, _workforce(options) as force:
         folders = find_worlds(campaign, base, Path(scratch))
         folders = [_already(folder, out) for folder in folders]
         for folder in folders:
             if folder.source is not None:
-                convert_source(folder, outcome.state_file(Path(scratch), f"world_{folder.name}"), workers)
+                convert_source(folder, outcome.state_file(Path(scratch), f"world_{folder.name}"), options.workers)
         inputs = read_inputs(campaign, base, folders, force)
         before = Manifest.read(out)
         same = before is not None and not differences(before.inputs(), inputs.manifest.inputs())

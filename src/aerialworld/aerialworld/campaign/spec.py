@@ -127,6 +127,7 @@ class Mission(Part):
     vehicle: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] | None = None
     rig: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     count: Annotated[int, Field(ge=1, le=1000)] = 1
+    near_buildings: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class Survey(Mission):

@@ -87,7 +87,7 @@ def _made_of(world: WorldFolder) -> str:
     )
 
 
-def convert_source(world: WorldFolder, state: Path, workers: int) -> None:
+def convert_source(world: WorldFolder, state: Path, workers: int | None) -> None:
     """Make `world.path` of its source, unless `state` says that it was made of just that with these versions."""
     assert world.source is not None and world.convert is not None
     if is_made(world, world.path, state):
@@ -111,8 +111,8 @@ def convert_source(world: WorldFolder, state: Path, workers: int) -> None:
     write_json(state, {"made_of": made_of})
 
 
-def _options(spec: ConvertSpec, workers: int) -> Any:
-    values: dict[str, Any] = {"lod": spec.lod, "crs": spec.crs, "workers": workers}
+def _options(spec: ConvertSpec, workers: int | None) -> Any:
+    values: dict[str, Any] = {"lod": spec.lod, "crs": spec.crs, "workers": workers, "keep_tiles": False}
     if spec.modules is not None:
         values["modules"] = spec.modules
     circles = [(*spec.around, spec.radius)] if spec.around else []

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from aerialworld.campaign.jobs import SESSIONS, Job
+from aerialworld.campaign.jobs import Job
 from aerialworld.campaign.manifest import Manifest
 from aerialworld.campaign.outcome import Results, size_text, summary
+from aerialworld.campaign.places import separation
 from aerialworld.campaign.spec import SPLITS
 from aerialworld.lazy import stage
 from aerialworld_core.files import write_bytes, write_json
+from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import NAMES
 
 CARD, SPLIT = "README.md", "split.json"
 _MARKED = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_LARGER = ((10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"))
+#: The Hub's size categories, by frames.
+_SIZES = (
+    (1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"),
+)  # fmt: skip
+#: Names of places in a table's cell.
+_NAMED = 5
+_SENSORS = {"images": "the pictures of the rig's cameras", "lidar": "a LiDAR scan", "imu": "IMU samples"}
 
 
 def write_split(root: Path, jobs: Sequence[Job], results: Results) -> None:
@@ -35,16 +44,24 @@ def write_card(root: Path, manifest: Manifest, results: Results, byte_count: int
 
 def card(manifest: Manifest, results: Results, byte_count: int) -> str:
     """The README: what the data is, whose it is, how it was made and how it is made again."""
-    parts = [
-        _header(manifest, results), _what(manifest, results, byte_count), _splits(manifest, results), _figures(manifest, results),
-        _sensors(manifest), _worlds(manifest), _recipe(manifest), _limits(manifest),
-    ]  # fmt: skip
-    return "\n".join(parts)
+    jinja = stage("jinja2")
+    # Markdown, not HTML: what comes from files goes through `plain`.
+    environment = jinja.Environment(  # noqa: S701
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja.StrictUndefined,
+    )
+    environment.filters["plain"] = plain
+    template = (resources.files("aerialworld.campaign") / "card_template.md").read_text(encoding="utf-8")
+    text = str(environment.from_string(template).render(_content(manifest, results, byte_count)))
+    return "\n".join(_single_blank(text.split("\n")))
 
 
-def credits(manifest: Manifest) -> list[str]:
-    """Every world's credit, each once."""
-    return list(dict.fromkeys(w.attribution for w in manifest.worlds if w.attribution))
+def plain(text: str) -> str:
+    """Text from files as Markdown shows it literally, in one line."""
+    return " ".join(str(text).split()).translate(_MARKED)
 
 
 def licence(manifest: Manifest) -> dict[str, str]:
@@ -52,162 +69,12 @@ def licence(manifest: Manifest) -> dict[str, str]:
     chosen = manifest.asked.get("license")
     if chosen:
         return {"license": str(chosen)}
-    plateau, generated = (stage("aerialworld_city.sources.credit", n) for n in ("PLATEAU_CREDIT", "GENERATED_CREDIT"))
-    owners = {line for w in manifest.worlds for line in (w.attribution.split(" / ") if w.attribution else ["unknown"])}
-    if plateau in owners and owners <= {plateau, generated}:
+    credit = stage("aerialworld_city.sources.credit")
+    owners = {line for w in manifest.worlds for line in (w.attribution or "unknown").split(" / ")}
+    if credit.PLATEAU_CREDIT in owners and owners <= {credit.PLATEAU_CREDIT, credit.GENERATED_CREDIT}:
         return {"license": "cc-by-4.0"}
-    name = "generated" if owners == {generated} else "see-worlds"
+    name = "generated" if owners == {credit.GENERATED_CREDIT} else "see-worlds"
     return {"license": "other", "license_name": name, "license_link": f"{CARD}#worlds"}
-
-
-def _header(manifest: Manifest, results: Results) -> str:
-    frames = summary(manifest.jobs, results)["frames"]
-    size = next((name for limit, name in (*_SIZES, *_LARGER) if frames < limit), "100M<n<1B")
-    data: dict[str, Any] = {
-        **licence(manifest),
-        "pretty_name": _title(manifest),
-        "task_categories": ["robotics", "image-to-3d"],
-        "tags": ["occupancy", "world-model", "simulation", "lidar", "drone", "aerialworld"],
-        "size_categories": [size],
-    }
-    if any("PLATEAU" in line for line in credits(manifest)):
-        data["tags"].append("plateau")
-    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    return f"---\n{text}---\n"
-
-
-def _title(manifest: Manifest) -> str:
-    names = [w.name for w in manifest.worlds]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return str(manifest.asked.get("name") or f"AerialWorld sessions: {shown}")
-
-
-def _what(manifest: Manifest, results: Results, byte_count: int) -> str:
-    s = summary(manifest.jobs, results)
-    agents = sorted({j.agent_type for j in manifest.jobs})
-    job = manifest.jobs[0]
-    missing = len(manifest.jobs) - s["sessions"]
-    lines = [
-        f"# {_plain(_title(manifest))}",
-        "",
-        f"{s['sessions']} simulated sessions of {' and '.join(f'{a}s' for a in agents)} in {len(manifest.worlds)} "
-        f"world(s): {s['frames']:,} frames at {job.recording['frame_rate']:g} Hz, {s['distance_m'] / 1000:.2f} km, "
-        f"about {size_text(byte_count)}. Each frame has the pictures of the rig's cameras, a LiDAR scan, IMU samples, the true "
-        "pose and a semantic 3-D occupancy grid projected from depth.",
-        "",
-    ]
-    if missing:
-        lines += [f"{missing} of {len(manifest.jobs)} planned sessions are not in it: see `campaign.json`.", ""]
-    lines += [
-        "| file | content |",
-        "|---|---|",
-        f"| `{SESSIONS}/NAME/` | a session: `session.json` (calibration, grid, seed), `mission.json` (the plan), and per frame "
-        "`images/`, `lidar/`, `imu/`, `poses/`, `occupancy/`, `actors/`, `hashes/` |",
-        f"| `{SPLIT}` | names of the sessions that train, validate and test |",
-        "| `manifest.json` | every session's world, plan, rig, seed and conditions; sessions can be made again from it |",
-        "| `plans/NAME.json` | the planned trajectories |",
-        "| `campaign.json` | what became of every session, with its figures |",
-        "",
-        "What the files hold is `docs/session.md` of AerialWorld; every frame's files are listed with their sha256 in `hashes/`.",
-        "",
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _splits(manifest: Manifest, results: Results) -> str:
-    gap = stage("aerialworld.campaign.places", "separation")(_grid(manifest))
-    lines = ["## Splits", "", "| split | sessions | frames | km | places |", "|---|---|---|---|---|"]
-    for split in SPLITS:
-        jobs = [j for j in manifest.jobs if j.split == split]
-        s = summary(jobs, results)
-        places = sorted({_plain(j.place) for j in jobs})
-        shown = ", ".join(places[:5]) + (f" and {len(places) - 5} more" if len(places) > 5 else "")
-        lines.append(f"| {split} | {s['sessions']} | {s['frames']:,} | {s['distance_m'] / 1000:.2f} | {shown or '–'} |")
-    lines += [
-        "",
-        f"Splits are by {manifest.asked['split']['by']}, never by window. Vehicles of different splits stay at least "
-        f"{gap:g} m apart, more than twice the distance from a vehicle to its grid's corner: no voxel of one split's grids lies "
-        "in another's.",
-        "",
-        *(f"- {_plain(n)}" for n in manifest.notes),
-        *([""] if manifest.notes else []),
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _figures(manifest: Manifest, results: Results) -> str:
-    s = summary(manifest.jobs, results)
-    rows = [("occupied voxels", s["occupied_share"], "{:.3%}"), ("observed voxels", s["observed_share"], "{:.1%}")]
-    rows += [("recall of the visible surface", s["recall"], "{:.4f}"), ("precision", s["precision"], "{:.4f}")]
-    rows += [(f"IoU of the trivial forecast: {name}", value, "{:.3f}") for name, value in s["baselines"].items()]
-    lines = ["## Figures", "", "| figure | mean |", "|---|---|"]
-    lines += [f"| {name} | {form.format(value)} |" for name, value, form in rows if value is not None]
-    total = sum(s["classes"].values())
-    if total:
-        shares = sorted(((n / total, NAMES[int(i)] if int(i) < len(NAMES) else i) for i, n in s["classes"].items()), reverse=True)
-        lines += ["", "Occupied voxels by class: " + ", ".join(f"{name} {share:.1%}" for share, name in shares) + "."]
-    lines += [
-        "",
-        "Recall and precision compare a few frames of each session with the world's mesh; a model has learnt something where it "
-        "beats the trivial forecasts on the test split.",
-        "",
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _sensors(manifest: Manifest) -> str:
-    grid, job = _grid(manifest), manifest.jobs[0]
-    rigs = ", ".join(f"`{_plain(name)}` (sha256 {sha[:12]})" for name, sha in manifest.rigs.items())
-    nx, ny, nz = grid.shape
-    x0, y0, z0, x1, y1, z1 = grid.range
-    return "\n".join([
-        "## Sensors and grid",
-        "",
-        f"Rigs: {rigs}; recorded: {', '.join(job.recording['modalities'])} (depth is not stored: occupancy is made of it). "
-        "Intrinsics and extrinsics are in each `session.json`.",
-        "",
-        f"Grid: {nx} × {ny} × {nz} voxels of {' × '.join(f'{v:g}' for v in grid.voxel_size)} m over x {x0:g} … {x1:g}, "
-        f"y {y0:g} … {y1:g} (forward and left of the vehicle, turned by its yaw only), z {z0:g} … {z1:g} above the session's "
-        "datum, the lowest ground within 1 km of its start. Classes are those of Occ3D-nuScenes. A voxel that was not observed "
-        "is unknown, not free.",
-        "",
-    ])  # fmt: skip
-
-
-def _worlds(manifest: Manifest) -> str:
-    lines = ["## Worlds", "", "| world | sha256 | origin (latitude, longitude) | size | credit |", "|---|---|---|---|---|"]
-    for w in manifest.worlds:
-        east, north, up = (w.bounds[1][k] - w.bounds[0][k] for k in range(3))
-        lines.append(
-            f"| {_plain(w.name)} | `{w.sha256[:16]}` | {w.latitude:.6f}, {w.longitude:.6f} | "
-            f"{east:.0f} × {north:.0f} × {up:.0f} m | {_plain(w.attribution) or 'none stated'} |"
-        )
-    lines += [
-        "",
-        "Heights are above T.P. (mean sea level of Tokyo Bay) where the world comes from PLATEAU. Whoever passes this data on "
-        "passes the credits on as well.",
-        "",
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _recipe(manifest: Manifest) -> str:
-    packages = ", ".join(f"{k} {v}" for k, v in sorted(manifest.made_with.items()))
-    return "\n".join([
-        "## How it was made",
-        "",
-        "    aerialworld generate campaign.yaml --out DATA_SET",
-        "",
-        "with this campaign, the worlds above under `worlds/`, and the same versions of the packages; the same campaign gives the "
-        "same bytes. One session alone: add `--only NAME`.",
-        "",
-        "```yaml",
-        yaml.safe_dump(recipe(manifest.asked), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100).rstrip(),
-        "```",
-        "",
-        f"Made with {packages}.",
-        "",
-    ])  # fmt: skip
 
 
 def recipe(asked: dict[str, Any]) -> dict[str, Any]:
@@ -219,31 +86,96 @@ def recipe(asked: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(data)))
 
 
+def _content(manifest: Manifest, results: Results, byte_count: int) -> dict[str, Any]:
+    whole, job = summary(manifest.jobs, results), manifest.jobs[0]
+    modalities = job.recording["modalities"]
+    seen = [_SENSORS[m] for m in modalities if m in _SENSORS]
+    total = sum(whole["classes"].values())
+    by_share = sorted(whole["classes"].items(), key=lambda item: -item[1])
+    plateau = any("PLATEAU" in w.attribution for w in manifest.worlds)
+    return {
+        "header": _header(manifest, whole["frames"], plateau),
+        "title": _title(manifest),
+        "all": whole,
+        "planned": len(manifest.jobs),
+        "missing": len(manifest.jobs) - whole["sessions"],
+        "agents": sorted({f"{j.agent_type}s" for j in manifest.jobs}),
+        "frame_rate": job.recording["frame_rate"],
+        "size": size_text(byte_count),
+        "sensors": ", ".join([*seen, "the true pose"]),
+        "splits": [_split_row(manifest, results, split) for split in SPLITS],
+        "split_by": manifest.asked["split"]["by"],
+        "gap": separation(VoxelGrid.from_dict(job.recording["grid"])),
+        "notes": manifest.notes,
+        "figures": _figures(whole),
+        "classes": [f"{NAMES[int(i)]} {n / total:.1%}" for i, n in by_share],
+        "rigs": sorted(manifest.rigs.items()),
+        "modalities": modalities,
+        "grid": _grid_words(VoxelGrid.from_dict(job.recording["grid"])),
+        "worlds": [{**w.to_dict(), **_world_words(w)} for w in manifest.worlds],
+        "plateau": plateau,
+        "recipe": yaml.safe_dump(
+            recipe(manifest.asked), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+        ),
+        "versions": sorted(manifest.made_with.items()),
+    }
+
+
+def _header(manifest: Manifest, frames: int, plateau: bool) -> str:
+    data: dict[str, Any] = {
+        **licence(manifest),
+        "pretty_name": _title(manifest),
+        "task_categories": ["robotics", "image-to-3d"],
+        "tags": ["occupancy", "world-model", "simulation", "aerialworld", *(["plateau"] if plateau else [])],
+        "size_categories": [next((name for limit, name in _SIZES if frames < limit), "other")],
+    }
+    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+
+def _title(manifest: Manifest) -> str:
+    names = [w.name for w in manifest.worlds]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return str(manifest.asked.get("name") or f"AerialWorld sessions: {shown}")
+
+
+def _split_row(manifest: Manifest, results: Results, split: str) -> dict[str, Any]:
+    jobs = [j for j in manifest.jobs if j.split == split]
+    places = sorted({j.place for j in jobs})
+    more = [f"and {len(places) - _NAMED} more"] if len(places) > _NAMED else []
+    return {"name": split, **summary(jobs, results), "places": [*places[:_NAMED], *more]}
+
+
+def _figures(whole: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        ("occupied voxels", whole["occupied_share"], "{:.3%}"),
+        ("observed voxels", whole["observed_share"], "{:.1%}"),
+    ]
+    rows += [("recall of the visible surface", whole["recall"], "{:.4f}"), ("precision", whole["precision"], "{:.4f}")]
+    rows += [(f"IoU of the trivial forecast {name}", value, "{:.3f}") for name, value in whole["baselines"].items()]
+    return [(name, form.format(value)) for name, value, form in rows if value is not None]
+
+
+def _grid_words(grid: VoxelGrid) -> dict[str, Any]:
+    x0, y0, z0, x1, y1, z1 = (f"{v:g}" for v in grid.range)
+    sizes = [f"{v:g}" for v in grid.voxel_size]
+    return {"shape": grid.shape, "voxel_size": sizes, "x": f"{x0} … {x1}", "y": f"{y0} … {y1}", "z": f"{z0} … {z1}"}
+
+
+def _world_words(world: Any) -> dict[str, Any]:
+    extent = [high - low for low, high in zip(*world.bounds, strict=True)]
+    return {
+        "latitude": world.latitude,
+        "longitude": world.longitude,
+        "size": " × ".join(f"{v:.0f}" for v in extent),
+    }
+
+
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
     return [_without_none(v) for v in value] if isinstance(value, list) else value
 
 
-def _limits(manifest: Manifest) -> str:
-    return "\n".join([
-        "## Known limits",
-        "",
-        "- Simulated: pictures are ray-cast from textured meshes under one sun, without reflections, lens effects or weather.",
-        "- Motion follows splines within limits of speed, acceleration and tilt; there is no flight dynamics or wind.",
-        "- Nothing else moves in these worlds.",
-        "- What the source models do not have (interiors, cables, most trees) is not there.",
-        "- Occupancy is what the rig's depth cameras can see: insides of solids are unknown.",
-        "",
-    ])  # fmt: skip
-
-
-def _grid(manifest: Manifest) -> Any:
-    from aerialworld_core.grid import VoxelGrid
-
-    return VoxelGrid.from_dict(manifest.jobs[0].recording["grid"])
-
-
-def _plain(text: str) -> str:
-    """Text from files as Markdown shows it literally, in one line."""
-    return " ".join(text.split()).translate(_MARKED)
+def _single_blank(lines: Sequence[str]) -> list[str]:
+    """Without a second blank line in a row, which empty lists leave."""
+    return [line for i, line in enumerate(lines) if line or i == 0 or lines[i - 1]]

@@ -67,7 +67,9 @@ def look_at(world: Any, task: PlaceTask, tell: Callable[[Any], None]) -> dict[st
     ground = Ground(low, heights.cell, np.isfinite(heights.ground), heights.building)
     ground = ground.within(task.region or ground.built_part(_AROUND))
     if not ground.ground.any():
-        raise PlanError(f"{task.name}: there is no ground{f' in the region {list(task.region)}' if task.region else ''}")
+        raise PlanError(
+            f"{task.name}: there is no ground{f' in the region {list(task.region)}' if task.region else ''}"
+        )
     wanted = list(task.shares)
     while len(wanted) > 1:
         places = cut(task.name, ground, {n: task.shares[n] for n in wanted}, task.gap, task.need)
@@ -178,7 +180,9 @@ def _numbers(mission: Mission, random: np.random.Generator) -> tuple[dict[str, A
         return _round(random.uniform(*limits)) if limits[0] < limits[1] else limits[0]
 
     if isinstance(mission, Survey):
-        record = {k: within(getattr(mission, k)) for k in ("size", "spacing", "altitude", "speed", "heading", "clearance")}
+        record = {
+            k: within(getattr(mission, k)) for k in ("size", "spacing", "altitude", "speed", "heading", "clearance")
+        }
         heading = math.radians(record["heading"])
         reach = record["size"] / 2 + _run_out(record["speed"]) + record["spacing"] / 2
         half = reach * (abs(math.cos(heading)) + abs(math.sin(heading)))

@@ -115,7 +115,7 @@ def cut(world: str, ground: Ground, shares: Mapping[str, float], gap: float, nee
     mean = float((ground.building & ground.ground).sum()) / max(float(ground.ground.sum()), 1.0)
     best: tuple[float, list[Place]] | None = None
     names = list(shares)
-    for along_x in ((True, False) if east - west >= north - south else (False, True)):
+    for along_x in (True, False) if east - west >= north - south else (False, True):
         across = (north - south) if along_x else (east - west)
         if across < need:
             continue
@@ -150,7 +150,9 @@ def _rounded(box: Box) -> Box:
     return west, south, east, north
 
 
-def _strips(area: NDArray[np.float64], shares: Sequence[float], gap: float, need: float) -> list[tuple[int, int]] | None:
+def _strips(
+    area: NDArray[np.float64], shares: Sequence[float], gap: float, need: float
+) -> list[tuple[int, int]] | None:
     """Index ranges of `area` (N,), `gap` apart and at least `need` long, whose sums relate as `shares`; None if the
     array is too short. What one strip's least length takes is taken from the others."""
     count, gap, need = len(area), math.ceil(gap), math.ceil(need)

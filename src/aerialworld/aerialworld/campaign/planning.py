@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from aerialworld.campaign.worlds import WorldFolder, credit_of
 from aerialworld.campaign.yaml_text import CampaignError
 from aerialworld.console import note
 from aerialworld.lazy import stage
-from aerialworld.progress import meter
 from aerialworld.options import MODALITIES
+from aerialworld.progress import meter
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import dump_json
 from aerialworld_core.plan import Plan
@@ -55,8 +55,6 @@ def rig_choice(campaign: Campaign, mission: Mission) -> str:
 def read_inputs(campaign: Campaign, base: Path, folders: list[WorldFolder], force: Workforce) -> Inputs:
     """Load what the campaign names: worlds (their hash and place on earth), rigs, versions. Raises InputError for what
     is missing or cannot be used."""
-    for condition in campaign.conditions:
-        recorded_conditions(condition.given())
     rigs: dict[str, str] = {}
     hashes: dict[str, str] = {}
     for mission in campaign.missions:
@@ -77,10 +75,10 @@ def read_inputs(campaign: Campaign, base: Path, folders: list[WorldFolder], forc
             told.add(line)
         if facts["georeference"] is None:
             raise InputError(f"{folder.path}: has no place on earth; add <spherical_coordinates> to world.sdf")
+        latitude, longitude = facts["georeference"]
+        credit = credit_of(folder.path)
         entries.append(
-            WorldEntry(
-                folder.name, facts["sha256"], *facts["georeference"], credit_of(folder.path), facts["bounds"], []
-            )
+            WorldEntry(folder.name, facts["sha256"], latitude, longitude, credit, facts["bounds"], places=[])
         )
     asked = asked_of(campaign, [w.name for w in folders])
     return Inputs(campaign, folders, Manifest(asked, relevant_versions(), hashes, entries), rigs)
@@ -146,19 +144,19 @@ def _with_places(inputs: Inputs, force: Workforce) -> tuple[list[WorldEntry], li
     campaign, grid = inputs.campaign, inputs.campaign.grid.grid()
     shares = campaign.split.shares()
     gap, need = separation(grid), max(least_edge(m) for m in campaign.missions)
-    fixed = {i: w.split for i, w in enumerate(campaign.worlds) if w.split is not None}
+    fixed: dict[int, str] = {i: w.split for i, w in enumerate(campaign.worlds) if w.split is not None}
     if campaign.split.by == "world":
         fixed = dict(enumerate(dealing.split_worlds(len(campaign.worlds), fixed, shares)))
     tasks = []
     for index, (spec, folder) in enumerate(zip(campaign.worlds, inputs.folders, strict=True)):
-        parts = {fixed[index]: 1.0} if index in fixed else shares
+        parts: dict[str, float] = {fixed[index]: 1.0} if index in fixed else shares
         tasks.append(Task(folder.name, folder.path, look_at, PlaceTask(folder.name, spec.region, parts, gap, need)))
     with meter("places", len(tasks), "worlds") as bar:
         found = _all(force, tasks, on_each=bar.update)
     worlds, notes = [], []
     for entry, result in zip(inputs.manifest.worlds, found, strict=True):
         places = [Place.from_dict(p) for p in result["places"]]
-        worlds.append(WorldEntry(**{**entry.__dict__, "places": places}))
+        worlds.append(replace(entry, places=places))
         if result["note"]:
             notes.append(result["note"])
     every = [(p, (w.latitude, w.longitude)) for w in worlds for p in w.places]

@@ -81,7 +81,12 @@ def record(world: Any, task: RecordTask, tell: Callable[[Any], None]) -> dict[st
         seconds = time.perf_counter() - begin
         if not _whole(task.folder, job):
             raise SessionFailed(f"{job.name}: has {len(Session.open(path))} of {job.frames} frames")
-        return {**_judged(world, task, plan), "made": True, "seconds": round(seconds, 3), "rendered": job.frames - before}
+        return {
+            **_judged(world, task, plan),
+            "made": True,
+            "seconds": round(seconds, 3),
+            "rendered": job.frames - before,
+        }
     except (FramesMissing, SessionFailed) as error:
         moved = quarantine(task.root, job.name)
         raise SessionFailed(f"{error}; moved to {moved.relative_to(task.root)}") from error

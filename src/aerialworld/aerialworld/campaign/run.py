@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld.campaign import card, outcome
-from aerialworld.campaign.jobs import PLANS, SESSIONS, Job
+from aerialworld.campaign.jobs import PLANS, SESSIONS, Job, recorded_conditions
 from aerialworld.campaign.manifest import FILE as MANIFEST
 from aerialworld.campaign.manifest import Manifest, differences
 from aerialworld.campaign.outcome import Results
@@ -61,8 +61,10 @@ def generate(campaign: Campaign, base: Path, out: Path, options: RunOptions) -> 
     if options.dry_run:
         _dry_run(campaign, base, out, options)
         return
+    folders = find_worlds(campaign, base, out)
+    for condition in campaign.conditions:
+        recorded_conditions(condition.given())
     with _held(out) as lease, _workforce(options) as force:
-        folders = find_worlds(campaign, base, out)
         for folder in folders:
             if folder.source is not None:
                 convert_source(folder, outcome.state_file(out, f"world_{folder.name}"), options.workers)
@@ -91,7 +93,9 @@ def _held(out: Path) -> Iterator[Lease]:
     out.mkdir(parents=True, exist_ok=True)
     foreign = sorted(e.name for e in out.iterdir() if e.name not in _OURS and not is_temporary(e))
     if foreign and not (out / MANIFEST).exists():
-        raise InputError(f"{out}: holds {foreign[0]} and is no campaign's folder; choose an empty or a new one with --out")
+        raise InputError(
+            f"{out}: holds {foreign[0]} and is no campaign's folder; choose an empty or a new one with --out"
+        )
     try:
         lease = Lease(out)
     except SessionError as error:
@@ -180,9 +184,7 @@ def _rigs(inputs: Inputs) -> dict[str, tuple[str, Any]]:
     return found
 
 
-def _record(
-    inputs: Inputs, manifest: Manifest, jobs: list[Job], out: Path, force: Workforce, lease: Lease
-) -> Results:
+def _record(inputs: Inputs, manifest: Manifest, jobs: list[Job], out: Path, force: Workforce, lease: Lease) -> Results:
     """Record the jobs that are not recorded yet; writes every job's note, campaign.json, split.json and the card."""
     rigs = _rigs(inputs)
     sessions = out / SESSIONS
@@ -313,7 +315,11 @@ def _already(folder: WorldFolder, out: Path) -> WorldFolder:
     if folder.source is None:
         return folder
     made = out / WORLDS / folder.name
-    return WorldFolder(folder.name, made) if is_made(folder, made, outcome.state_file(out, f"world_{folder.name}")) else folder
+    return (
+        WorldFolder(folder.name, made)
+        if is_made(folder, made, outcome.state_file(out, f"world_{folder.name}"))
+        else folder
+    )
 
 
 def _say_total(manifest: Manifest, sizes: dict[str, int], out: Path) -> None:
@@ -332,4 +338,3 @@ def _say_total(manifest: Manifest, sizes: dict[str, int], out: Path) -> None:
 
 def default_out(campaign_file: Path) -> Path:
     return Path("out") / campaign_file.stem
-

@@ -7,7 +7,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from aerialworld.campaign.yaml_text import CampaignError, read_yaml
@@ -38,8 +47,8 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _between(least: float, most: float) -> Any:
-    """A range [low, high] within [least, most]; numbers are drawn from it, ends included."""
+def _between(least: float, most: float) -> AfterValidator:
+    """Refuses a range that does not rise or leaves [least, most]."""
 
     def check(value: tuple[float, float]) -> tuple[float, float]:
         low, high = value
@@ -51,12 +60,19 @@ def _between(least: float, most: float) -> Any:
             )
         return value
 
-    return Annotated[tuple[float, float], BeforeValidator(_pair), AfterValidator(check)]
+    return AfterValidator(check)
 
 
-Edge, Spacing, Height = _between(5.0, 2000.0), _between(1.0, 500.0), _between(2.0, 500.0)
-FlightSpeed, DriveSpeed = _between(0.5, 20.0), _between(0.5, 5.0)
-Radius, Degrees, Clearance = _between(3.0, 1000.0), _between(-360.0, 360.0), _between(2.0, 50.0)
+#: [low, high], from which numbers are drawn.
+Range = Annotated[tuple[float, float], BeforeValidator(_pair)]
+Edge = Annotated[Range, _between(5.0, 2000.0)]
+Spacing = Annotated[Range, _between(1.0, 500.0)]
+Height = Annotated[Range, _between(2.0, 500.0)]
+FlightSpeed = Annotated[Range, _between(0.5, 20.0)]
+DriveSpeed = Annotated[Range, _between(0.5, 5.0)]
+Radius = Annotated[Range, _between(3.0, 1000.0)]
+Degrees = Annotated[Range, _between(-360.0, 360.0)]
+Clearance = Annotated[Range, _between(2.0, 50.0)]
 
 
 class Part(BaseModel):
@@ -123,6 +139,7 @@ class Mission(Part):
     """What all missions have. A number is used as it is; of [low, high] every session draws its own."""
 
     agent_type: ClassVar[str] = "drone"
+    pattern: str
     name: Name | None = None
     vehicle: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] | None = None
     rig: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
@@ -236,16 +253,21 @@ class Campaign(Part):
         ConditionSpec(),
     )
     seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, lt=2**53)], ...], BeforeValidator(_listed), Field(min_length=1, max_length=10_000)
+        tuple[Annotated[int, Field(ge=0, lt=2**53)], ...],
+        BeforeValidator(_listed),
+        Field(min_length=1, max_length=10_000),
     ] = (0,)
     frames: Annotated[int, Field(ge=4, le=MAX_FRAMES)] | None = None
     duration: Annotated[float, Field(ge=1, le=36_000)] | None = None
     frame_rate: Annotated[float, Field(ge=0.01, le=100)] = 2.0
     rig: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     grid: GridSpec = GridSpec()
-    modalities: Annotated[
-        tuple[Literal["images", "depth", "lidar", "imu"], ...], BeforeValidator(_listed)
-    ] = ("images", "depth", "lidar", "imu")
+    modalities: Annotated[tuple[Literal["images", "depth", "lidar", "imu"], ...], BeforeValidator(_listed)] = (
+        "images",
+        "depth",
+        "lidar",
+        "imu",
+    )
     split: SplitSpec = SplitSpec()
     redraws: Annotated[int, Field(ge=0, le=1000)] = 30
     validate_sessions: Annotated[bool, Field(alias="validate")] = True
@@ -279,7 +301,9 @@ class Campaign(Part):
             twice = [n for n in names if list(names).count(n) > 1]
             if twice:
                 raise PydanticCustomError(
-                    "twice", "{what}: {name} is there twice; give a name of its own", {"what": what, "name": str(twice[0])}
+                    "twice",
+                    "{what}: {name} is there twice; give a name of its own",
+                    {"what": what, "name": str(twice[0])},
                 )
         if self.sessions is None and self.cells > MAX_SESSIONS:
             raise PydanticCustomError("many", "asks for {n} sessions; 100000 are the most", {"n": self.cells})

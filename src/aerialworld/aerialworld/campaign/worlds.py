@@ -42,7 +42,7 @@ def find_worlds(campaign: Campaign, base: Path, out: Path) -> list[WorldFolder]:
         path = Path(os.path.normpath(base / spec.path))
         if not path.exists():
             raise CampaignError(f"{key}: {path}: no such file or folder")
-        ready = path.is_file() and path.suffix == ".sdf" or (path / "world.sdf").is_file()
+        ready = (path.is_file() and path.suffix == ".sdf") or (path / "world.sdf").is_file()
         name = spec.name or _name(path, ready, key)
         if ready and spec.convert is not None:
             raise CampaignError(f"{key}: {path} is a world already; convert is for sources")

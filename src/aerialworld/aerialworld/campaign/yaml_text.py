@@ -67,7 +67,9 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
     return float(str(node.value).lower().replace(".inf", "inf").replace(".nan", "nan"))
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
 _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(rf"(?:{_INT.pattern})\Z"), list("-+0123456789"))
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"(?:{_FLOAT.pattern})\Z"), list("-+0123456789."))
@@ -81,7 +83,9 @@ def read_yaml(path: Path) -> Any:
         with open_regular(path) as handle:
             raw = read_counted(handle, MAX_BYTES)
     except FileNotFoundError:
-        raise CampaignError(f"{path}: no such file; `aerialworld generate --example` prints one to start from") from None
+        raise CampaignError(
+            f"{path}: no such file; `aerialworld generate --example` prints one to start from"
+        ) from None
     except OSError as error:
         raise CampaignError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(raw) > MAX_BYTES:
@@ -95,7 +99,7 @@ def read_yaml(path: Path) -> Any:
 def parse_yaml(text: str, source: str) -> Any:
     """The data of YAML text. Raises CampaignError that begins with `source`."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506: _Loader is a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""

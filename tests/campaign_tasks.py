@@ -100,3 +100,17 @@ def end_in_order(_world: Any, marker: str, tell: Any) -> None:
         time.sleep(60)
     finally:
         Path(marker).write_text("ended in order")
+
+
+def gone(pid: int, seconds: float = 15.0) -> bool:
+    """Whether a process ends within so many seconds; one that only waits to be reaped has ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        time.sleep(0.05)
+    return False

@@ -36,7 +36,7 @@ def text_of(result: Result) -> str:
 def test_without_arguments_help_is_shown() -> None:
     result = run()
     assert "Usage" in result.output
-    for name in ("city", "mission", "simulate", "session", "train", "evaluate", "report", "demo", "doctor"):
+    for name in ("city", "mission", "simulate", "generate", "session", "train", "evaluate", "report", "demo", "doctor"):
         assert name in result.output
 
 
@@ -44,6 +44,7 @@ def test_without_arguments_help_is_shown() -> None:
     "words",
     [
         ("city", "generate"), ("city", "convert"), ("city", "info"), ("mission", "plan"), ("simulate",),
+        ("generate",),
         ("session", "validate"), ("session", "info"), ("train",), ("evaluate",), ("report",), ("demo",), ("doctor",),
     ],
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -31,19 +30,6 @@ def force() -> Iterator[Workforce]:
 def outcomes(force: Workforce, *work: tuple[object, object], world: Path = WORLD) -> dict[int, Outcome]:
     listed = [Task(i, world, function, argument) for i, (function, argument) in enumerate(work)]  # type: ignore[arg-type]
     return {o.key: o for o in force.run(listed)}
-
-
-def gone(pid: int, seconds: float = 15.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return True
-        except (ProcessLookupError, FileNotFoundError):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_workers_share_one_world_and_fork_from_a_single_thread(force: Workforce) -> None:
@@ -92,7 +78,7 @@ def test_no_process_survives_the_workforce(tmp_path: Path) -> None:
     with Workforce(2) as workforce:
         done = outcomes(workforce, (tasks.describe, 0.3), (tasks.describe, 0.3))
         pids = {done[0].result["pid"], done[1].result["pid"], done[0].result["mother"]}
-    assert all(gone(pid) for pid in pids)
+    assert all(tasks.gone(pid) for pid in pids)
     marker = tmp_path / "marker"
     with pytest.raises(KeyboardInterrupt), Workforce(1) as workforce:
 

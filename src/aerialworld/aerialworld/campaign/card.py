@@ -46,7 +46,7 @@ def card(manifest: Manifest, results: Results, byte_count: int) -> str:
     """The README: what the data is, whose it is, how it was made and how it is made again."""
     jinja = stage("jinja2")
     # Markdown, not HTML: what comes from files goes through `plain`.
-    environment = jinja.Environment(  # noqa: S701
+    environment = jinja.Environment(
         autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -135,7 +135,7 @@ def _header(manifest: Manifest, frames: int, plateau: bool) -> str:
 def _title(manifest: Manifest) -> str:
     names = [w.name for w in manifest.worlds]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return str(manifest.asked.get("name") or f"AerialWorld sessions: {shown}")
+    return " ".join(str(manifest.asked.get("name") or f"AerialWorld sessions: {shown}").split())
 
 
 def _split_row(manifest: Manifest, results: Results, split: str) -> dict[str, Any]:

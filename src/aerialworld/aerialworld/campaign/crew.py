@@ -45,9 +45,9 @@ class Stopped(BaseException):
 
 @dataclass(frozen=True)
 class Report:
-    """From a worker: `kind` "told" (`value` is what the function told), "logged" (a warning of its log), "done" (`value`
-    is the result) or "failed" (`value` is the exception: an AerialWorldError, WorkerDied among them, or MemoryError, or
-    RuntimeError with what happened)."""
+    """From a worker. `kind` says what `value` is: "told" what the function told, "logged" a warning of its log, "done"
+    the result, "failed" the exception (an AerialWorldError, WorkerDied among them, or MemoryError, or RuntimeError with
+    what happened)."""
 
     task: int
     kind: str

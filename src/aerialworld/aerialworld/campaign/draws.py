@@ -111,8 +111,8 @@ def make_plan(world: Any, task: PlanTask, tell: Callable[[Any], None]) -> dict[s
     common = sorted(dict.fromkeys(reasons), key=lambda r: -reasons.count(r))
     west, south, east, north = task.place.box
     raise MissionFailed(
-        f"mission {task.title} ({task.name}): could not be planned in {task.place.name} ({east - west:.0f} × {north - south:.0f} m) in "
-        f"{len(reasons)} attempts: {'; '.join(common[:3])}"
+        f"mission {task.title} ({task.name}): could not be planned in {task.place.name} "
+        f"({east - west:.0f} × {north - south:.0f} m) in {len(reasons)} attempts: {'; '.join(common[:3])}"
     )
 
 

@@ -93,7 +93,7 @@ BAD = [
     ("worlds: [x]\nmissions: []", "missions"),
     ("worlds: [x]\nmissions: [{pattern: survay}]", "did you mean survey?"),
     ("worlds: [x]\nmissions: [{altitude: 3}]", "missions[0]: needs a pattern"),
-    ("worlds: [x]\nmissions: [{pattern: survey, altitud: 3}]", "missions[0]: unknown key altitud; did you mean altitude?"),
+    ("worlds: [x]\nmissions: [{pattern: survey, altitud: 3}]", "missions[0]: unknown key altitud; did you mean alti"),
     ("worlds: [x]\nmissions: [{pattern: road, altitude: 3}]", "unknown key altitude"),
     ("worlds: [x]\nmissions: [{pattern: survey, altitude: [30, 10]}]", "missions[0].altitude: [30, 10] must rise"),
     ("worlds: [x]\nmissions: [{pattern: survey, altitude: 9999}]", "within 2 and 500"),

@@ -1,8 +1,8 @@
 """Areas of a world that share no voxel: each split gets its own, with a gap as wide as the grid asks between them.
 
 A world is cut straight through, along x or along y, into one strip per split; the strips' ground areas have the
-proportions of the split's shares, and no strip is narrower than the smallest mission needs. Every pose of a session stays
-in its strip, so that with the gap no voxel of one split's grids, turned anyhow, lies in another's.
+proportions of the split's shares, and no strip is narrower than the smallest mission needs. Every pose of a session
+stays in its strip, so that with the gap no voxel of one split's grids, turned anyhow, lies in another's.
 """
 
 from __future__ import annotations

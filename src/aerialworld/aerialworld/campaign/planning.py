@@ -163,7 +163,8 @@ def _with_places(inputs: Inputs, force: Workforce) -> tuple[list[WorldEntry], li
     for a, b, apart in leaks(every, gap):
         raise CampaignError(
             f"worlds {a.name} and {b.name} lie {apart:.0f} m apart on earth and are of different splits, whose grids "
-            f"reach {reach(grid):.0f} m: they would share voxels. Give worlds that touch the same split:, or leave one out"
+            f"reach {reach(grid):.0f} m: they would share voxels. Give worlds that touch the same split:, or leave one "
+            "out"
         )
     return worlds, notes
 

@@ -119,16 +119,12 @@ def _manifest(inputs: Inputs, out: Path, options: RunOptions, force: Workforce) 
     """The manifest of the folder when it is this campaign's; else a new one. A manifest of another campaign is only
     replaced when that is asked for."""
     before = Manifest.read(out)
-    if before is not None:
+    if before is not None and not options.replan:
         changed = differences(before.inputs(), inputs.manifest.inputs())
-        if not changed and not options.replan:
+        if not changed:
             return before
-        if changed and not options.replan:
-            raise InputError(
-                f"{out / MANIFEST}: was made of something else:"
-                + "".join(f"\n  {line}" for line in changed)
-                + "\nchoose another --out; or --replan plans anew, keeps the sessions that stay the same and deletes the others"
-            )
+        ways = "choose another --out; or --replan plans anew, keeps sessions that stay the same and deletes the others"
+        raise InputError("\n  ".join([f"{out / MANIFEST}: was made of something else:", *changed]) + f"\n{ways}")
     planned = make_manifest(inputs, force)
     if before is not None:
         _drop_stale(before, planned.manifest, out)
@@ -279,7 +275,8 @@ def _tell(manifest: Manifest, jobs: list[Job], results: Results) -> None:
         raise CampaignIncomplete(
             "\n".join([
                 f"{len(failed)} of {len(jobs)} sessions failed, the others are there "
-                f"({outcome.FILE} has the reasons). The same command tries these again; --replan after a change of their mission:",
+                f"({outcome.FILE} has the reasons). The same command tries these again; after a change of their "
+                "mission, --replan:",
                 *lines, *more,
             ])
         )  # fmt: skip

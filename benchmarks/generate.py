@@ -2,10 +2,10 @@
 
     python benchmarks/generate.py [--world DIR] [--rig rig_small] [--frames 40] [--workers 1 2] [--json FILE]
 
-The same campaign (two surveys and two orbits) is planned once, then recorded with each number of workers into an empty
-folder. `frames_per_s` counts the recording alone, start of the processes included; `cpu_s_per_frame` is of all
-processes; `memory_mib` is the highest sum of the proportional set sizes (Linux's PSS: shared pages are shared out) of
-all processes. The sessions of all runs are compared: they must be equal. Wall times suffer from whatever else the machine
+The same campaign (two surveys and two orbits) is planned once, then recorded with each number of workers into an
+empty folder. `frames_per_s` counts the recording alone, start of the processes included; `cpu_s_per_frame` is of all
+processes; `memory_mib` is the highest sum of all processes' proportional set sizes (Linux's PSS: shared pages are
+shared out). The sessions of all runs are compared: they must be equal. Wall times suffer from whatever else the machine
 does: compare CPU seconds, and look at `load`.
 """
 

@@ -151,9 +151,10 @@ def draw(task: PlanTask, random: np.random.Generator) -> tuple[dict[str, Any], d
     Raises PlanError where none of many fits.
     """
     west, south, east, north = task.place.box
+    room = min(east - west, north - south) / 2 - 0.1
     for _ in range(_FITS):
-        drawn, arguments, half = _numbers(task.mission, random)
-        if 2 * half < min(east - west, north - south):
+        drawn, arguments, half = _numbers(task.mission, random, room)
+        if half <= room:
             centre = (
                 _round(random.uniform(west + half, east - half)),
                 _round(random.uniform(south + half, north - half)),
@@ -173,33 +174,38 @@ def least_edge(mission: Mission) -> float:
     return mission.size[0] + 1.0
 
 
-def _numbers(mission: Mission, random: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any], float]:
-    """One draw: the record, the planner's arguments, and half the edge of the box that the path needs."""
+def _numbers(
+    mission: Mission, random: np.random.Generator, room: float
+) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """One draw: the record, the planner's arguments, and half the edge of the box that the path needs. Sizes are drawn
+    from what of their range fits into `room`, half an edge, if anything does."""
 
-    def within(limits: tuple[float, float]) -> float:
-        return _round(random.uniform(*limits)) if limits[0] < limits[1] else limits[0]
+    def within(limits: tuple[float, float], most: float = math.inf) -> float:
+        low, high = limits[0], max(limits[0], min(limits[1], most))
+        return _round(random.uniform(low, high)) if low < high else low
 
     if isinstance(mission, Survey):
-        record = {
-            k: within(getattr(mission, k)) for k in ("size", "spacing", "altitude", "speed", "heading", "clearance")
-        }
+        record = {k: within(getattr(mission, k)) for k in ("spacing", "altitude", "speed", "heading", "clearance")}
         heading = math.radians(record["heading"])
-        reach = record["size"] / 2 + _run_out(record["speed"]) + record["spacing"] / 2
-        half = reach * (abs(math.cos(heading)) + abs(math.sin(heading)))
-        return dict(record), {**record, "heading": heading}, half
+        beyond = _run_out(record["speed"]) + record["spacing"] / 2
+        turned = abs(math.cos(heading)) + abs(math.sin(heading))
+        size = within(mission.size, math.floor(20 * (room / turned - beyond)) / 10)
+        return {"size": size, **record}, {"size": size, **record, "heading": heading}, (size / 2 + beyond) * turned
     if isinstance(mission, Orbit):
-        record = {k: within(getattr(mission, k)) for k in ("radius", "altitude", "speed", "clearance")}
+        radius = within(mission.radius, math.floor(10 * (room - 0.5)) / 10)
+        record = {"radius": radius, **{k: within(getattr(mission, k)) for k in ("altitude", "speed", "clearance")}}
         start = within((0.0, 360.0))
         look = mission.look if mission.look != "either" else ("path", "centre")[int(random.integers(2))]
         direction = mission.direction if mission.direction != "either" else ("left", "right")[int(random.integers(2))]
         return (
             {**record, "start": start, "look": look, "direction": direction},
             {**record, "start": math.radians(start), "look": look, "clockwise": direction == "right"},
-            record["radius"] + 0.5,
+            radius + 0.5,
         )
     assert isinstance(mission, Road)
-    record = {k: within(getattr(mission, k)) for k in ("size", "speed", "clearance")}
-    return dict(record), dict(record), record["size"] / 2
+    size = within(mission.size, math.floor(20 * room) / 10)
+    record = {"size": size, "speed": within(mission.speed), "clearance": within(mission.clearance)}
+    return dict(record), dict(record), size / 2
 
 
 def _run_out(speed: float) -> float:

@@ -36,7 +36,7 @@ def text_of(result: Result) -> str:
 def test_without_arguments_help_is_shown() -> None:
     result = run()
     assert "Usage" in result.output
-    for name in "city mission simulate rerender look session train evaluate report demo doctor".split():
+    for name in "city mission simulate rerender look generate session train evaluate report demo doctor".split():
         assert name in result.output
 
 
@@ -44,7 +44,7 @@ def test_without_arguments_help_is_shown() -> None:
     "words",
     [
         ("city", "generate"), ("city", "convert"), ("city", "info"), ("mission", "plan"), ("simulate",), ("rerender",),
-        ("look",),
+        ("look",), ("generate",),
         ("session", "validate"), ("session", "info"), ("train",), ("evaluate",), ("report",), ("demo",), ("doctor",),
     ],
 )  # fmt: skip

@@ -11,7 +11,7 @@ setup(
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
+    package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg", "campaign/*.md"]},
     python_requires=">=3.11",
     install_requires=["aerialworld_core", "typer>=0.15", "rich>=13", "PyYAML>=6.0"],
     extras_require={
@@ -25,6 +25,8 @@ setup(
             "aerialworld_worlds",
             "Jinja2>=3.1.6",
             "matplotlib>=3.9",
+            "pydantic>=2.12",
+            "PyYAML>=6.0",
             "pillow>=13.0.0",
         ],
         "training": ["aerialworld_training"],

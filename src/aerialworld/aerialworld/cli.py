@@ -13,6 +13,7 @@ from aerialworld import __version__
 from aerialworld.commands import city, mission, session
 from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
+from aerialworld.commands.generate import generate
 from aerialworld.commands.look import look
 from aerialworld.commands.report import report
 from aerialworld.commands.rerender import rerender
@@ -63,6 +64,10 @@ app.command(
     epilog="Examples: aerialworld look world --out sheet.png   |   "
     "aerialworld look world --street --conditions local_time=08:00 --out street.png"
 )(look)
+app.command(
+    epilog="Examples: aerialworld generate --example > campaign.yaml   |   aerialworld generate campaign.yaml --dry-run"
+    "   |   aerialworld generate campaign.yaml --out data/mine --workers 8"
+)(generate)
 app.add_typer(session.app, name="session")
 app.command(
     epilog="Example: aerialworld train --sessions sessions --split split.json --work-dir work --set vae.steps=200"

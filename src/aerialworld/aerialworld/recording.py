@@ -41,8 +41,8 @@ class FramesMissing(AerialWorldError):
 
 @dataclass(frozen=True)
 class RecordingOptions:
-    """How to record: grid, frames per second of simulated time, which sensors, seed, under what conditions, and which
-    images (depth, semantic, instance) to keep as files."""
+    """How to record: grid, frames per second of simulated time, which sensors, seed, under what conditions, which images
+    (depth, semantic, instance) to keep as files, and at most how many frames."""
 
     grid: VoxelGrid
     frame_rate: float = 2.0
@@ -50,6 +50,7 @@ class RecordingOptions:
     seed: int = 0
     conditions: Conditions = field(default_factory=Conditions)
     keep: tuple[str, ...] = ()
+    most_frames: int | None = None
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.frame_rate <= 100:
@@ -66,8 +67,9 @@ class RecordingOptions:
         return (*self.modalities, "truth") if self.keep else self.modalities
 
     def frames(self, plan: Plan) -> int:
-        """Frames from the plan's start to its end, both included when they fall on a tick."""
-        return int(plan.duration * 1e9 + 1) // self.period_ns + 1
+        """Frames from the plan's start to its end, both included when they fall on a tick, or `most_frames`."""
+        whole = int(plan.duration * 1e9 + 1) // self.period_ns + 1
+        return whole if self.most_frames is None else min(whole, self.most_frames)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -200,10 +202,12 @@ def record_plan(
     started: str,
     provenance: dict[str, Any],
     resume: Path | None = None,
+    threads: int | None = None,
     on_frame: Callable[[int], None] = lambda done: None,
 ) -> Path:
     """Simulate `plan` in `world` and write a session under `root`; `resume` is an unfinished session of the same run.
 
+    `threads` is how many the engine renders with (None: all processors); the result does not depend on it.
     A resumed session equals an uninterrupted one: the engine's noise is a function of seed, sensor and stamp alone.
     Returns the session's folder. Raises FramesMissing, and leaves the session unclosed, when a sensor gave no data or
     fewer frames were written than were asked.
@@ -211,7 +215,8 @@ def record_plan(
     Engine, Vehicle = stage("aerialworld_sim", "Engine"), stage("aerialworld_sim", "Vehicle")
     Recorder = stage("aerialworld_recorder", "Recorder")
     light = recorded_conditions(world, options.conditions, started)[1]
-    engine = Engine(world, {plan.vehicle: Vehicle(rig, plan.trajectory())}, seed=options.seed, light=light)
+    vehicle = {plan.vehicle: Vehicle(rig, plan.trajectory())}
+    engine = Engine(world, vehicle, seed=options.seed, light=light, threads=threads)
     first = 0
     if resume is None:
         meta = session_meta(plan, world, rig, options, started, engine.renderer)

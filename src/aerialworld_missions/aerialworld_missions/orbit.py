@@ -28,6 +28,7 @@ def orbit(
     speed: float = 5.0,
     look: Literal["path", "centre"] = "path",
     start: float = 0.0,
+    clockwise: bool = False,
     seed: int = 0,
     vehicle: str = "drone_1",
     clearance: float = 5.0,
@@ -36,7 +37,7 @@ def orbit(
     jitter: bool = False,
     limits: flight.DroneLimits = flight.DRONE,
 ) -> Plan:
-    """A circular flight, counter-clockwise, as a `Plan`. It begins on the circle, moving.
+    """A circular flight, counter-clockwise unless asked, as a `Plan`. It begins on the circle, moving.
 
     centre      (x, y) in map, metres
     radius      metres; kept to 0.1 m (smoothing draws a tight circle in by up to 7 cm)
@@ -44,7 +45,8 @@ def orbit(
     turns       how many full circles
     speed       m/s; slower on tight circles (≤ 3 m/s² sideways, ≤ 60 °/s)
     look        "path": ahead; "centre": the vehicle's x axis points at the centre's vertical
-    start       where on the circle it begins, radians, 0 = east of the centre
+    start       where on the circle it begins, radians, 0 = east of the centre, counted the way that it flies
+    clockwise   seen from above
     duration    seconds (rounded down to 0.1 s), in place of `turns`
     jitter      seeded variation: start anywhere, either direction, altitude ± 10 %, speed ± 15 %
 
@@ -76,7 +78,7 @@ def orbit(
     over = motion.margin(limits.turn_window, flown_speed)
     length = 2 * math.pi * radius * turns if duration is None else flown_speed * duration + 1.0
     first = angle - over / radius
-    side = -1.0 if v.reverse else 1.0
+    side = -1.0 if v.reverse != clockwise else 1.0
     origin = (radius * math.cos(first), radius * math.sin(first))
     path = Path.trace(origin, first + math.pi / 2, [Arc(radius, (length + 2 * over) / radius)])
     speeds = np.full(len(path.s), flown_speed)
@@ -111,7 +113,7 @@ def orbit(
             "radius": float(radius),
             "altitude": flown_altitude,
             "turns": None if duration is not None else float(turns),
-            "direction": "clockwise" if v.reverse else "counter-clockwise",
+            "direction": "clockwise" if side < 0 else "counter-clockwise",
             "start": side * angle,
             "speed": flown_speed,
             "look": look,

@@ -6,9 +6,9 @@
 LiDAR, IMU, occupancy and carving, files written); `sensors` only renders them; `occupancy_only` records without
 pictures. The floor is Embree's bare traversal of the pictures' rays plus the JPEG encoder; the engine may lie below it,
 for it does not trace a ray per pixel. `movers` is what fifty boxes add. Without `--world`, the city that the project
-generates is converted first. `large` is a city of two million triangles made here. Each world is measured in a process of its own,
-once with an empty cache of compiled kernels (cold) and then with a filled one (warm). Wall times suffer from whatever
-else the machine does: compare CPU seconds.
+generates is converted first. `large` is a city of two million triangles made here. Each world is measured in a process
+of its own, once with an empty cache of compiled kernels (cold) and then with a filled one (warm). Wall times suffer
+from whatever else the machine does: compare CPU seconds.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class FramesMissing(AerialWorldError):
 
 @dataclass(frozen=True)
 class RecordingOptions:
-    """How to record: grid, frames per second of simulated time, which sensors, seed, under what conditions, which images
-    (depth, semantic, instance) to keep as files, and at most how many frames."""
+    """How to record: grid, frames per second of simulated time, which sensors, seed, under what conditions, which
+    images (depth, semantic, instance) to keep as files, and at most how many frames."""
 
     grid: VoxelGrid
     frame_rate: float = 2.0

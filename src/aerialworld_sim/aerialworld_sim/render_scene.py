@@ -72,16 +72,12 @@ class RenderScene:
         parts = [scene, *(_numbered(b, len(scene.instances) + 1 + i) for i, b in enumerate(bodies))]
         self.surfaces: Surfaces = build_surfaces(parts, light)
         self._bodies = _Bodies([b.scene for b in bodies], self.static_count)
-        self.movers = [
-            Mover(
-                body,
-                self.static_count + int(self._bodies.first[i]),
-                int(self._bodies.first[i + 1] - self._bodies.first[i]),
-                numbers[body.owner] if body.owner is not None else -1,
-                *(block[self._bodies.first[i] : self._bodies.first[i + 1]] for block in self._bodies.blocks),
-            )
-            for i, body in enumerate(bodies)
-        ]
+        self.movers: list[Mover] = []
+        for i, body in enumerate(bodies):
+            owner = numbers[body.owner] if body.owner is not None else -1
+            first, last = int(self._bodies.first[i]), int(self._bodies.first[i + 1])
+            corners, normals, placed = (block[first:last] for block in self._bodies.blocks)
+            self.movers.append(Mover(body, self.static_count + first, last - first, owner, corners, normals, placed))
 
     def place(self, poses: Mapping[str, Pose | None]) -> None:
         """Move the bodies named; None takes one out of the scene. Raises InputError for an unknown name."""

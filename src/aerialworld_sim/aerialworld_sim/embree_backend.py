@@ -22,7 +22,7 @@ from aerialworld_sim.bvh import build_tree
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
 from aerialworld_sim.movers import Placed, in_view, placed_for
 from aerialworld_sim.render_scene import RenderScene
-from aerialworld_sim.sun_map import SunMap, make_sun_map
+from aerialworld_sim.sun_map import SunMap
 from aerialworld_sim.textures import DECODE, ENCODE
 
 #: Rows of a picture, and rays of a scan, that one task renders.
@@ -155,7 +155,7 @@ class EmbreeBackend:
 
     @cached_property
     def _sun_map(self) -> SunMap:
-        return make_sun_map(self.scene.scene.bounds, self.scene.surfaces.to_sun.astype(np.float64))
+        return SunMap(self.scene.scene.bounds, self.scene.surfaces.to_sun.astype(np.float64))
 
     def _picture(self, job: PictureJob) -> Tasks:
         picture = _PictureTask(self, job)

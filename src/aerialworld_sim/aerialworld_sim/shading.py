@@ -140,7 +140,7 @@ def _sunlight(run: Any, n: int, u: Any, v: Any, y: int, x: int, records: Any, fa
 @kernel
 def _shadow(
     run: Any, n: int, depth: Any, y: int, x: int, records: Any, face: int, numbers: Any, plane: Any, heights: Any,
-    ready: Any, starts: Any, size: Any, corner: Any, texels: Any, missing: Any, absent: int, chosen: Any,
+    place: Any, starts: Any, size: Any, corner: Any, texels: Any, missing: Any, absent: int, chosen: Any,
     above: Any, rectangles: Any, begin: Any, placed: Any,
 ) -> int:  # fmt: skip
     """Dim the sun's share where something stands between a pixel and the sun; see `SunMap` and `movers.Placed`.
@@ -202,10 +202,11 @@ def _shadow(
             held_level = -1
             if column < 0 or line < 0 or tx >= size[level, 0] or ty >= size[level, 1]:
                 continue  # beyond the scene's bounds: movers alone stand there
-            held = starts[level] + ty * size[level, 0] + tx
-            if ready[held] == 0:
-                if absent < len(missing) and (absent == 0 or missing[absent - 1] != held):
-                    missing[absent] = held
+            tile = starts[level] + ty * size[level, 0] + tx
+            held = np.int64(place[tile])
+            if held < 0:
+                if absent < len(missing) and (absent == 0 or missing[absent - 1] != tile):
+                    missing[absent] = tile
                     absent += 1
                 continue
             held_level, held_x, held_y = level, tx * CELLS, ty * CELLS
@@ -238,7 +239,7 @@ def _sky(run: Any, n: int, numbers: Any) -> None:
 def shade_rows(
     face: Any, depth: Any, u: Any, v: Any, camera: Any, lefts: Any, ups: Any, numbers: Any, run: Any, records: Any,
     material: Any, colour: Any, first_level: Any, levels: Any, texels: Any, level_offset: Any, level_width: Any,
-    level_height: Any, decode: Any, encode: Any, shadows: bool, plane: Any, heights: Any, ready: Any, starts: Any,
+    level_height: Any, decode: Any, encode: Any, shadows: bool, plane: Any, heights: Any, place: Any, starts: Any,
     size: Any, corner: Any, map_texels: Any, missing: Any, chosen: Any, above: Any, rectangles: Any, begin: Any,
     placed: Any, row0: int, rgb: Any,
 ) -> int:  # fmt: skip
@@ -297,7 +298,7 @@ def shade_rows(
                         run[SHARE + i] = _ZERO
                 elif _sunlight(run, n, u, v, y, x, records, seen, numbers) and shadows:
                     absent = _shadow(
-                        run, n, depth, y, x, records, seen, numbers, plane, heights, ready, starts, size, corner,
+                        run, n, depth, y, x, records, seen, numbers, plane, heights, place, starts, size, corner,
                         map_texels, missing, absent, chosen, above, rectangles, begin, placed,
                     )  # fmt: skip
                 for i in range(n):

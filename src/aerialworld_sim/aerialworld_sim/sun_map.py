@@ -5,9 +5,9 @@ their centre lies (front and back faces: walls cast shadows either way). A point
 to the four texels around it, is nowhere below; between lit and shaded texels the light fades linearly, so that a
 shadow's edge is soft by one texel. Texels double from level to level, as a pixel covers more of the ground.
 
-Heights are kept in tiles of TILE × TILE texels (4096 bytes), filled by whichever thread needs one first: its content
-is a function of scene and light alone, so two threads that fill one at the same time write the same. Memory
-that nobody asks for is never touched.
+Heights are kept in tiles of TILE × TILE texels (4096 bytes), made by whichever thread needs one first: its content is a
+function of scene and light alone, so two threads that make one at the same time make the same. Only what is looked at
+takes memory, and when that becomes much, all is forgotten and made anew.
 """
 
 # numba infers machine types here that annotations cannot say.
@@ -15,7 +15,7 @@ that nobody asks for is never touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,11 @@ from aerialworld_sim.bvh import MAX_DEPTH, Tree
 from aerialworld_sim.compiled import aligned, kernel
 from aerialworld_sim.vectors import LANES, PIXELS, TILE, cover8, least
 
-#: Edge of the finest level's texels in metres, number of levels, and the most texels that the finest level may have:
-#: larger worlds get larger texels.
-FINEST, LEVELS, MAX_TEXELS = 0.2, 5, 64e6
+#: Edge of the finest level's texels in metres, number of levels, and the most tiles that the finest level may be
+#: divided into: larger worlds get larger texels.
+FINEST, LEVELS, MAX_DIVISION = 0.05, 8, 16e6
+#: Tiles that are kept at first, and at most (4 KiB each).
+FIRST_TILES, MAX_TILES = 2048, 40_960
 #: A tile's texels but the last column and row, which are the next tile's first: the four texels around a point always
 #: lie in one tile.
 CELLS = TILE - 1
@@ -38,38 +40,70 @@ NOTHING = np.float32(-3.0e38)
 BIAS = 0.06
 
 
-@dataclass(frozen=True, eq=False)
 class SunMap:
-    """heights (T, PIXELS) float32 and ready (T,) int32: tiles of all levels. Per level: `first` of its tiles (L,),
-    how many lie in a row (L,) and in a column (L,), the lattice's column and row of its first texel (L, 2), all int64,
-    and `texel` (L,) float64, the edge in metres. axes (3, 3) float64: two axes of the plane, the direction to the sun.
-    An empty one (no tiles) leaves everything lit."""
+    """The map over a box `bounds` (2, 3) in map, for a direction (3,) to the sun; empty at first.
 
-    heights: NDArray[np.float32]
-    ready: NDArray[np.int32]
-    first: NDArray[np.int64]
-    size: NDArray[np.int64]
-    corner: NDArray[np.int64]
-    texel: NDArray[np.float64]
-    axes: Array
+    axes    (3, 3) float64: two axes of the plane across the sun's direction, and that direction
+    first   (L,) int64 number of each level's first tile; size (L, 2) int64 tiles in a row and in a column
+    corner  (L, 2) int64 column and row, on the level's lattice, of its first texel; texel (L,) float64 metres
+    """
+
+    def __init__(self, bounds: Array, to_sun: Array) -> None:
+        self.axes = sun_axes(to_sun)
+        corners = np.stack(np.meshgrid(*np.asarray(bounds, np.float64).T, indexing="ij"), -1).reshape(-1, 3)
+        low, high = (corners @ self.axes[:2].T).min(axis=0), (corners @ self.axes[:2].T).max(axis=0)
+        finest = max(FINEST, float(np.sqrt(np.prod(high - low) / MAX_DIVISION)) / CELLS)
+        self.texel = finest * 2.0 ** np.arange(LEVELS)
+        self.corner = np.floor(low / self.texel[:, None]).astype(np.int64) - 1
+        self.size = -(-(np.ceil(high / self.texel[:, None]).astype(np.int64) + 1 - self.corner) // CELLS)
+        tiles = self.size.prod(axis=1)
+        self.first = np.cumsum(tiles) - tiles
+        self._lock = threading.Lock()
+        self._total = int(tiles.sum())
+        self._begin(FIRST_TILES)
+
+    def _begin(self, room: int) -> None:
+        """Heights (N, PIXELS) float32 of the tiles made, and the place (T,) int32 of each tile among them, −1 for none.
+        The two are replaced together, never apart: a kernel that still reads the old pair finds it whole."""
+        self._kept = np.empty((room, PIXELS), np.float32), np.full(self._total, -1, np.int32)
+        self._used = 0
 
     @property
     def fields(self) -> tuple[NDArray[Any], ...]:
-        """What `shading.shade_rows` takes."""
-        return self.axes, self.heights, self.ready, self.first, self.size, self.corner, self.texel
+        """What `shading.shade_rows` takes: axes, heights, places, first, size, corner, texel."""
+        return self.axes, *self._kept, self.first, self.size, self.corner, self.texel
 
     def fill(self, tree: Tree, tiles: NDArray[np.int64]) -> None:
         """Make the tiles of these numbers; safe on several threads at once."""
-        tile, stack = aligned(4 * PIXELS), np.empty(MAX_DEPTH + 4, np.int32)
-        for number in tiles.tolist():
+        scratch, stack = aligned(4 * PIXELS), np.empty(MAX_DEPTH + 4, np.int32)
+        made = np.empty((len(tiles), PIXELS), np.float32)
+        for row, number in enumerate(tiles.tolist()):
             level = int(np.searchsorted(self.first, number, side="right")) - 1
             ty, tx = divmod(number - int(self.first[level]), int(self.size[level, 0]))
             x0, y0 = int(self.corner[level, 0]) + tx * CELLS, int(self.corner[level, 1]) + ty * CELLS
             _fill(
-                tree.nodes, tree.links, tree.corners, self.axes, float(self.texel[level]), x0, y0, tile, stack,
-                self.heights, number,
+                tree.nodes, tree.links, tree.corners, self.axes, float(self.texel[level]), x0, y0, scratch, stack, made,
+                row,
             )  # fmt: skip
-            self.ready[number] = 1  # last: whoever sees it finds the heights
+        with self._lock:
+            for row, number in enumerate(tiles.tolist()):
+                self._keep(number, made[row])
+
+    def _keep(self, number: int, tile: NDArray[np.float32]) -> None:
+        heights, place = self._kept
+        if place[number] >= 0:
+            return  # another thread was faster
+        if self._used == len(heights):
+            if len(heights) >= MAX_TILES:
+                self._begin(len(heights))
+            else:
+                wider = np.empty((2 * len(heights), PIXELS), np.float32)
+                wider[: len(heights)] = heights
+                self._kept = wider, place.copy()
+            heights, place = self._kept
+        heights[self._used] = tile
+        place[number] = self._used  # last: whoever finds it finds the heights
+        self._used += 1
 
 
 def sun_axes(to_sun: Array) -> Array:
@@ -173,19 +207,3 @@ def _fill(
             lowest = least(address, PIXELS)
     for i in range(PIXELS):
         heights[number, i] = tile[i]
-
-
-def make_sun_map(bounds: Array, to_sun: Array) -> SunMap:
-    """An empty map over a box `bounds` (2, 3) in map, for a direction (3,) to the sun."""
-    axes = sun_axes(to_sun)
-    corners = np.stack(np.meshgrid(*np.asarray(bounds, np.float64).T, indexing="ij"), -1).reshape(-1, 3)
-    low, high = (corners @ axes[:2].T).min(axis=0), (corners @ axes[:2].T).max(axis=0)
-    finest = max(FINEST, float(np.sqrt(np.prod(high - low) / MAX_TEXELS)))
-    texel = finest * 2.0 ** np.arange(LEVELS)
-    corner = np.floor(low / texel[:, None]).astype(np.int64) - 1
-    size = -(-(np.ceil(high / texel[:, None]).astype(np.int64) + 1 - corner) // CELLS)
-    tiles = size.prod(axis=1)
-    total = int(tiles.sum())
-    # Zeros that are never touched take no memory.
-    heights, ready = np.empty((total, PIXELS), np.float32), np.zeros(total, np.int32)
-    return SunMap(heights, ready, np.cumsum(tiles) - tiles, size, corner, texel, axes)

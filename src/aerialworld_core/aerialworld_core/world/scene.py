@@ -26,8 +26,10 @@ class Light:
     direction   (3,) unit, the way the sun's light travels, map
     sun         `<diffuse>` · `<intensity>` of the brightest directional light; zeros when the world has none
     ambient     `<scene><ambient>`
-    background  `<scene><background>`, what a ray sees that hits nothing
+    background  `<scene><background>`, what a ray sees that hits nothing; at the horizon where there is a zenith
     shadows     whether the sun casts shadows (`<scene><shadows>` and the light's `<cast_shadows>`)
+    zenith      the sky's colour straight up, by the sine of elevation between; None: a uniform background, as Gazebo
+                shows a world without `<sky>`
 
     Gazebo (ogre2) adds light in linear space and encodes the sum as sRGB. Ambient light gives albedo · ambient / π
     (exactly: albedo 0.8, ambient 0.4 → 90 of 255). The sun gives about 0.8 · albedo · sun · max(0, −n·direction), times
@@ -39,6 +41,7 @@ class Light:
     ambient: NDArray[np.float64]
     background: NDArray[np.float64]
     shadows: bool
+    zenith: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,17 @@
 
 # Warp compiles these bodies; its types are not Python's.
 # mypy: disable-error-code="arg-type, assignment, attr-defined, call-overload, index, misc, no-any-return, operator"
+# mypy: disable-error-code="return-value, type-var"
 
 import warp as wp
 
-from aerialworld_sim.surfaces import LABELS, NORMAL
+from aerialworld_sim.surfaces import NORMAL
 from aerialworld_sim.warp_rays import Geometry, doubled, front, single
 from aerialworld_sim.warp_shading import Look, encoded, lit, sky
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
-_LABELS, _NORMAL = wp.constant(LABELS), wp.constant(NORMAL)
+_NORMAL = wp.constant(NORMAL)
 #: Threads of a launch cover blocks of pixels, so that neighbours in a warp of 32 cast neighbouring rays.
 BLOCK_WIDTH, BLOCK_HEIGHT = 8, 4
 
@@ -71,7 +72,7 @@ def picture(
     depth: wp.array2d[wp.float32],
     semantic: wp.array2d[wp.uint8],
     instance: wp.array2d[wp.uint16],
-):
+) -> None:
     """jobs.PictureJob; what is not wanted is empty."""
     block_y, block_x, k = wp.tid()
     x, y = column_of(block_x, k), row_of(block_y, k)
@@ -92,7 +93,7 @@ def picture(
     labels = wp.int32(0)
     distance = wp.float32(wp.inf)
     if hit.row >= 0:
-        labels = look.integers[hit.row, _LABELS]
+        labels = look.labels[hit.row]
         distance = hit.t
     if depth.shape[0] > 0:
         depth[y, x] = distance
@@ -110,7 +111,7 @@ def depth_image(
     depth: wp.array2d[wp.float32],
     semantic: wp.array2d[wp.uint8],
     instance: wp.array2d[wp.uint16],
-):
+) -> None:
     """jobs.DepthJob."""
     block_y, block_x, k = wp.tid()
     x, y = column_of(block_x, k), row_of(block_y, k)
@@ -126,7 +127,7 @@ def depth_image(
         depth[y, x] = -wp.float32(wp.inf)
     else:
         depth[y, x] = hit.t
-        labels = look.integers[hit.row, _LABELS]
+        labels = look.labels[hit.row]
     semantic[y, x] = wp.uint8(labels & 255)
     if instance.shape[0] > 0:
         instance[y, x] = wp.uint16(labels >> 8)
@@ -145,7 +146,7 @@ def scan(
     distance: wp.array[wp.float32],
     cosine: wp.array[wp.float32],
     face: wp.array[wp.int32],
-):
+) -> None:
     """jobs.ScanJob; without `pose_of` all rays start from the first pose."""
     i = wp.tid()
     pose = wp.int32(0)

@@ -9,6 +9,7 @@ all boxes on the ray are looked through, with a margin, so that the answer does 
 
 # Warp compiles these bodies; its types are not Python's.
 # mypy: disable-error-code="arg-type, assignment, attr-defined, call-overload, index, misc, no-any-return, operator"
+# mypy: disable-error-code="return-value, type-var"
 
 import warp as wp
 
@@ -47,7 +48,7 @@ class Hit:
 
 @wp.struct
 class Meeting:
-    """A ray and one triangle: `side` is 1 from the front, −1 from behind, 0 beside it; t, u, v are those of the plane."""
+    """A ray and one triangle: `side` is 1 from the front, −1 from behind, 0 beside it; t, u, v are its plane's."""
 
     side: wp.int32
     t: wp.float32
@@ -119,12 +120,15 @@ def rounding(o: wp.vec3, d: wp.vec3, t: wp.float32) -> wp.float32:
 
 
 @wp.func
-def turned_aside(d: wp.vec3) -> wp.vec3:
-    """The direction a few roundings beside `d`, along no axis."""
+def turned_aside(d: wp.vec3, again: wp.bool) -> wp.vec3:
+    """The direction a few roundings beside `d`, along no axis; `again`, square to the first."""
     other = wp.vec3(0.36, 0.48, 0.8)
     if wp.abs(wp.dot(other, d)) > 0.9 * wp.length(d):
         other = wp.vec3(0.48, 0.8, -0.36)
-    return d + ASIDE * wp.cross(d, other)
+    first = wp.cross(d, other)
+    if again:
+        return d + (ASIDE / wp.length(d)) * wp.cross(d, first)
+    return d + ASIDE * first
 
 
 @wp.func
@@ -154,33 +158,35 @@ def front_between(
 def static_front(mesh: wp.uint64, o: wp.vec3d, d: wp.vec3d, near: wp.float32, far: wp.float32) -> Hit:
     """The nearest front face of the static world with near ≤ t ≤ far; without one, t is far.
 
-    Most rays meet one at once. The others, after their first try, go on aside, behind what they may not see.
+    Most rays meet one at once. The others are cast again to two sides, and go on behind what they may not see.
     """
     hit = Hit()
     hit.row = -1
     hit.t = far
     if mesh == wp.uint64(0):
         return hit
-    start, ray = single(o), single(d)
+    start, straight = single(o), single(d)
+    ray = straight
     limit = far * 1.000001  # queries exclude their limit
     at = wp.float32(0.0)
     step = wp.float32(0.0)
     last = wp.int32(-1)
     tries = wp.int32(0)
-    while tries <= MOST_PASSED and at <= far:
+    while tries < MOST_PASSED and at <= far:
         query = wp.mesh_query_ray(mesh, start + at * ray, ray, limit - at)
+        m = Meeting()
         coarse = at + query.t
-        if query.result and query.sign > 0.0:
+        if query.result:
             m = meet_found(mesh, query.face, o, d, coarse)
-            if m.t >= near:
+            if query.sign > 0.0 and m.t >= near:
                 if m.t <= far:
                     hit.row = query.face
                     hit.t = m.t
                     hit.u = m.u
                     hit.v = m.v
                 return hit
-        if tries == 0:
-            ray = turned_aside(ray)
+        if tries < 2:
+            ray = turned_aside(straight, tries == 1)
         elif not query.result:
             return hit
         else:
@@ -190,9 +196,10 @@ def static_front(mesh: wp.uint64, o: wp.vec3d, d: wp.vec3d, near: wp.float32, fa
             else:
                 step = little
             last = query.face
-            at = wp.max(coarse + step, near - little)
+            at = wp.max(wp.max(coarse, m.t) + step, near - little)
             # A face with the same corners that faces the ray, or one that just follows, is not to be lost.
-            close = front_between(mesh, o, d, wp.max(coarse - little, near), wp.min(at, far), little)
+            low = wp.max(wp.min(coarse, m.t) - little, near)
+            close = front_between(mesh, o, d, low, wp.min(at, far), little)
             if close.row >= 0:
                 return close
         tries += 1

@@ -1,9 +1,9 @@
 """Finding NVIDIA's warp and its device: versions, drivers, the folder of compiled kernels, and a quiet start.
 
 Facts from warp 1.19's documentation and sources: the wheels on PyPI are built with CUDA 13 and need an NVIDIA driver
-R580 or newer and a Turing GPU or newer; wheels marked +cu12 in warp's releases take R525. Without a driver warp offers
-its "cpu" device, which runs a kernel in one thread. Compiled kernels are loaded from a cache folder: as with numba's, it
-must not be open to others.
+R580 or newer and a Turing GPU or newer; wheels marked +cu12 in warp's releases take R525. Without a driver warp says so
+once and offers its "cpu" device, which runs a kernel in one thread. Compiled kernels are loaded from a cache folder: as
+with numba's, it must not be open to others.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def cuda_available() -> bool:
 
 @cache
 def load() -> ModuleType:
-    """Warp, started. Raises EngineError, with the pip line, where it is missing, of another version or does not load."""
+    """Warp, started. Raises EngineError, with the pip line, where it is missing, of another version or broken."""
     version = _version()
     if version is None:
         raise EngineError(f"the warp backend needs NVIDIA's warp (warp-lang): {PIP_LINE}")
@@ -118,7 +118,7 @@ def choose_device(name: str | None) -> Any:
             ) from error
     if driver_devices() and not warp.is_cuda_available():
         raise EngineError(
-            f"there is an NVIDIA GPU, but warp {warp.__version__} cannot use it: its wheels on PyPI need driver R580 or "
-            "newer; update the driver, install the +cu12 wheel of warp's releases, or choose the backend embree"
+            f"there is an NVIDIA GPU, but warp {warp.__version__} cannot use it: its wheels on PyPI need driver R580 "
+            "or newer; update the driver, install the +cu12 wheel of warp's releases, or choose the backend embree"
         )
     return warp.get_preferred_device()

@@ -2,17 +2,18 @@
 
 # Warp compiles these bodies; its types are not Python's.
 # mypy: disable-error-code="arg-type, assignment, attr-defined, call-overload, index, misc, no-any-return, operator"
+# mypy: disable-error-code="return-value, type-var"
 
 import warp as wp
 
-from aerialworld_sim.surfaces import DENSITY, DUV1, DUV2, MATERIAL, NORMAL, ROUGHNESS, SUN, UV
+from aerialworld_sim.surfaces import DENSITY, DUV1, DUV2, NORMAL, ROUGHNESS, SUN, UV
 from aerialworld_sim.textures import ENCODE_STEPS
 from aerialworld_sim.warp_rays import Geometry, Hit, occluded, single
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
 _UV, _DUV1, _DUV2, _SUN = wp.constant(UV), wp.constant(DUV1), wp.constant(DUV2), wp.constant(SUN)
-_DENSITY, _NORMAL, _MATERIAL = wp.constant(DENSITY), wp.constant(NORMAL), wp.constant(MATERIAL)
+_DENSITY, _NORMAL = wp.constant(DENSITY), wp.constant(NORMAL)
 _STEPS, _ROUGHNESS = wp.constant(ENCODE_STEPS), wp.constant(float(ROUGHNESS))
 
 
@@ -20,11 +21,13 @@ _STEPS, _ROUGHNESS = wp.constant(ENCODE_STEPS), wp.constant(float(ROUGHNESS))
 class Look:
     """What `surfaces.Surfaces` and `textures.TextureBlock` hold, on the device.
 
-    records and integers are the same memory (F, 16); decode (256,), encode (ENCODE_STEPS + 1,) are the sRGB tables.
+    records (F, 16); material (F,) of each face; labels (F,) class + 256 · instance; decode (256,) and encode
+    (ENCODE_STEPS + 1,) are the sRGB tables.
     """
 
     records: wp.array2d[wp.float32]
-    integers: wp.array2d[wp.int32]
+    material: wp.array[wp.int32]
+    labels: wp.array[wp.int32]
     colour: wp.array[wp.vec3]
     first_level: wp.array[wp.int32]
     levels: wp.array[wp.int32]
@@ -119,7 +122,7 @@ def lit(
     d = single(ray)
     normal = wp.vec3(look.records[row, _NORMAL], look.records[row, _NORMAL + 1], look.records[row, _NORMAL + 2])
     facing = -wp.dot(normal, d) * reciprocal
-    material = look.integers[row, _MATERIAL]
+    material = look.material[row]
     albedo = look.colour[material]
     if look.levels[material] > 0:
         u = look.records[row, _UV] + hit.u * look.records[row, _DUV1] + hit.v * look.records[row, _DUV2]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from aerialworld_sim.embree import EngineError
 from aerialworld_sim.render_scene import Mover, RenderScene
+from aerialworld_sim.surfaces import LABELS, MATERIAL
 from aerialworld_sim.textures import DECODE, ENCODE
 from aerialworld_sim.warp_rays import Geometry
 from aerialworld_sim.warp_shading import Look
@@ -24,8 +25,8 @@ class DeviceWorld:
 
     def __init__(self, scene: RenderScene, device: Any) -> None:
         self._scene, self._device = scene, device
-        self.geometry: Any = Geometry()
-        self.look: Any = self._make_look()
+        geometry: Any = Geometry()
+        self.geometry, self.look = geometry, self._make_look()
         self._mesh = self._make_mesh()
         self._tree: wp.Bvh | None = None
         self._corners = self._lowers = self._uppers = wp.empty(0, dtype=wp.vec3, device=device)
@@ -49,10 +50,16 @@ class DeviceWorld:
     def _make_look(self) -> Any:
         s, t = self._scene.surfaces, self._scene.surfaces.textures
         if len(t.texels) > 2**31 - 1:
-            raise EngineError(f"the warp backend takes 2,147,483,647 texels, and the world's textures have {len(t.texels)}")
+            raise EngineError(
+                f"the world's textures have {len(t.texels)} texels with their mip levels; the warp backend takes "
+                "2,147,483,647"
+            )
         look: Any = Look()
         self._records = self._array(s.records, wp.float32)
-        look.records, look.integers = self._records, self._records.view(wp.int32)
+        look.records = self._records
+        integers = s.records.view(np.int32)
+        look.material = self._array(integers[:, MATERIAL], wp.int32)
+        look.labels = self._array(integers[:, LABELS], wp.int32)
         look.colour = self._array(s.colour, wp.vec3)
         look.texels = self._array(t.texels, wp.uint32)
         for name in ("first_level", "levels", "level_offset", "level_width", "level_height"):

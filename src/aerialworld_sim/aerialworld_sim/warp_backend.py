@@ -96,8 +96,8 @@ class WarpBackend:
             yield
         except (RuntimeError, MemoryError) as error:
             raise EngineError(
-                f"{self.name}: {error}. A world needs about 200 bytes per triangle and 4 per texel on the device; "
-                "where that is too much, choose the backend embree"
+                f"{self.name}: {error} (a world needs about 200 bytes per triangle and 4 per texel on the device; "
+                "where it has less, choose the backend embree)"
             ) from error
 
     def _launch(self, kernel: Any, dim: Any, inputs: Sequence[Any]) -> None:

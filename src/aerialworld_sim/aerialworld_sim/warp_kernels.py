@@ -10,6 +10,7 @@ from aerialworld_sim.surfaces import NORMAL
 from aerialworld_sim.warp_rays import Geometry, doubled, front, single
 from aerialworld_sim.warp_shading import Look, encoded, lit, sky
 
+# Arithmetic as written, as in the CPU backend: no multiply-add is fused. Nothing here is differentiated.
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})
 
 _NORMAL = wp.constant(NORMAL)

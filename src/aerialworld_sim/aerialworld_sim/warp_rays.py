@@ -13,8 +13,6 @@ all boxes on the ray are looked through, with a margin, so that the answer does 
 
 import warp as wp
 
-wp.set_module_options({"enable_backward": False, "fuse_fp": False})
-
 #: Faces that one ray may pass from behind; one that passes more has met nothing.
 MOST_PASSED = 1000
 #: How far aside a ray is cast again, as a part of its length: some float32 roundings.

@@ -10,8 +10,6 @@ from aerialworld_sim.surfaces import DENSITY, DUV1, DUV2, NORMAL, ROUGHNESS, SUN
 from aerialworld_sim.textures import ENCODE_STEPS
 from aerialworld_sim.warp_rays import Geometry, Hit, occluded, single
 
-wp.set_module_options({"enable_backward": False, "fuse_fp": False})
-
 _UV, _DUV1, _DUV2, _SUN = wp.constant(UV), wp.constant(DUV1), wp.constant(DUV2), wp.constant(SUN)
 _DENSITY, _NORMAL = wp.constant(DENSITY), wp.constant(NORMAL)
 _STEPS, _ROUGHNESS = wp.constant(ENCODE_STEPS), wp.constant(float(ROUGHNESS))

@@ -159,7 +159,7 @@ def _bilinear(image: np.ndarray, u: float, v: float) -> np.ndarray:
 def picture(scene: RenderScene, spec: CameraSpec, pose: Pose) -> tuple[np.ndarray, Seen]:
     """(H, W, 3) sRGB grey levels as float64, unrounded, and what is seen (for scenes whose movers have no texture).
 
-    Texture sizes are powers of two. The formulas are those of `surfaces` and `docs/` applied ray by ray.
+    Texture sizes are powers of two. The formulas are those that `surfaces` states, ray by ray.
     """
     world, light = scene.scene, scene.light
     triangles = triangles_of(scene)

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def _private_folder() -> Path | None:
-    """`$XDG_CACHE_HOME/aerialworld/numba`, made with mode 0700; None when it cannot be made or is open to others."""
+def private_folder(name: str) -> Path | None:
+    """`$XDG_CACHE_HOME/aerialworld/{name}`, made with mode 0700; None when it cannot be made or is open to others."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(base) / "aerialworld" / "numba"
+    folder = Path(base) / "aerialworld" / name
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -35,7 +35,7 @@ def _cache_is_usable() -> bool:
     settings: Any = numba.config
     if settings.CACHE_DIR:  # the user chose one (NUMBA_CACHE_DIR)
         return True
-    folder = _private_folder()
+    folder = private_folder("numba")
     if folder is None:
         return False
     settings.CACHE_DIR = str(folder)

@@ -26,6 +26,7 @@ PIP_LINE = 'pip install "embreex>=4.4,<5"'
 _COHERENT = 1 << 16
 _INVOKE_ARGUMENT_FILTER = 1 << 1
 _SCENE_DYNAMIC = 1 << 0
+_SCENE_COMPACT = 1 << 1
 _SCENE_ROBUST = 1 << 2
 _SCENE_FILTER_IN_ARGUMENTS = 1 << 3
 _BUILD_QUALITY_LOW = 0
@@ -139,7 +140,7 @@ class TriangleScene:
         device.check("new scene")
         self.handle: int = handle
         weakref.finalize(self, lib.rtcReleaseScene, handle)
-        lib.rtcSetSceneFlags(handle, _SCENE_ROBUST | _SCENE_FILTER_IN_ARGUMENTS)
+        lib.rtcSetSceneFlags(handle, _SCENE_COMPACT | _SCENE_ROBUST | _SCENE_FILTER_IN_ARGUMENTS)
         if len(faces):
             geometry = lib.rtcNewGeometry(device.handle, 0)
             try:

@@ -172,6 +172,7 @@ class EmbreeBackend:
             last = min(first + ROWS, spec.height)
             face, depth = np.empty((last - first, spec.width), np.int32), job.depth[first:last]
             chosen = in_view(movers.boxes, camera, first, last - first, spec.width)
+            chosen = chosen[movers.visible[chosen]]
             self._see_rows(
                 tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
                 movers.face, camera, *raster.Scratch().fields, first, first, last, face, depth, _NOTHING, _NOTHING,
@@ -253,6 +254,7 @@ class _PictureTask:
         b, m, tree = self.backend, self.movers, self.backend.tree
         if self.traced is None or self.job.rays is None:
             chosen = in_view(m.boxes, self.camera, first, last - first, self.job.spec.width)
+            chosen = chosen[m.visible[chosen]]
             b._see_rows(
                 tree.nodes, tree.links, tree.corners, tree.face, chosen, m.boxes, m.first, m.corners, m.face,
                 self.camera, *raster.Scratch().fields, first, first, last, face, depth, u, v,

@@ -20,8 +20,9 @@ from aerialworld_sim.render_scene import Mover
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """The movers that one viewer may see.
+    """The movers that are present, for one viewer.
 
+    visible     (M,) bool: not the viewer's own body, whose shadow is seen all the same
     boxes       (M, 6) float32 low and high corner in map
     shadows     (M, 6) float32 the same of body and shadow together
     rectangles  (M, 5) float64 across the sun's direction: least and greatest of both axes, and the greatest height
@@ -30,6 +31,7 @@ class Placed:
     face        (T,) int32 rows of the scene's surfaces
     """
 
+    visible: NDArray[np.bool_]
     boxes: NDArray[np.float32]
     shadows: NDArray[np.float32]
     rectangles: Array
@@ -39,12 +41,12 @@ class Placed:
 
 
 def placed_for(movers: Sequence[Mover], viewer: int, sun_axes: Array, floor: float) -> Placed:
-    """What vehicle number `viewer` (−1: nobody) may see of the movers present. `floor` is the lowest height, map z,
-    that a shadow can fall on."""
-    seen = [m for m in movers if m.pose is not None and m.count and (m.owner < 0 or m.owner != viewer)]
+    """The movers present, for vehicle number `viewer` (−1: nobody). `floor` is the lowest height, map z, that a shadow
+    can fall on."""
+    seen = [m for m in movers if m.pose is not None and m.count]
     if not seen:
         return Placed(
-            np.zeros((0, 6), np.float32), np.zeros((0, 6), np.float32), np.zeros((0, 5)), np.zeros(1, np.int64),
+            np.zeros(0, np.bool_), np.zeros((0, 6), np.float32), np.zeros((0, 6), np.float32), np.zeros((0, 5)), np.zeros(1, np.int64),
             np.zeros((0, 9), np.float32), np.zeros(0, np.int32),
         )  # fmt: skip
     counts = np.array([m.count for m in seen])
@@ -60,6 +62,7 @@ def placed_for(movers: Sequence[Mover], viewer: int, sun_axes: Array, floor: flo
     low, high = _bounds(points.astype(np.float64) @ sun_axes.T, 3 * first[:-1])
     rectangles = np.column_stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1], high[:, 2]])
     return Placed(
+        np.array([m.owner < 0 or m.owner != viewer for m in seen]),
         boxes.astype(np.float32),
         shadows.astype(np.float32),
         np.ascontiguousarray(rectangles),

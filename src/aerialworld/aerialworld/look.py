@@ -42,10 +42,11 @@ class Look:
     renderer: str
 
 
-def look_from(world: Any, pose: Pose, rig: Rig, light: Light, seed: int = 0) -> Look:
+def look_from(world: Any, pose: Pose, rig: Rig, light: Light, seed: int = 0, backend: str = "auto") -> Look:
     """Render everything but the IMU once, from base_link at `pose`."""
     Engine, Vehicle = stage("aerialworld_sim", "Engine"), stage("aerialworld_sim", "Vehicle")
-    engine = Engine(world, {"viewer": Vehicle(rig, stage("aerialworld_sim", "Static")(pose))}, seed=seed, light=light)
+    viewer = {"viewer": Vehicle(rig, stage("aerialworld_sim", "Static")(pose))}
+    engine = Engine(world, viewer, seed=seed, light=light, backend=backend)
     wanted = ("images", "depth", "lidar")
     return Look(engine.render("viewer", modalities=wanted), rig, engine.renderer)
 

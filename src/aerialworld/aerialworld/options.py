@@ -138,5 +138,18 @@ ConditionsOption = Annotated[
         "YAML file of these. Default: the sun that the world's SDF declares.",
     ),
 ]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="What renders: embree (CPU), warp (CUDA, pip install 'aerialworld_sim[gpu]'), or auto: warp where a CUDA "
+        "device is found.",
+    ),
+]
+TrustColladaOption = Annotated[
+    bool,
+    typer.Option("--trust-collada", help="Read the world's COLLADA meshes (.dae); without it they are refused."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")]
 WorldArgument = Annotated[Path, typer.Argument(help="World folder (holds world.sdf).", show_default=False)]

@@ -42,7 +42,7 @@ class FramesMissing(AerialWorldError):
 @dataclass(frozen=True)
 class RecordingOptions:
     """How to record: grid, frames per second of simulated time, which sensors, seed, under what conditions, which
-    images (depth, semantic, instance) to keep as files, and at most how many frames."""
+    images (depth, semantic, instance) to keep as files, at most how many frames, and what renders."""
 
     grid: VoxelGrid
     frame_rate: float = 2.0
@@ -51,6 +51,7 @@ class RecordingOptions:
     conditions: Conditions = field(default_factory=Conditions)
     keep: tuple[str, ...] = ()
     most_frames: int | None = None
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.frame_rate <= 100:
@@ -216,7 +217,7 @@ def record_plan(
     Recorder = stage("aerialworld_recorder", "Recorder")
     light = recorded_conditions(world, options.conditions, started)[1]
     vehicle = {plan.vehicle: Vehicle(rig, plan.trajectory())}
-    engine = Engine(world, vehicle, seed=options.seed, light=light, threads=threads)
+    engine = Engine(world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend)
     first = 0
     if resume is None:
         meta = session_meta(plan, world, rig, options, started, engine.renderer)

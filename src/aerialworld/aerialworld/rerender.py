@@ -48,6 +48,7 @@ class RerenderOptions:
 
     frames         numbers first … last + 1, either may be None; the old session's numbers and gaps stay
     another_world  the world may be another than the one that the session was recorded in
+    backend        what renders, see `aerialworld_sim.Engine`
     """
 
     modalities: tuple[str, ...] = ("images", "depth", "lidar", "imu")
@@ -58,6 +59,7 @@ class RerenderOptions:
     seed: int | None = None
     frames: tuple[int | None, int | None] = (None, None)
     another_world: bool = False
+    backend: str = "auto"
 
 
 class Replay:
@@ -274,7 +276,8 @@ def render_again(
     Recorder = stage("aerialworld_recorder", "Recorder")
     vehicle = job.source.meta.vehicle
     light = job.conditions()[1]
-    engine = Engine(job.world, {vehicle: Vehicle(job.rig, job.motion)}, seed=job.seed, light=light)
+    carried = {vehicle: Vehicle(job.rig, job.motion)}
+    engine = Engine(job.world, carried, seed=job.seed, light=light, backend=job.options.backend)
     if resume is None:
         recorder = Recorder(out, job.meta(engine.renderer), job.new_mission(), dict(provenance))
         before: set[int] = set()

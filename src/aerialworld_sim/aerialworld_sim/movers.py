@@ -46,8 +46,8 @@ def placed_for(movers: Sequence[Mover], viewer: int, sun_axes: Array, floor: flo
     seen = [m for m in movers if m.pose is not None and m.count]
     if not seen:
         return Placed(
-            np.zeros(0, np.bool_), np.zeros((0, 6), np.float32), np.zeros((0, 6), np.float32), np.zeros((0, 5)), np.zeros(1, np.int64),
-            np.zeros((0, 9), np.float32), np.zeros(0, np.int32),
+            np.zeros(0, np.bool_), np.zeros((0, 6), np.float32), np.zeros((0, 6), np.float32), np.zeros((0, 5)),
+            np.zeros(1, np.int64), np.zeros((0, 9), np.float32), np.zeros(0, np.int32),
         )  # fmt: skip
     counts = np.array([m.count for m in seen])
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

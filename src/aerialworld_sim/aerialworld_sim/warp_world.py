@@ -56,7 +56,6 @@ class DeviceWorld:
         look: Any = Look()
         self._records = self._array(s.records, wp.float32)
         look.records = self._records
-        integers = s.records.view(np.int32)
         look.material = self._array(s.material, wp.int32)
         look.labels = self._array(s.labels, wp.int32)
         look.colour = self._array(s.colour, wp.vec3)

@@ -12,9 +12,11 @@ from aerialworld.console import command, say
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.options import (
+    BackendOption,
     ConditionsOption,
     OptionError,
     SeedOption,
+    TrustColladaOption,
     WorldArgument,
     conditions_from_option,
     numbers,
@@ -51,6 +53,8 @@ def look(
     ] = None,
     conditions: ConditionsOption = None,
     seed: SeedOption = 0,
+    backend: BackendOption = "auto",
+    trust_collada: TrustColladaOption = False,
 ) -> None:
     """Draw a contact sheet: every camera, the cube's depth and class, the LiDAR from above and as a range image.
 
@@ -68,12 +72,12 @@ def look(
         raise OptionError(f"--above-ground: {above_ground:g} is no height in metres")
     given = _pose_from_option(at) if at is not None else None
     asked = conditions_from_option(conditions)
-    loaded = open_world(world)
+    loaded = open_world(world, trust_collada=trust_collada)
     chosen = stage("aerialworld_core.world", "load_rig")(rig or ("rig_rover" if street else "rig_drone"))
     known = asked.resolved(loaded.georeference)
     light = known.light(loaded.light, loaded.georeference)
     pose = given or _viewpoint(loaded, chosen, street, IN_THE_AIR if above_ground is None else above_ground)
-    seen = sheet.look_from(loaded, pose, chosen, light, seed)
+    seen = sheet.look_from(loaded, pose, chosen, light, seed, backend)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, sheet.contact_sheet(seen, _title(loaded, pose, known, light, seen)))
     say(str(out))

@@ -12,7 +12,7 @@ import typer
 from aerialworld.console import command, note, say
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
-from aerialworld.options import OptionError, SeedOption, WorldArgument, numbers
+from aerialworld.options import OptionError, SeedOption, TrustColladaOption, WorldArgument, numbers
 from aerialworld_core.files import write_bytes
 
 app = typer.Typer(no_args_is_help=True, help="Plan flights and drives that touch nothing.")
@@ -59,6 +59,7 @@ def plan(
     place: Annotated[str, typer.Option("--place", help="Name of the place; splits are made by place.")] = "A",
     seed: SeedOption = 0,
     picture: Annotated[Path | None, typer.Option("--picture", help="Also draw a map (PNG).")] = None,
+    trust_collada: TrustColladaOption = False,
 ) -> None:
     """Plan one run and write it as JSON: timed poses, clear of buildings and ground.
 
@@ -77,7 +78,7 @@ def plan(
     for key, value in given.items():
         if key != "centre" and not (math.isfinite(value) and value > 0):
             raise OptionError(f"--{key}: {value} is not a positive number")
-    loaded = open_world(world)
+    loaded = open_world(world, trust_collada=trust_collada)
     planned = make_plan(loaded, pattern, given, name=name or str(pattern), place=place, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     planned.write(out)

@@ -12,10 +12,12 @@ from aerialworld.console import command, kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.options import (
+    BackendOption,
     ConditionsOption,
     GridRangeOption,
     KeepOption,
     ModalitiesOption,
+    TrustColladaOption,
     VoxelSizeOption,
     conditions_from_option,
     frames_from_option,
@@ -55,6 +57,8 @@ def rerender(
     another_world: Annotated[
         bool, typer.Option("--another-world", help="The world may be another than the recorded one.")
     ] = False,
+    backend: BackendOption = "auto",
+    trust_collada: TrustColladaOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
     ] = False,
@@ -72,12 +76,12 @@ def rerender(
         grid_from_options(grid_range, voxel_size)  # refused now, not after the world is loaded
     Session = stage("aerialworld_core.session", "Session")
     sources = [Session.open(path) for path in sessions_in(sessions)]
-    loaded = open_world(world)
+    loaded = open_world(world, trust_collada=trust_collada)
     other_rig = stage("aerialworld_core.world", "load_rig")(rig) if rig else None
     jobs = []
     for source in sources:
         grid = grid_from_options(grid_range, voxel_size, source.meta.grid)
-        options = RerenderOptions(sensors, kinds, other_rig, grid, light, seed, numbers, another_world)
+        options = RerenderOptions(sensors, kinds, other_rig, grid, light, seed, numbers, another_world, backend)
         jobs.append(Rerendering(source, loaded, options))
     require_space(
         out,

@@ -12,6 +12,7 @@ from aerialworld.commands.city import show
 from aerialworld.console import OUT, command
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
+from aerialworld.options import TrustColladaOption
 from aerialworld.progress import meter
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import write_json
@@ -54,6 +55,7 @@ def validate(
         int, typer.Option("--truth-frames", min=0, help="Frames per session to score recall and precision on.")
     ] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all reports to this file.")] = None,
+    trust_collada: TrustColladaOption = False,
 ) -> None:
     """Check content, not only shapes: hashes, motion, LiDAR against occupancy, trivial baselines.
 
@@ -61,7 +63,7 @@ def validate(
     """
     if truth_frames and world is None:
         raise InputError("--truth-frames: needs --world, because recall and precision are measured against its mesh")
-    loaded = open_world(world) if world else None
+    loaded = open_world(world, trust_collada=trust_collada) if world else None
     check = stage("aerialworld_core.session", "validate")
     reports: dict[str, dict[str, Any]] = {}
     paths = sessions_in(folders)

@@ -11,6 +11,7 @@ from aerialworld.console import command, kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.options import (
+    BackendOption,
     ConditionsOption,
     FrameRateOption,
     GridRangeOption,
@@ -18,6 +19,7 @@ from aerialworld.options import (
     ModalitiesOption,
     RigOption,
     SeedOption,
+    TrustColladaOption,
     VoxelSizeOption,
     WorldArgument,
     conditions_from_option,
@@ -56,6 +58,8 @@ def simulate(
     keep: KeepOption = None,
     conditions: ConditionsOption = None,
     seed: SeedOption = 0,
+    backend: BackendOption = "auto",
+    trust_collada: TrustColladaOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
     ] = False,
@@ -68,9 +72,9 @@ def simulate(
         raise InputError(f"{out}: is a file; give a folder with --out")
     options = RecordingOptions(
         grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed,
-        conditions_from_option(conditions), keep_from_option(keep),
+        conditions_from_option(conditions), keep_from_option(keep), backend=backend,
     )  # fmt: skip
-    loaded = open_world(world)
+    loaded = open_world(world, trust_collada=trust_collada)
     runs = [(index, plan, rig_for(plan, rig)) for index, plan in enumerate(Plan.read(path) for path in plans)]
     require_space(
         out,

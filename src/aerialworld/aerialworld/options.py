@@ -143,8 +143,8 @@ BackendOption = Annotated[
     typer.Option(
         "--backend",
         metavar="NAME",
-        help="What renders: embree (CPU), warp (CUDA, pip install 'aerialworld_sim[gpu]'), or auto: warp where a CUDA "
-        "device is found.",
+        help="What renders: embree (CPU), warp (CUDA; pip install 'aerialworld_sim\\[gpu]'), or auto: warp where there "
+        "is a CUDA device.",
     ),
 ]
 TrustColladaOption = Annotated[

@@ -156,50 +156,51 @@ def _shadow(
     steep = max(plane[2, 0] * nx + plane[2, 1] * ny + plane[2, 2] * nz, 0.05)
     rise_a = -(plane[0, 0] * nx + plane[0, 1] * ny + plane[0, 2] * nz) / steep
     rise_b = -(plane[1, 0] * nx + plane[1, 1] * ny + plane[1, 2] * nz) / steep
+    middle = np.float64(depth[y, x + (n >> 1)])
+    level = 0
+    while level < LEVELS - 1 and middle * numbers[PIXEL] > 0.75 * texels[level]:
+        level += 1
+    edge, shift_a, shift_b = texels[level], np.float64(corner[level, 0]) + 0.5, np.float64(corner[level, 1]) + 0.5
+    scale = 1.0 / edge
+    # A pixel lies at c0 + t (c1 + left c2 + up c3) across the level's tiles (a), along them (b), towards the sun (h).
+    a0, b0, h0 = numbers[TURNED + 9] * scale - shift_a, numbers[TURNED + 10] * scale - shift_b, numbers[TURNED + 11]
+    a1, a2, a3 = numbers[TURNED] * scale, numbers[TURNED + 3] * scale, numbers[TURNED + 6] * scale
+    b1, b2, b3 = numbers[TURNED + 1] * scale, numbers[TURNED + 4] * scale, numbers[TURNED + 7] * scale
+    h1, h2, h3 = numbers[TURNED + 2], numbers[TURNED + 5], numbers[TURNED + 8]
+    t, left, up = np.float64(depth[y, x]), np.float64(run[LEFT]), np.float64(run[UP])
+    from_a, from_b = a0 + t * (a1 + left * a2 + up * a3), b0 + t * (b1 + left * b2 + up * b3)
+    # The receiving plane's height over the level's first texel, and its change per texel.
+    step_a, step_b = edge * rise_a, edge * rise_b
+    ground = h0 + t * (h1 + left * h2 + up * h3) + BIAS - from_a * step_a - from_b * step_b
     near = 0  # movers above the run, whose points lie on a line between its ends
     if len(chosen) > 0:
-        t, s = np.float64(depth[y, x]), np.float64(depth[y, x + n - 1])
-        left, up, right, down = t * run[LEFT], t * run[UP], s * run[LEFT + n - 1], s * run[UP + n - 1]
-        a0 = numbers[TURNED + 9] + t * numbers[TURNED] + left * numbers[TURNED + 3] + up * numbers[TURNED + 6]
-        b0 = numbers[TURNED + 10] + t * numbers[TURNED + 1] + left * numbers[TURNED + 4] + up * numbers[TURNED + 7]
-        a1 = numbers[TURNED + 9] + s * numbers[TURNED] + right * numbers[TURNED + 3] + down * numbers[TURNED + 6]
-        b1 = numbers[TURNED + 10] + s * numbers[TURNED + 1] + right * numbers[TURNED + 4] + down * numbers[TURNED + 7]
+        t, left, up = np.float64(depth[y, x + n - 1]), np.float64(run[LEFT + n - 1]), np.float64(run[UP + n - 1])
+        end_a, end_b = a0 + t * (a1 + left * a2 + up * a3), b0 + t * (b1 + left * b2 + up * b3)
+        low_a, high_a = (min(from_a, end_a) + shift_a - 1.0) * edge, (max(from_a, end_a) + shift_a + 1.0) * edge
+        low_b, high_b = (min(from_b, end_b) + shift_b - 1.0) * edge, (max(from_b, end_b) + shift_b + 1.0) * edge
         for i in range(len(chosen)):
             m = chosen[i]
-            if max(a0, a1) >= rectangles[m, 0] - 0.01 and min(a0, a1) <= rectangles[m, 1] + 0.01:
-                if max(b0, b1) >= rectangles[m, 2] - 0.01 and min(b0, b1) <= rectangles[m, 3] + 0.01:
+            if low_a <= rectangles[m, 1] and rectangles[m, 0] <= high_a:
+                if low_b <= rectangles[m, 3] and rectangles[m, 2] <= high_b:
                     above[near] = m
                     near += 1
-    held, held_x, held_y, held_level = np.int64(-1), np.int64(0), np.int64(0), -1
-    pixel = numbers[PIXEL]
+    held, held_x, held_y = np.int64(-1), np.int64(0), np.int64(0)
     for i in range(n):
         if not run[SHARE + i] > _ZERO:
             continue
-        t = np.float64(depth[y, x + i])
-        left, up = t * np.float64(run[LEFT + i]), t * np.float64(run[UP + i])
-        pa = numbers[TURNED + 9] + t * numbers[TURNED] + left * numbers[TURNED + 3] + up * numbers[TURNED + 6]
-        pb = numbers[TURNED + 10] + t * numbers[TURNED + 1] + left * numbers[TURNED + 4] + up * numbers[TURNED + 7]
-        ph = numbers[TURNED + 11] + t * numbers[TURNED + 2] + left * numbers[TURNED + 5] + up * numbers[TURNED + 8]
-        if near > 0 and casts_shadow(above, near, rectangles, begin, placed, plane, pa, pb, ph):
-            run[SHARE + i] = _ZERO
-            continue
-        level = 0
-        while level < LEVELS - 1 and t * pixel > 0.75 * texels[level]:
-            level += 1
-        edge = texels[level]
-        a, b = pa / edge - 0.5, pb / edge - 0.5
+        t, left, up = np.float64(depth[y, x + i]), np.float64(run[LEFT + i]), np.float64(run[UP + i])
+        a, b = a0 + t * (a1 + left * a2 + up * a3), b0 + t * (b1 + left * b2 + up * b3)
+        if near > 0:
+            h = h0 + t * (h1 + left * h2 + up * h3)
+            pa, pb = (a + shift_a) * edge, (b + shift_b) * edge
+            if casts_shadow(above, near, rectangles, begin, placed, plane, pa, pb, h):
+                run[SHARE + i] = _ZERO
+                continue
         fa, fb = np.floor(a), np.floor(b)
-        wa, wb = a - fa, b - fb
-        column, line = np.int64(fa) - corner[level, 0], np.int64(fb) - corner[level, 1]
-        if (
-            level != held_level
-            or column < held_x
-            or line < held_y
-            or column >= held_x + CELLS
-            or line >= held_y + CELLS
-        ):
+        column, line = np.int64(fa) - held_x, np.int64(fb) - held_y
+        if held < 0 or column < 0 or line < 0 or column >= CELLS or line >= CELLS:
+            column, line, held = np.int64(fa), np.int64(fb), np.int64(-1)
             tx, ty = column // CELLS, line // CELLS
-            held_level = -1
             if column < 0 or line < 0 or tx >= size[level, 0] or ty >= size[level, 1]:
                 continue  # beyond the scene's bounds: movers alone stand there
             tile = starts[level] + ty * size[level, 0] + tx
@@ -209,15 +210,22 @@ def _shadow(
                     missing[absent] = tile
                     absent += 1
                 continue
-            held_level, held_x, held_y = level, tx * CELLS, ty * CELLS
-        at = (line - held_y) * TILE + column - held_x
-        low = ph + BIAS - edge * (wa * rise_a + wb * rise_b)
-        step_a, step_b = edge * rise_a, edge * rise_b
-        lit = (1.0 - wa) * (1.0 - wb) if heights[held, at] <= low else 0.0
-        lit += wa * (1.0 - wb) if heights[held, at + 1] <= low + step_a else 0.0
-        lit += (1.0 - wa) * wb if heights[held, at + TILE] <= low + step_b else 0.0
-        lit += wa * wb if heights[held, at + TILE + 1] <= low + step_a + step_b else 0.0
-        run[SHARE + i] *= np.float32(lit)
+            held_x, held_y = tx * CELLS, ty * CELLS
+            column, line = column - held_x, line - held_y
+        at = line * TILE + column
+        low = ground + fa * step_a + fb * step_b
+        lit0, lit1 = heights[held, at] <= low, heights[held, at + 1] <= low + step_a
+        lit2, lit3 = heights[held, at + TILE] <= low + step_b, heights[held, at + TILE + 1] <= low + step_a + step_b
+        if lit0 & lit1 & lit2 & lit3:
+            continue
+        share = 0.0
+        if lit0 | lit1 | lit2 | lit3:
+            wa, wb = a - fa, b - fb
+            share += (1.0 - wa) * (1.0 - wb) if lit0 else 0.0
+            share += wa * (1.0 - wb) if lit1 else 0.0
+            share += (1.0 - wa) * wb if lit2 else 0.0
+            share += wa * wb if lit3 else 0.0
+        run[SHARE + i] *= np.float32(share)
     return absent
 
 

@@ -79,6 +79,11 @@ def _texture(
         r0, r1 = offset + y0 * w, offset + y1 * w
         ta, tb = texels[np.uint64(r0 + x0)], texels[np.uint64(r0 + x1)]
         tc, td = texels[np.uint64(r1 + x0)], texels[np.uint64(r1 + x1)]
+        if ta == tb and ta == tc and ta == td:  # within a wall or a pane, which is most of a drawn facade
+            run[RED + i] *= decode[ta & m]
+            run[GREEN + i] *= decode[(ta >> e) & m]
+            run[BLUE + i] *= decode[ta >> g]
+            continue
         wb, wc, wd = ax * (_ONE - ay), (_ONE - ax) * ay, ax * ay
         wa = _ONE - wb - wc - wd
         run[RED + i] *= wa * decode[ta & m] + wb * decode[tb & m] + wc * decode[tc & m] + wd * decode[td & m]

@@ -36,15 +36,15 @@ def text_of(result: Result) -> str:
 def test_without_arguments_help_is_shown() -> None:
     result = run()
     assert "Usage" in result.output
-    for name in ("city", "mission", "simulate", "generate", "session", "train", "evaluate", "report", "demo", "doctor"):
+    for name in "city mission simulate rerender look generate session train evaluate report demo doctor".split():
         assert name in result.output
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("city", "generate"), ("city", "convert"), ("city", "info"), ("mission", "plan"), ("simulate",),
-        ("generate",),
+        ("city", "generate"), ("city", "convert"), ("city", "info"), ("mission", "plan"), ("simulate",), ("rerender",),
+        ("look",), ("generate",),
         ("session", "validate"), ("session", "info"), ("train",), ("evaluate",), ("report",), ("demo",), ("doctor",),
     ],
 )  # fmt: skip

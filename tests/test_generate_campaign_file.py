@@ -36,7 +36,7 @@ def test_the_example_says_the_defaults() -> None:
     written, plain = campaign_of(EXAMPLE), campaign_of("worlds: [worlds/roppongi]\nsessions: 10")
     a, b = (asked_of(c, ["w"]) for c in (written, plain))
     assert a.pop("frames") == 100 and b.pop("frames") is None
-    assert a.pop("conditions") == [{"local_time": None, "date": None, "weather": "clear"}]
+    assert a.pop("conditions") == [{"local_time": None, "date": None, "utc_offset_h": None, "weather": "clear"}]
     b.pop("conditions")
     assert a == b
     result = CliRunner().invoke(app, ["generate", "--example"])
@@ -172,7 +172,7 @@ def test_worlds_are_found_from_the_file_and_named_once(tmp_path: Path) -> None:
 
 def test_a_condition_that_cannot_be_shown_is_refused_not_ignored(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
-    file.write_text(f"worlds: ['{WORLD}']\nconditions: [{{local_time: '17:00'}}]\n")
+    file.write_text(f"worlds: ['{WORLD}']\nconditions: [{{date: '2024-04-01'}}]\n")
     result = CliRunner().invoke(app, ["generate", str(file), "--out", str(tmp_path / "out")])
-    assert result.exit_code == 2 and "local_time: 17:00" in " ".join(result.stderr.split())
+    assert result.exit_code == 2 and "date says nothing without local_time" in " ".join(result.stderr.split())
     assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg", "campaign/*.md"]},
     python_requires=">=3.11",
-    install_requires=["aerialworld_core", "typer>=0.15", "rich>=13"],
+    install_requires=["aerialworld_core", "typer>=0.15", "rich>=13", "PyYAML>=6.0"],
     extras_require={
         "local": [
             "aerialworld_core[world]",

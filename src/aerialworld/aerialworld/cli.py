@@ -14,7 +14,9 @@ from aerialworld.commands import city, mission, session
 from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
 from aerialworld.commands.generate import generate
+from aerialworld.commands.look import look
 from aerialworld.commands.report import report
+from aerialworld.commands.rerender import rerender
 from aerialworld.commands.simulate import simulate
 from aerialworld.commands.training import evaluate, train
 from aerialworld.console import DEBUG_VARIABLE
@@ -53,6 +55,15 @@ app.command(
     epilog="Examples: aerialworld simulate world plan.json --out sessions   |   "
     "aerialworld simulate world a.json b.json --out sessions --rig rig_small --voxel-size 0.8,0.8,2.5 --resume"
 )(simulate)
+app.command(
+    epilog="Examples: aerialworld rerender sessions --world world --out again --rig my_rig.sdf   |   "
+    "aerialworld rerender sessions/drone_20240115_120000 --world world --out morning "
+    "--conditions local_time=07:30,date=2024-04-01 --keep depth,semantic,instance"
+)(rerender)
+app.command(
+    epilog="Examples: aerialworld look world --out sheet.png   |   "
+    "aerialworld look world --street --conditions local_time=08:00 --out street.png"
+)(look)
 app.command(
     epilog="Examples: aerialworld generate --example > campaign.yaml   |   aerialworld generate campaign.yaml --dry-run"
     "   |   aerialworld generate campaign.yaml --out data/mine --workers 8"

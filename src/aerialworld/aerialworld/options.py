@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
+from aerialworld_core.session.layout import EXTRA
 
 MODALITIES = ("images", "depth", "lidar", "imu")
 
@@ -29,10 +32,13 @@ def numbers(text: str, count: int, option: str) -> tuple[float, ...]:
     return values
 
 
-def grid_from_options(grid_range: str | None, voxel_size: str | None) -> VoxelGrid:
-    """The voxel grid of --grid-range and --voxel-size; what is not given is the default grid's."""
-    bounds = numbers(grid_range, 6, "--grid-range") if grid_range else (-40.0, -40.0, -2.0, 40.0, 40.0, 150.0)
-    size = numbers(voxel_size, 3, "--voxel-size") if voxel_size else DEFAULT_GRID.voxel_size
+def grid_from_options(grid_range: str | None, voxel_size: str | None, usual: VoxelGrid | None = None) -> VoxelGrid:
+    """The voxel grid of --grid-range and --voxel-size; what is not given is that of `usual`, or of the default grid."""
+    if usual is not None and not grid_range and not voxel_size:
+        return usual
+    wide = usual.range if usual else (-40.0, -40.0, -2.0, 40.0, 40.0, 150.0)
+    bounds = numbers(grid_range, 6, "--grid-range") if grid_range else wide
+    size = numbers(voxel_size, 3, "--voxel-size") if voxel_size else (usual or DEFAULT_GRID).voxel_size
     if any(lo >= hi for lo, hi in zip(bounds[:3], bounds[3:], strict=True)):
         raise OptionError(f"--grid-range: x0,y0,z0 must be below x1,y1,z1, not {','.join(map(str, bounds))}")
     return VoxelGrid.from_range(bounds, size)
@@ -47,6 +53,40 @@ def modalities_from_option(text: str) -> tuple[str, ...]:
     if "depth" not in chosen:
         raise OptionError("--modalities: depth is needed, because occupancy is projected from it")
     return tuple(m for m in MODALITIES if m in chosen)
+
+
+def keep_from_option(text: str | None) -> tuple[str, ...]:
+    """Which images to keep as files beside the session's own, in the layout's order."""
+    chosen = [k.strip() for k in (text or "").split(",") if k.strip()]
+    unknown = [k for k in chosen if k not in EXTRA]
+    if unknown or (text is not None and not chosen):
+        raise OptionError(f"--keep: {', '.join(unknown) or 'none given'}; known: {', '.join(EXTRA)}")
+    return tuple(k for k in EXTRA if k in chosen)
+
+
+def frames_from_option(text: str | None) -> tuple[int | None, int | None]:
+    """--frames A:B: the first number and the one past the last, None where left out."""
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"\s*(\d{1,9})?\s*:\s*(\d{1,9})?\s*", text)
+    if match is None:
+        raise OptionError(f"--frames: {text!r} is not A:B, two frame numbers of which either may be left out")
+    first, end = (None if part is None else int(part) for part in match.groups())
+    if end is not None and end <= (first or 0):
+        raise OptionError(f"--frames: {text!r} holds no frame: B is one past the last")
+    return first, end
+
+
+def conditions_from_option(text: str | None) -> Conditions:
+    """--conditions: entries (local_time=07:30,date=2024-04-01), or a JSON or YAML file of them."""
+    if text is None:
+        return Conditions()
+    try:
+        if "=" in text and not Path(text).is_file():
+            return Conditions.parse(text)
+        return Conditions.read(Path(text))
+    except (InputError, ValueError) as error:
+        raise OptionError(f"--conditions: {error}") from error
 
 
 def overrides_from_options(pairs: list[str]) -> list[str]:
@@ -80,5 +120,23 @@ VoxelSizeOption = Annotated[
     typer.Option("--voxel-size", metavar="X,Y,Z", help="Edges of one voxel, metres. Default: 0.4,0.4,1.25."),
 ]
 FrameRateOption = Annotated[float, typer.Option("--frame-rate", help="Frames per second of simulated time.")]
+ModalitiesOption = Annotated[str, typer.Option("--modalities", help="What to record; depth is needed for occupancy.")]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="KIND,…",
+        help="Also keep true images as PNG, of every camera and depth face: depth, semantic, instance.",
+    ),
+]
+ConditionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--conditions",
+        metavar="ENTRIES|FILE",
+        help="Time of day and its light: local_time=07:30,date=2024-04-01,utc_offset_h=9,weather=clear, or a JSON or "
+        "YAML file of these. Default: the sun that the world's SDF declares.",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")]
 WorldArgument = Annotated[Path, typer.Argument(help="World folder (holds world.sdf).", show_default=False)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from aerialworld.lazy import stage
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.plan import Plan
@@ -23,6 +25,8 @@ RUN_SPACING = timedelta(minutes=10)
 JPEG_BYTES_PER_PIXEL = 0.45
 BYTES_PER_VOXEL = 0.25
 BYTES_PER_FRAME_FIXED = 20_000
+#: The same of the images that are kept on request, measured over a city.
+EXTRA_BYTES_PER_PIXEL = {"depth": 0.3, "semantic": 0.02, "instance": 0.02}
 
 
 class DiskSpaceError(AerialWorldError):
@@ -37,12 +41,15 @@ class FramesMissing(AerialWorldError):
 
 @dataclass(frozen=True)
 class RecordingOptions:
-    """How to record: grid, frames per second of simulated time, which sensors, seed; at most how many frames."""
+    """How to record: grid, frames per second of simulated time, which sensors, seed, under what conditions, which
+    images (depth, semantic, instance) to keep as files, and at most how many frames."""
 
     grid: VoxelGrid
     frame_rate: float = 2.0
     modalities: tuple[str, ...] = ("images", "depth", "lidar", "imu")
     seed: int = 0
+    conditions: Conditions = field(default_factory=Conditions)
+    keep: tuple[str, ...] = ()
     most_frames: int | None = None
 
     def __post_init__(self) -> None:
@@ -53,6 +60,11 @@ class RecordingOptions:
     def period_ns(self) -> int:
         """Nanoseconds of simulation time between frames."""
         return round(1e9 / self.frame_rate)
+
+    @property
+    def rendered(self) -> tuple[str, ...]:
+        """What is asked of the engine for every frame."""
+        return (*self.modalities, "truth") if self.keep else self.modalities
 
     def frames(self, plan: Plan) -> int:
         """Frames from the plan's start to its end, both included when they fall on a tick, or `most_frames`."""
@@ -65,6 +77,8 @@ class RecordingOptions:
             "frame_rate": self.frame_rate,
             "modalities": list(self.modalities),
             "seed": self.seed,
+            "conditions": self.conditions.to_dict(),
+            "keep": list(self.keep),
         }
 
 
@@ -98,11 +112,13 @@ def promised(rig: Rig, modalities: Collection[str]) -> Rig:
     )
 
 
-def frame_bytes(rig: Rig, grid: VoxelGrid) -> int:
+def frame_bytes(rig: Rig, grid: VoxelGrid, keep: Collection[str] = ()) -> int:
     """About how many bytes a recorded frame takes on disk."""
     pixels = sum(c.width * c.height for c in rig.cameras)
+    all_pixels = pixels + sum(f.width * f.height for f in rig.depth)
+    extra = sum(EXTRA_BYTES_PER_PIXEL[kind] for kind in keep) * all_pixels
     lidar = rig.lidar.columns * rig.lidar.beams * 16 if rig.lidar else 0
-    return int(pixels * JPEG_BYTES_PER_PIXEL + lidar + grid.size * BYTES_PER_VOXEL + BYTES_PER_FRAME_FIXED)
+    return int(pixels * JPEG_BYTES_PER_PIXEL + extra + lidar + grid.size * BYTES_PER_VOXEL + BYTES_PER_FRAME_FIXED)
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
@@ -118,16 +134,35 @@ def require_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def session_meta(plan: Plan, world: Any, rig: Rig, options: RecordingOptions, started: str) -> Any:
-    """What session.json says about this run."""
-    engine = stage("aerialworld_sim", "Engine")
+def engine_entry(renderer: str | None) -> dict[str, str]:
+    """`engine` of session.json: name, version and, where an engine runs, what renders."""
+    entry = dict(stage("aerialworld_sim", "Engine").ENGINE)
+    return entry if renderer is None else {**entry, "renderer": renderer}
+
+
+def recorded_conditions(world: Any, conditions: Conditions, started: str) -> tuple[dict[str, Any], Any]:
+    """`conditions` of session.json, and the light that they give in `world`."""
+    known = conditions.resolved(world.georeference, started)
+    light = known.light(world.light, world.georeference)
+    return known.record(light), light
+
+
+def require_place(world: Any) -> None:
+    """Raises InputError for a world that does not say where on earth it lies."""
     if world.georeference is None:
         raise InputError(f"{world.path}: a session needs the world's place on earth; add <spherical_coordinates>")
+
+
+def session_meta(
+    plan: Plan, world: Any, rig: Rig, options: RecordingOptions, started: str, renderer: str | None = None
+) -> Any:
+    """What session.json says about this run; `renderer` is that of the engine that makes it."""
+    require_place(world)
     x, y = plan.position[0, :2]
     return stage("aerialworld_core.session", "SessionMeta")(
         vehicle=plan.vehicle,
         agent_type=plan.agent_type,
-        engine=dict(engine.ENGINE),
+        engine=engine_entry(renderer),
         world={"name": world.name, "sha256": world.sha256},
         georeference=world.georeference,
         grid=options.grid,
@@ -136,9 +171,10 @@ def session_meta(plan: Plan, world: Any, rig: Rig, options: RecordingOptions, st
         frame_period_ns=options.period_ns,
         seed=options.seed,
         mission=plan.name,
-        conditions={"weather": "clear", "sun_direction": [round(float(v), 6) for v in world.light.direction]},
+        conditions=recorded_conditions(world, options.conditions, started)[0],
         start_time=started,
         attribution=attribution(world),
+        kept=options.keep,
     )
 
 
@@ -173,15 +209,20 @@ def record_plan(
 
     `threads` is how many the engine renders with (None: all processors); the result does not depend on it.
     A resumed session equals an uninterrupted one: the engine's noise is a function of seed, sensor and stamp alone.
-    Returns the session's folder. Raises FramesMissing when the recorder wrote fewer frames than were asked.
+    Returns the session's folder. Raises FramesMissing, and leaves the session unclosed, when a sensor gave no data or
+    fewer frames were written than were asked.
     """
     Engine, Vehicle = stage("aerialworld_sim", "Engine"), stage("aerialworld_sim", "Vehicle")
     Recorder = stage("aerialworld_recorder", "Recorder")
-    engine = Engine(world, {plan.vehicle: Vehicle(rig, plan.trajectory())}, seed=options.seed, threads=threads)
+    light = recorded_conditions(world, options.conditions, started)[1]
+    vehicle = {plan.vehicle: Vehicle(rig, plan.trajectory())}
+    engine = Engine(world, vehicle, seed=options.seed, light=light, threads=threads)
     first = 0
     if resume is None:
-        recorder = Recorder(root, session_meta(plan, world, rig, options, started), plan.to_dict(), provenance)
+        meta = session_meta(plan, world, rig, options, started, engine.renderer)
+        recorder = Recorder(root, meta, plan.to_dict(), provenance)
     else:
+        require_renderer(resume, engine.renderer)
         recorder = Recorder.resume(resume)
         first = recorder.next_index
     inertial = rig.imu is not None and "imu" in options.modalities
@@ -193,9 +234,39 @@ def record_plan(
                 if inertial:
                     engine.imu_samples(plan.vehicle)  # recorded before; the next frame begins after these
                 continue
-            recorder.record(index, engine.render(plan.vehicle, modalities=options.modalities))
+            record_whole(recorder, index, engine.render(plan.vehicle, modalities=options.rendered))
             on_frame(index + 1)
-    dropped = recorder.summary()["dropped"]
-    if dropped:
-        raise FramesMissing(f"{recorder.path}: {len(dropped)} frames were not written: {dropped}")
     return Path(recorder.path)
+
+
+def record_whole(recorder: Any, index: int, frame: Any) -> None:
+    """Record a frame; one that lacks a sensor stops the recording: FramesMissing names session, frame and sensors."""
+    stats = recorder.record(index, frame)
+    if not stats.recorded:
+        raise FramesMissing(
+            f"{recorder.path}: frame {index}: no data from {', '.join(stats.missing)}; the session stays unclosed"
+        )
+
+
+def require_renderer(session: Path, renderer: str) -> None:
+    """Raises InputError when an unfinished session was begun with another renderer: its frames would not be alike."""
+    begun = stage("aerialworld_core.session", "Session").open(session).meta.engine.get("renderer", renderer)
+    if begun != renderer:
+        raise InputError(
+            f"{session}: was begun with {begun}, and here renders {renderer}; go on where it was begun, or record it "
+            "anew in another --out"
+        )
+
+
+def difference(session: Any, expected: Any, mission: Mapping[str, Any]) -> str | None:
+    """The first thing in which a recorded session is not the one that would be made: a key of session.json, or
+    "mission". The number of frames and the renderer do not count."""
+    # Through the same reading as the session's: angles and focal lengths are stored in other forms than they are kept.
+    want = type(expected).from_dict(json.loads(json.dumps(expected.to_dict()))).to_dict()
+    have = session.meta.to_dict()
+    for document in (want, have):
+        document["engine"] = {k: v for k, v in document["engine"].items() if k != "renderer"}
+    for key in sorted((set(have) | set(want)) - {"frames", "sha256"}):
+        if have.get(key) != want.get(key):
+            return key
+    return None if session.mission == mission else "mission"

@@ -102,7 +102,8 @@ class Pose:
         if not (np.isfinite(position).all() and np.isfinite(norm) and norm > 1e-9):
             raise ValueError(f"a pose must be finite with a non-zero quaternion: {position}, {orientation}")
         object.__setattr__(self, "position", position)
-        object.__setattr__(self, "orientation", orientation / norm)
+        # What is of unit length already stays as it is, so that a pose that was stored and read again is the same pose.
+        object.__setattr__(self, "orientation", orientation if abs(norm - 1.0) < 1e-15 else orientation / norm)
 
     @classmethod
     def identity(cls) -> Pose:

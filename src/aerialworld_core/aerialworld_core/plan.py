@@ -232,6 +232,20 @@ class Trajectory:
             angular_velocity=self._rotation(t, 1),  # scipy gives body rates
         )
 
+    def states(self, stamps: NDArray[np.int64]) -> Motion:
+        """`state` at each of `stamps` (N,), integer nanoseconds; at rest before the start and after the end."""
+        end = self.duration_ns
+        moving = ((stamps >= 0) & (stamps <= end))[:, None]
+        t = np.minimum(np.clip(stamps, 0, end) * 1e-9, self.plan.duration)
+        return Motion(
+            t=np.asarray(stamps * 1e-9, np.float64),
+            position=self._position(t),
+            orientation=self._rotation(t).as_quat(),
+            linear_velocity=self._velocity(t) * moving,
+            linear_acceleration=self._acceleration(t) * moving,
+            angular_velocity=self._rotation(t, 1) * moving,
+        )
+
     def state(self, stamp_ns: int) -> VehicleState:
         """The state at `stamp_ns`; before the start and after the end the vehicle stands at the ends, at rest."""
         end = self.duration_ns

@@ -38,6 +38,10 @@ class SensorFrame:
     images      camera name (lower case) → (H, W, 3) uint8 RGB
     depth       face → (H, W) float32 metres along the optical axis, +inf beyond far, −inf nearer than near
     semantic    face → (H, W) uint8 class ids, meaningful where depth is finite
+    camera_depth, camera_semantic, camera_instance
+                camera name → (H, W) float32 metres along the optical axis (+inf without a surface), (H, W) uint8 class,
+                (H, W) uint16 instance of the picture's own pixels, when asked for
+    instance    face → (H, W) uint16 instance, 0 where there is none, when asked for
     lidar       (N, 4) float32 x, y, z, intensity in the LiDAR's frame, returns only
     lidar_ring  (N,) uint16 row of each return
     imu         (K, 7) float64 t [s], gyro xyz [rad/s], specific force xyz [m/s²], samples since the previous frame
@@ -50,6 +54,10 @@ class SensorFrame:
     images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     depth: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     semantic: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    camera_depth: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    camera_semantic: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    camera_instance: dict[str, NDArray[np.uint16]] = field(default_factory=dict)
+    instance: dict[str, NDArray[np.uint16]] = field(default_factory=dict)
     lidar: NDArray[np.float32] | None = None
     lidar_ring: NDArray[np.uint16] | None = None
     imu: NDArray[np.float64] | None = None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from aerialworld_core.rig import Rig
 
 CLOCK = "/clock"
+#: std_msgs/Header: the listener `frame_id` has taken everything up to `stamp`; an engine in lockstep waits for it.
+LOCKSTEP = "/lockstep"
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,17 @@ def optical_frame(vehicle: str, camera_name: str) -> str:
     return f"{vehicle}/{camera_name.lower()}_optical_frame"
 
 
+def _navsat_topic(vehicle: str, rig: Rig) -> Topic:
+    """Every vehicle says where on earth it is: as its receiver measures it, or the true place of base_link at 10 Hz."""
+    rate, sensor = (rig.navsat.rate, rig.navsat.name) if rig.navsat else (10.0, None)
+    return Topic(navsat(vehicle), "sensor_msgs/msg/NavSatFix", rate, "navsat", sensor)
+
+
 def vehicle_topics(vehicle: str, rig: Rig) -> list[Topic]:
     """Every topic that a vehicle with this rig publishes, whichever engine simulates it."""
     topics = [
         Topic(odometry(vehicle), "nav_msgs/msg/Odometry", 50.0, "odom"),
-        Topic(navsat(vehicle), "sensor_msgs/msg/NavSatFix", 10.0, "navsat"),
+        _navsat_topic(vehicle, rig),
     ]
     if rig.imu:
         topics.append(Topic(imu(vehicle), "sensor_msgs/msg/Imu", rig.imu.rate, "imu", rig.imu.name))

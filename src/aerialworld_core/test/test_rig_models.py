@@ -171,17 +171,6 @@ def test_rigs_that_cannot_be_used(tmp_path, sensors, match):
         load_rig(write_rig(tmp_path, *sensors))
 
 
-def test_distortion_and_biases_are_not_silently_dropped(tmp_path):
-    body = sensor().split("</update_rate>")[1].removesuffix("</sensor>").replace("<camera>", "<camera><distortion/>")
-    with pytest.raises(WorldError, match="distortion"):
-        load_rig(write_rig(tmp_path, sensor(body=body)))
-    noise = '<x><noise type="gaussian"><stddev>1</stddev></noise></x>'
-    with pytest.raises(WorldError, match="equal on x, y and z"):
-        load_rig(
-            write_rig(tmp_path, sensor("imu", "imu", body=f"<imu><angular_velocity>{noise}</angular_velocity></imu>"))
-        )
-
-
 def test_an_unknown_rig_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(InputError, match=r"model rig_nobody: no rig_nobody/model\.sdf in"):
         load_rig("rig_nobody")

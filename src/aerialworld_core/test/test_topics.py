@@ -9,7 +9,7 @@ import pytest
 
 from aerialworld_core import topics
 from aerialworld_core.frames import Pose
-from aerialworld_core.rig import CUBE_FACES, CameraSpec, ImuSpec, LidarSpec, Rig
+from aerialworld_core.rig import CUBE_FACES, CameraSpec, ImuSpec, LidarSpec, NavSatSpec, Rig
 
 RIG = Rig(
     "r",
@@ -67,3 +67,10 @@ def test_a_sensor_that_is_not_there_has_no_topic(missing):
 
 def test_rig_without_sensors_still_has_odometry():
     assert [t.kind for t in topics.vehicle_topics("v", Rig("none", (), ()))] == ["odom", "navsat"]
+
+
+def test_a_rig_with_a_receiver_publishes_at_its_rate():
+    from dataclasses import replace
+
+    one = {t.kind: t for t in topics.vehicle_topics("v", replace(RIG, navsat=NavSatSpec("gps", Pose.identity(), 5.0)))}
+    assert (one["navsat"].name, one["navsat"].rate, one["navsat"].sensor) == ("/v/navsat", 5.0, "gps")

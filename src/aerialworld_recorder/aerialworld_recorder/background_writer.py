@@ -23,6 +23,7 @@ class FinishedFrame:
     frame: SensorFrame
     occupancy: Occupancy
     images: Mapping[str, bytes]
+    extra: Mapping[tuple[str, str], bytes]
 
 
 class BackgroundWriter:
@@ -41,7 +42,7 @@ class BackgroundWriter:
             if self._error is not None:
                 continue  # later frames must not follow a lost one; drain so that `put` never blocks for ever
             try:
-                self._writer.write_frame(item.index, item.frame, item.occupancy, item.images)
+                self._writer.write_frame(item.index, item.frame, item.occupancy, item.images, item.extra)
             except BaseException as error:  # handed to the caller's thread by the next put or finish
                 self._error = error
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from aerialworld_core.files import read_json, write_json
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame
-from aerialworld_core.session import SessionMeta, SessionWriter
+from aerialworld_core.session import SessionMeta, SessionWriter, extra_files
 from aerialworld_recorder.background_writer import BackgroundWriter, FinishedFrame
 from aerialworld_recorder.errors import RecordingError
 from aerialworld_recorder.occupancy import OccupancyProjector
@@ -68,7 +68,8 @@ class _Counters:
 class Recorder:
     """Writes one vehicle's session, frame by frame, into a new folder under `root`.
 
-    meta           its rig says which sensors every frame must bring; its grid and datum which voxels are projected
+    meta           its rig says which sensors every frame must bring, `kept` which images are stored besides; its grid
+                   and datum which voxels are projected
     mission        the plan, as it is kept in mission.json
     provenance     what may differ between equal runs (time, host, versions); the recorder adds its summary at the end
     jpeg_quality   1–100, with 4:2:0 chroma
@@ -114,7 +115,8 @@ class Recorder:
     def _prepare(meta: SessionMeta, rig: Rig, jpeg_quality: int) -> tuple[OccupancyProjector, ThreadPoolExecutor]:
         if not 1 <= jpeg_quality <= 100:
             raise RecordingError(f"jpeg_quality must be 1 to 100, not {jpeg_quality}")
-        threads = max(1, min(os.cpu_count() or 1, len(meta.rig.cameras)))
+        files = len(meta.rig.cameras) + len(meta.kept) * len(extra_files.image_sizes(meta.rig))
+        threads = max(1, min(os.cpu_count() or 1, files))
         return OccupancyProjector(rig, meta.grid, meta.datum), ThreadPoolExecutor(threads, "jpeg")
 
     def _start(
@@ -153,12 +155,28 @@ class Recorder:
             return FrameStats(index, False, missing)
         pictures = {c.name.upper(): self._image(index, c.name, c.height, c.width, frame) for c in self.meta.rig.cameras}
         encoding = {name: self._pool.submit(encode_jpeg, image, self._quality) for name, image in pictures.items()}
+        kept = {
+            (kind, name): self._pool.submit(extra_files.encode, kind, image)
+            for kind in self.meta.kept
+            for name, image in extra_files.frame_images(frame, self.meta.rig, kind)
+            if image is not None
+        }
         occupancy = self._projector.project(frame.state.pose, frame.depth, frame.semantic)
         images = {name: future.result() for name, future in encoding.items()}
+        extra = {key: future.result() for key, future in kept.items()}
         stats = self._count(index, frame, int(occupancy.occupancy.sum()), int(occupancy.observed.sum()))
         # Pictures and depth are not stored as arrays: let them go before the frame waits its turn.
-        kept = dataclasses.replace(frame, images={}, depth={}, semantic={})
-        self._background.put(FinishedFrame(index, kept, occupancy, images))
+        bare = dataclasses.replace(
+            frame,
+            images={},
+            depth={},
+            semantic={},
+            camera_depth={},
+            camera_semantic={},
+            camera_instance={},
+            instance={},
+        )
+        self._background.put(FinishedFrame(index, bare, occupancy, images, extra))
         self._counters.recorded += 1
         return stats
 
@@ -274,11 +292,15 @@ def missing_sensors(meta: SessionMeta, frame: SensorFrame) -> tuple[str, ...]:
     missing = [f"camera {c.name}" for c in meta.rig.cameras if c.name not in frame.images]
     missing += [f"depth {c.name}" for c in meta.rig.depth if c.name not in frame.depth]
     missing += [f"semantic {c.name}" for c in meta.rig.depth if c.name not in frame.semantic]
+    for kind in meta.kept:
+        missing += [
+            f"{kind} {name}" for name, image in extra_files.frame_images(frame, meta.rig, kind) if image is None
+        ]
     if meta.rig.lidar is not None and frame.lidar is None:
         missing.append("lidar")
     if meta.rig.imu is not None and frame.imu is None:
         missing.append("imu")
-    return tuple(missing)
+    return tuple(dict.fromkeys(missing))
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:

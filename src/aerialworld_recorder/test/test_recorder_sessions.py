@@ -135,6 +135,30 @@ def test_a_frame_without_a_promised_sensor_is_dropped_and_counted(tmp_path: Path
     assert summary["dropped"] == {"1": [lost]}
 
 
+def test_images_that_are_kept_are_those_of_the_frame_and_asked_for(tmp_path: Path):
+    """Depth and instance of cameras and faces; a frame that lacks one of them is dropped and says which."""
+
+    def whole(index: int) -> SensorFrame:
+        frame, rng = frame_over_plane(index), np.random.default_rng(index)
+        frame.camera_depth = {c: rng.uniform(1, 90, (48, 64)).astype(np.float32) for c in ("cam_front", "cam_back")}
+        frame.camera_instance = {c: rng.integers(1, 9, (48, 64)).astype(np.uint16) for c in frame.camera_depth}
+        frame.instance = {f: np.isfinite(d).astype(np.uint16) * 7 for f, d in frame.depth.items()}
+        return frame
+
+    lacking = whole(1)
+    del lacking.camera_instance["cam_back"], lacking.instance["up"]
+    with Recorder(tmp_path, meta(kept=("depth", "instance")), {}, {}) as recorder:
+        assert recorder.record(0, whole(0)).recorded
+        assert recorder.record(1, lacking).missing == ("instance CAM_BACK", "instance up")
+    session, frame = Session.open(recorder.path), whole(0)
+    for name, depth in {"CAM_BACK": frame.camera_depth["cam_back"], "down": frame.depth["down"]}.items():
+        assert np.abs(session.depth(0, name) - depth).max() <= 0.0051
+    assert (np.isinf(session.depth(0, "front")) == np.isinf(frame.depth["front"])).all()
+    assert (session.instance(0, "CAM_FRONT") == frame.camera_instance["cam_front"]).all()
+    assert (session.instance(0, "left") == frame.instance["left"]).all()
+    assert session.semantic(0, "left") is None
+
+
 def test_sensors_the_rig_does_not_promise_are_not_asked_for(tmp_path: Path):
     rig = small_rig()
     frame = frame_over_plane(0)

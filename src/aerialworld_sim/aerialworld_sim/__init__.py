@@ -8,13 +8,21 @@ if TYPE_CHECKING:
     from aerialworld_sim.embree import EngineError as EngineError
     from aerialworld_sim.engine import ALL as ALL
     from aerialworld_sim.engine import Engine as Engine
+    from aerialworld_sim.motion import Actor as Actor
     from aerialworld_sim.motion import Static as Static
     from aerialworld_sim.motion import Vehicle as Vehicle
 
 __version__ = "0.1.0"
-__all__ = ["ALL", "Engine", "EngineError", "Static", "Vehicle"]
+__all__ = ["ALL", "Actor", "Engine", "EngineError", "Static", "Vehicle"]
 
-_HOMES = {"ALL": "engine", "Engine": "engine", "EngineError": "embree", "Static": "motion", "Vehicle": "motion"}
+_HOMES = {
+    "ALL": "engine",
+    "Engine": "engine",
+    "EngineError": "embree",
+    "Actor": "motion",
+    "Static": "motion",
+    "Vehicle": "motion",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 
 def _private_folder() -> Path | None:
@@ -51,3 +53,10 @@ def kernel(function: Callable[..., Any]) -> Any:
 def callback(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function that C code may call (`.address`)."""
     return numba.cfunc(signature, cache=_CACHE)
+
+
+def aligned(count: int) -> NDArray[np.float32]:
+    """(count,) float32 zeros on a 64-byte boundary, for vector instructions."""
+    raw = np.zeros(count + 16, np.float32)
+    skip = -raw.ctypes.data % 64 // 4
+    return raw[skip : skip + count]

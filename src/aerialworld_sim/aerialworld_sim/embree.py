@@ -2,13 +2,14 @@
 
 `embreex` itself binds only single rays; native-width coherent packets are some ten times faster, so the kernels call
 `rtcIntersect16/8/4` of the same library directly. Facts from Embree 4's public headers: the layout of RTCRayHit packets
-(21 fields per lane, instancing included), RTCRayQueryArguments and the device properties.
+(21 fields per lane, instancing included), RTCRayQueryArguments, instance geometries and the device properties.
 """
 
 from __future__ import annotations
 
 import ctypes
 import weakref
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -18,16 +19,21 @@ import numpy as np
 from llvmlite import binding
 from numpy.typing import NDArray
 
-from aerialworld_core.errors import AerialWorldError, WorldError
-from aerialworld_core.world.scene import Scene
+from aerialworld_core.errors import AerialWorldError
 
 PIP_LINE = 'pip install "embreex>=4.4,<5"'
 
 _COHERENT = 1 << 16
 _INVOKE_ARGUMENT_FILTER = 1 << 1
+_SCENE_DYNAMIC = 1 << 0
 _SCENE_ROBUST = 1 << 2
 _SCENE_FILTER_IN_ARGUMENTS = 1 << 3
+_BUILD_QUALITY_LOW = 0
+_GEOMETRY_INSTANCE = 121
+_FLOAT3X4_ROW_MAJOR = 0x9134
 _VERSION_PROPERTY = 0
+#: A mask that every ray shares a bit with.
+ALL_RAYS = 0xFFFFFFFF
 #: Lanes of a packet and the device property that says whether they are native (AVX-512, AVX, SSE).
 _NATIVE_LANES = ((16, 34), (8, 33), (4, 32))
 
@@ -70,6 +76,12 @@ def library() -> ctypes.CDLL:
         "rtcCommitGeometry": (None, [pointer]),
         "rtcAttachGeometry": (unsigned, [pointer, pointer]),
         "rtcSetNewGeometryBuffer": (pointer, [pointer, ctypes.c_int, unsigned, ctypes.c_int, size, size]),
+        "rtcSetGeometryInstancedScene": (None, [pointer, pointer]),
+        "rtcSetGeometryTransform": (None, [pointer, unsigned, ctypes.c_int, pointer]),
+        "rtcSetGeometryMask": (None, [pointer, unsigned]),
+        "rtcSetSceneBuildQuality": (None, [pointer, ctypes.c_int]),
+        "rtcEnableGeometry": (None, [pointer]),
+        "rtcDisableGeometry": (None, [pointer]),
     }
     try:
         for name, (result, arguments) in signatures.items():
@@ -133,6 +145,7 @@ class TriangleScene:
             try:
                 self._upload(geometry, 1, 0x9003, vertices.astype(np.float32, copy=False))  # vertices, FLOAT3
                 self._upload(geometry, 0, 0x5003, faces.astype(np.uint32, copy=False))  # indices, UINT3
+                lib.rtcSetGeometryMask(geometry, ALL_RAYS)  # Embree's default is the first bit alone
                 lib.rtcCommitGeometry(geometry)
                 lib.rtcAttachGeometry(handle, geometry)
             finally:
@@ -147,27 +160,42 @@ class TriangleScene:
         ctypes.memmove(target, data.ctypes.data, data.nbytes)
 
 
-def check_scene(scene: Scene) -> None:
-    """Refuse arrays that would make a ray caster read beyond them or answer nonsense. Raises WorldError."""
-    n = len(scene.faces)
-    shapes = {
-        "vertices": (scene.vertices.shape, (len(scene.vertices), 3)),
-        "faces": (scene.faces.shape, (n, 3)),
-        "face_class": (scene.face_class.shape, (n,)),
-        "face_instance": (scene.face_instance.shape, (n,)),
-        "face_material": (scene.face_material.shape, (n,)),
-        "uv": (scene.uv.shape, (n, 3, 2)),
-        "normals": (scene.normals.shape, (n, 3, 3)),
-    }
-    for name, (shape, expected) in shapes.items():
-        if shape != expected:
-            raise WorldError(f"scene: {name} is {shape}, should be {expected}")
-    if n == 0:
-        return
-    if int(scene.faces.min()) < 0 or int(scene.faces.max()) >= len(scene.vertices):
-        raise WorldError(f"scene: a face refers to a vertex outside the {len(scene.vertices)} there are")
-    if int(scene.face_material.min()) < 0 or int(scene.face_material.max()) >= len(scene.materials):
-        raise WorldError(f"scene: a face refers to a material outside the {len(scene.materials)} there are")
-    for name, array in (("vertices", scene.vertices), ("uv", scene.uv), ("normals", scene.normals)):
-        if not np.isfinite(array).all():
-            raise WorldError(f"scene: {name} hold a value that is not finite")
+class InstanceScene:
+    """Scenes placed in a common one: the static world first, then a scene for each body that moves.
+
+    `mask` of an instance says which rays see it: those whose own mask shares a bit with it. Moving instances costs a
+    new top level only, some 0.2 ms for fifty of them.
+    """
+
+    def __init__(self, device: Device, scenes: Sequence[TriangleScene], masks: Sequence[int]) -> None:
+        lib = library()
+        self.device, self._scenes = device, list(scenes)  # kept: Embree counts references, Python must too
+        handle = lib.rtcNewScene(device.handle)
+        device.check("new scene of instances")
+        self.handle: int = handle
+        weakref.finalize(self, lib.rtcReleaseScene, handle)
+        lib.rtcSetSceneFlags(handle, _SCENE_ROBUST | _SCENE_FILTER_IN_ARGUMENTS | _SCENE_DYNAMIC)
+        lib.rtcSetSceneBuildQuality(handle, _BUILD_QUALITY_LOW)
+        self._geometries: list[int] = []
+        for scene, mask in zip(scenes, masks, strict=True):
+            geometry = lib.rtcNewGeometry(device.handle, _GEOMETRY_INSTANCE)
+            lib.rtcSetGeometryInstancedScene(geometry, scene.handle)
+            lib.rtcSetGeometryMask(geometry, mask)
+            lib.rtcAttachGeometry(handle, geometry)
+            lib.rtcReleaseGeometry(geometry)  # the scene holds it from here on
+            self._geometries.append(geometry)
+        self.place([np.eye(4)] * len(scenes))
+
+    def place(self, poses: Sequence[NDArray[np.float64] | None]) -> None:
+        """Where each scene stands: 4×4 to map, or None for one that is absent."""
+        lib = library()
+        for geometry, pose in zip(self._geometries, poses, strict=True):
+            if pose is None:
+                lib.rtcDisableGeometry(geometry)
+                continue
+            lib.rtcEnableGeometry(geometry)
+            matrix = np.ascontiguousarray(pose[:3], np.float32)
+            lib.rtcSetGeometryTransform(geometry, 0, _FLOAT3X4_ROW_MAJOR, matrix.ctypes.data)
+            lib.rtcCommitGeometry(geometry)
+        lib.rtcCommitScene(self.handle)
+        self.device.check(f"placing {len(self._geometries)} instances")

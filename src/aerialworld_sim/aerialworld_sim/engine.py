@@ -6,7 +6,7 @@ of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -16,21 +16,43 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import InputError
 from aerialworld_core.rig import CameraSpec, LidarSpec
 from aerialworld_core.sensing import SensorFrame, VehicleState
+from aerialworld_core.world.scene import Light, Scene
 from aerialworld_sim import __version__, noise
-from aerialworld_sim.imu import sample_stamps, simulate_imu
-from aerialworld_sim.lidar import LidarSampling, beam_directions, ray_directions
-from aerialworld_sim.motion import Vehicle
-from aerialworld_sim.tracer import Lit, Picture, Tracer
+from aerialworld_sim.backend import make_backend
+from aerialworld_sim.distortion import pixel_rays
+from aerialworld_sim.imu import ImuModel, sample_stamps
+from aerialworld_sim.jobs import DepthJob, Picture, PictureJob, ScanJob
+from aerialworld_sim.lidar import (
+    LidarSampling,
+    beam_directions,
+    intensities,
+    luminances,
+    measured_ranges,
+    ray_directions,
+    rolling_poses,
+)
+from aerialworld_sim.motion import Actor, Vehicle
+from aerialworld_sim.render_scene import Body, RenderScene
 
-IMAGES, DEPTH, LIDAR, IMU = "images", "depth", "lidar", "imu"
+IMAGES, DEPTH, LIDAR, IMU, TRUTH = "images", "depth", "lidar", "imu", "truth"
+#: What `render` brings unless told otherwise.
 ALL: frozenset[str] = frozenset({IMAGES, DEPTH, LIDAR, IMU})
+#: Everything that can be asked for.
+MODALITIES: frozenset[str] = ALL | {TRUTH}
 
-Tasks = list[Callable[[], Any]]
+#: Actors so near the vehicle (metres, horizontally) are listed in a frame.
+NEIGHBOURHOOD = 150.0
+
+Finish = list[Callable[[], None]]
 
 
-class World(Lit, Protocol):
+class World(Protocol):
     """What the engine needs of a world; `aerialworld_core.world.load_world` returns one."""
 
+    @property
+    def scene(self) -> Scene: ...
+    @property
+    def light(self) -> Light: ...
     def terrain_height(self, xy: NDArray[np.float64]) -> NDArray[np.float64]: ...
 
 
@@ -42,12 +64,25 @@ class _Scan:
     rays: NDArray[np.float32]
 
 
+def _named(specs: Sequence[CameraSpec], names: Collection[str] | None) -> list[CameraSpec]:
+    """The sensors of these names; all of them without names."""
+    return [s for s in specs if names is None or s.name in names]
+
+
 class Engine:
     """Simulates the rigs of `vehicles` (name → Vehicle) in `world`.
 
-    `lidar_sampling` "gazebo" reads ranges as Gazebo's gpu_lidar does (nearest texel of a cube map), for comparison;
-    "exact" traces the beams themselves. `threads` defaults to the processors available. `lanes` forces a packet width.
-    Raises EngineError when Embree is missing or wrong, WorldError for an unusable scene, InputError for bad arguments.
+    backend         "embree" (CPU), "warp" (CUDA) or "auto"; `renderer` says which it became
+    lidar_sampling  "gazebo" reads ranges as Gazebo's gpu_lidar does (nearest texel of a cube map), for comparison;
+                    "exact" traces the beams themselves
+    rolling_lidar   the LiDAR moves on during its sweep, which ends at the stamp: a point is in the frame that the
+                    sensor had when its column fired; else a scan is of one moment, as Gazebo's
+    light           instead of the world's own
+    actors          what else moves; each is seen by every sensor
+    threads         of the CPU backend, by default the processors available; `lanes` forces Embree's packet width
+
+    Raises EngineError when a library is missing or wrong, WorldError for an unusable scene, InputError for bad
+    arguments.
     """
 
     ENGINE: ClassVar[dict[str, str]] = {"name": "embedded", "version": __version__}
@@ -59,19 +94,37 @@ class Engine:
         *,
         seed: int = 0,
         threads: int | None = None,
+        backend: str = "auto",
         lidar_sampling: LidarSampling = "exact",
+        rolling_lidar: bool = False,
+        light: Light | None = None,
+        actors: Sequence[Actor] = (),
         lanes: int | None = None,
     ) -> None:
         if lidar_sampling not in ("exact", "gazebo"):
             raise InputError(f"lidar_sampling is exact or gazebo, not {lidar_sampling!r}")
         self.world = world
         self.vehicles = dict(vehicles)
+        self.actors = tuple(actors)
         self.seed = int(seed)
-        self.tracer = Tracer(world, threads=threads, lanes=lanes)
-        self._retro = np.array([m.laser_retro for m in world.scene.materials], np.float32)
+        bodies = [Body(name, v.body, owner=name) for name, v in self.vehicles.items() if v.body is not None]
+        bodies += [Body(a.name, a.body, label=a.label) for a in self.actors]
+        self.scene = RenderScene(world.scene, light or world.light, bodies, list(self.vehicles))
+        self.backend = make_backend(backend, self.scene, threads=threads, lanes=lanes)
         self._lidar_sampling: LidarSampling = lidar_sampling
+        self._rolling = rolling_lidar
+        self._imus = {
+            name: ImuModel(v.rig.imu, self.seed, name) for name, v in self.vehicles.items() if v.rig.imu is not None
+        }
+        self._luminance = luminances(self.scene.surfaces.mean_colour)
         self._scans: dict[int, _Scan] = {}
+        self._placed_at: int | None = None
         self.reset()
+
+    @property
+    def renderer(self) -> str:
+        """What renders: the library, its version and the device, as sessions record it."""
+        return self.backend.name
 
     @property
     def stamp_ns(self) -> int:
@@ -94,29 +147,36 @@ class Engine:
         """The true state of one vehicle now."""
         return self._vehicle(vehicle).motion.state(self._stamp_ns)
 
-    def render(self, vehicle: str, *, modalities: Collection[str] = ALL) -> SensorFrame:
-        """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent.
+    def render(
+        self, vehicle: str, *, modalities: Collection[str] = ALL, sensors: Collection[str] | None = None
+    ) -> SensorFrame:
+        """What one vehicle's rig senses now. What the rig has not, or `modalities` does not name, is absent; so are
+        cameras and faces that `sensors` does not name, where it is given.
 
-        "depth" brings the class images of the same rays. `ground_z` is NaN where the world has no ground. IMU samples
-        are those since the last render that asked for them.
+        "depth" brings the class images of the same rays; "truth", with "images" or "depth", depth, class and instance
+        of the cameras' own pixels and the instances of the depth faces. `ground_z` is NaN where the world has no
+        ground. IMU samples are those since the last render that asked for them.
         """
-        unknown = set(modalities) - ALL
+        unknown = set(modalities) - MODALITIES
         if unknown:
-            raise InputError(f"unknown modalities {sorted(unknown)}; there are {sorted(ALL)}")
+            raise InputError(f"unknown modalities {sorted(unknown)}; there are {sorted(MODALITIES)}")
         rig = self._vehicle(vehicle).rig
-        frame = SensorFrame(state=self.state(vehicle), ground_z=self._ground(vehicle))
-        tasks: Tasks = []
-        finish: list[Callable[[], None]] = []
+        self._place()
+        frame = SensorFrame(state=self.state(vehicle), ground_z=self._ground(vehicle), actors=self._near(vehicle))
+        truth = TRUTH in modalities
+        jobs: list[PictureJob | DepthJob | ScanJob] = []
+        finish: Finish = []
         if IMAGES in modalities:
-            for camera in rig.cameras:
-                finish.append(self._begin_image(frame, vehicle, camera, tasks))
+            for camera in _named(rig.cameras, sensors):
+                jobs.append(self._image(frame, vehicle, camera, truth, finish))
         if DEPTH in modalities:
-            for face in rig.depth:
-                finish.append(self._begin_depth(frame, vehicle, face, tasks))
+            for face in _named(rig.depth, sensors):
+                jobs.append(self._depth(frame, vehicle, face, truth, finish))
         if LIDAR in modalities and rig.lidar:
-            finish.append(self._begin_lidar(frame, vehicle, rig.lidar, tasks))
-        self.tracer.run(tasks)
-        self.tracer.run(finish)
+            jobs.append(self._lidar(frame, vehicle, rig.lidar, finish))
+        self.backend.render(jobs)
+        for end in finish:
+            end()
         if IMU in modalities and rig.imu:
             frame.imu = self.imu_samples(vehicle)
         return frame
@@ -126,10 +186,11 @@ class Engine:
         specs = {c.name: c for c in self._vehicle(vehicle).rig.cameras}
         if camera not in specs:
             raise InputError(f"{vehicle} has no camera {camera!r}; it has {', '.join(specs) or 'none'}")
-        pose = self.state(vehicle).pose @ specs[camera].pose
-        picture, tasks = self.tracer.picture_tasks(specs[camera], pose, truth=True)
-        self.tracer.run(tasks)
-        return picture
+        self._place()
+        job = self._picture_job(vehicle, specs[camera], self.state(vehicle), truth=True)
+        self.backend.render([job])
+        assert job.rgb is not None and job.depth is not None and job.semantic is not None and job.instance is not None
+        return Picture(job.rgb, job.depth, job.semantic, job.instance)
 
     def imu_samples(self, vehicle: str) -> NDArray[np.float64]:
         """(K, 7) IMU samples in (previous call's time, now], as in SensorFrame. Raises InputError without an IMU."""
@@ -138,7 +199,7 @@ class Engine:
             raise InputError(f"{vehicle}'s rig {v.rig.name} has no IMU")
         stamps = sample_stamps(v.rig.imu.rate, self._imu_until[vehicle], self._stamp_ns)
         self._imu_until[vehicle] = self._stamp_ns
-        return simulate_imu(v.rig.imu, v.motion, stamps, self.seed, vehicle)
+        return self._imus[vehicle].samples(v.motion, stamps)
 
     def _vehicle(self, name: str) -> Vehicle:
         if name not in self.vehicles:
@@ -149,52 +210,93 @@ class Engine:
         xy = self.state(vehicle).pose.position[:2]
         return float(np.asarray(self.world.terrain_height(xy[None])).ravel()[0])
 
-    def _begin_image(self, frame: SensorFrame, vehicle: str, spec: CameraSpec, tasks: Tasks) -> Callable[[], None]:
-        picture, camera_tasks = self.tracer.picture_tasks(spec, frame.state.pose @ spec.pose)
-        frame.images[spec.name] = picture.rgb
-        tasks += camera_tasks
+    def _place(self) -> None:
+        """Put everything that moves where it is now."""
+        if not self.scene.movers or self._placed_at == self._stamp_ns:
+            return
+        poses = {name: self.state(name).pose for name, v in self.vehicles.items() if v.body is not None}
+        poses |= {a.name: a.motion.state(self._stamp_ns).pose for a in self.actors}
+        self.scene.place(poses)
+        self.backend.moved()
+        self._placed_at = self._stamp_ns
+
+    def _near(self, vehicle: str) -> list[dict[str, Any]]:
+        """The actors around a vehicle, as sessions store them."""
+        here = self.state(vehicle).pose.position
+        found = []
+        for actor in self.actors:
+            state = actor.motion.state(self._stamp_ns)
+            if np.hypot(*(state.pose.position - here)[:2]) <= NEIGHBOURHOOD:
+                found.append(actor.record(state))
+        return found
+
+    def _number(self, vehicle: str) -> int:
+        return list(self.vehicles).index(vehicle)
+
+    def _picture_job(self, vehicle: str, spec: CameraSpec, state: VehicleState, truth: bool) -> PictureJob:
+        shape = (spec.height, spec.width)
+        job = PictureJob(spec, state.pose @ spec.pose, np.empty((*shape, 3), np.uint8), viewer=self._number(vehicle))
+        if spec.distortion is not None:
+            job.rays = pixel_rays(spec)
+        if truth:
+            job.depth, job.semantic = np.empty(shape, np.float32), np.empty(shape, np.uint8)
+            job.instance = np.empty(shape, np.uint16)
+        return job
+
+    def _image(self, frame: SensorFrame, vehicle: str, spec: CameraSpec, truth: bool, finish: Finish) -> PictureJob:
+        job = self._picture_job(vehicle, spec, frame.state, truth)
+        picture = job.rgb
+        assert picture is not None
+        frame.images[spec.name] = picture
+        if job.depth is not None and job.semantic is not None and job.instance is not None:
+            frame.camera_depth[spec.name], frame.camera_semantic[spec.name] = job.depth, job.semantic
+            frame.camera_instance[spec.name] = job.instance
         stream = noise.key(self.seed, vehicle, spec.name, "rgb", self._stamp_ns)
+        finish.append(lambda: noise.disturb_picture(spec, stream, picture))
+        return job
 
-        def finish() -> None:
-            if spec.noise_stddev > 0:
-                noise.add_to_image(stream, noise.table(), 255.0 * spec.noise_stddev, 0, picture.rgb.reshape(-1))
-
-        return finish
-
-    def _begin_depth(self, frame: SensorFrame, vehicle: str, spec: CameraSpec, tasks: Tasks) -> Callable[[], None]:
-        depth, semantic, face_tasks = self.tracer.depth_tasks(spec, frame.state.pose @ spec.pose)
+    def _depth(self, frame: SensorFrame, vehicle: str, spec: CameraSpec, truth: bool, finish: Finish) -> DepthJob:
+        shape = (spec.height, spec.width)
+        depth, semantic = np.empty(shape, np.float32), np.empty(shape, np.uint8)
+        job = DepthJob(spec, frame.state.pose @ spec.pose, depth, semantic, viewer=self._number(vehicle))
         frame.depth[spec.name], frame.semantic[spec.name] = depth, semantic
-        tasks += face_tasks
+        if truth:
+            job.instance = frame.instance[spec.name] = np.empty(shape, np.uint16)
         stream = noise.key(self.seed, vehicle, spec.name, "depth", self._stamp_ns)
 
-        def finish() -> None:
-            if spec.noise_stddev > 0:
-                seen = np.isfinite(depth)
-                error = noise.normal(stream, depth.size).reshape(depth.shape)[seen] * np.float32(spec.noise_stddev)
-                depth[seen] = np.maximum(depth[seen] + error, np.float32(spec.near))
+        finish.append(lambda: noise.disturb_depth(spec, stream, depth))
+        return job
 
-        return finish
-
-    def _begin_lidar(self, frame: SensorFrame, vehicle: str, spec: LidarSpec, tasks: Tasks) -> Callable[[], None]:
+    def _lidar(self, frame: SensorFrame, vehicle: str, spec: LidarSpec, finish: Finish) -> ScanJob:
         if id(spec) not in self._scans:
             self._scans[id(spec)] = _Scan(beam_directions(spec), ray_directions(spec, self._lidar_sampling))
         scan = self._scans[id(spec)]
-        distance, triangle, ray_tasks = self.tracer.ray_tasks(
-            scan.rays, frame.state.pose @ spec.pose, spec.max_range * 1.0001
-        )
-        tasks += ray_tasks
+        pose, count = frame.state.pose @ spec.pose, len(scan.rays)
+        origins, rotations, pose_of = pose.position[None], pose.rotation[None], None
+        if self._rolling:
+            motion = self._vehicle(vehicle).motion
+            origins, rotations, column = rolling_poses(spec, motion, self._stamp_ns, spec.columns)
+            pose_of = np.tile(column.astype(np.int32), spec.beams)
+        distance, cosine = np.empty(count, np.float32), np.empty(count, np.float32)
+        face = np.empty(count, np.int32)
+        job = ScanJob(
+            scan.rays, origins, rotations, pose_of, spec.max_range * 1.0001, distance, cosine, face,
+            viewer=self._number(vehicle),
+        )  # fmt: skip
         stream = noise.key(self.seed, vehicle, spec.name, "lidar", self._stamp_ns)
 
-        def finish() -> None:
+        def points() -> None:
             returned = np.flatnonzero((distance >= spec.min_range) & (distance <= spec.max_range))
-            ranges = distance[returned].astype(np.float64)
-            if spec.noise_stddev > 0:
-                ranges += spec.noise_stddev * noise.normal(stream, len(distance))[returned]
-                ranges = np.clip(ranges, spec.min_range, spec.max_range)
-            points = np.empty((len(returned), 4), np.float32)
-            points[:, :3] = scan.beams[returned] * ranges[:, None]
-            points[:, 3] = self._retro[self.world.scene.face_material[triangle[returned]]]
-            frame.lidar = points
+            ranges = measured_ranges(spec, distance[returned].astype(np.float64), returned, stream)
+            surfaces = self.scene.surfaces
+            cloud = np.empty((len(returned), 4), np.float32)
+            cloud[:, :3] = scan.beams[returned] * ranges[:, None]
+            cloud[:, 3] = intensities(
+                surfaces.retro, self._luminance, surfaces.material[face[returned]], cosine[returned],
+                self._lidar_sampling,
+            )  # fmt: skip
+            frame.lidar = cloud
             frame.lidar_ring = (returned // spec.columns).astype(np.uint16)
 
-        return finish
+        finish.append(points)
+        return job

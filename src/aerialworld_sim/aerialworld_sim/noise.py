@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.rig import CameraSpec
 from aerialworld_sim.compiled import kernel
 
 
@@ -47,15 +48,30 @@ def _mixed(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
+#: Numbers that are drawn at once: words first, then looked up, then used, each in a loop that the compiler can widen.
+_BLOCK = 1024
+
+
+@kernel
+def _fill_words(stream: Any, first: int, words: Any) -> None:
+    for i in range(len(words)):
+        words[i] = _mixed(stream + (np.uint64(first + i) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
+
+
+@kernel
+def _look_up(quantiles: Any, indices: Any, out: Any) -> None:
+    for i in range(np.uint64(len(out))):
+        out[i] = quantiles[indices[i]]
+
+
 @kernel
 def fill_normal(stream: Any, first: int, quantiles: Any, out: Any) -> None:
     """Numbers first … first + len(out) of a stream (`first` a multiple of 4) into `out` (N,) float32."""
-    n = len(out)
-    for start in range(0, n, 4):
-        counter = np.uint64((first + start) // 4)
-        x = _mixed(stream + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
-        for j in range(min(4, n - start)):
-            out[start + j] = quantiles[np.int64((x >> np.uint64(16 * j)) & np.uint64(0xFFFF))]
+    words = np.empty(_BLOCK // 4, np.uint64)
+    indices = words.view(np.uint16)
+    for start in range(0, len(out), _BLOCK):
+        _fill_words(stream, (first + start) // 4, words)
+        _look_up(quantiles, indices, out[start : start + _BLOCK])
 
 
 def normal(stream: np.uint64, count: int, *, first: int = 0) -> NDArray[np.float32]:
@@ -66,13 +82,34 @@ def normal(stream: np.uint64, count: int, *, first: int = 0) -> NDArray[np.float
 
 
 @kernel
-def add_to_image(stream: Any, quantiles: Any, scale: float, first: int, values: Any) -> None:
-    """Add noise of `scale` grey levels to `values` (N,) uint8, which start at number `first` of the whole image."""
-    n = len(values)
-    for start in range(0, n, 4):
-        counter = np.uint64((first + start) // 4)
-        x = _mixed(stream + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
-        for j in range(min(4, n - start)):
-            g = quantiles[np.int64((x >> np.uint64(16 * j)) & np.uint64(0xFFFF))]
-            noisy = np.float32(values[start + j]) + np.float32(scale) * g + np.float32(0.5)
-            values[start + j] = np.uint8(min(max(noisy, np.float32(0.0)), np.float32(255.0)))
+def _add(noise: Any, scale: Any, mean: Any, values: Any) -> None:
+    for i in range(np.uint64(len(values))):
+        noisy = np.float32(values[i]) + scale * noise[i] + mean + np.float32(0.5)
+        values[i] = np.uint8(np.int32(min(max(noisy, np.float32(0.0)), np.float32(255.0))))
+
+
+@kernel
+def add_to_image(stream: Any, quantiles: Any, scale: float, first: int, values: Any, mean: float = 0.0) -> None:
+    """Add noise of `scale` and `mean` grey levels to `values` (N,) uint8, which start at number `first` (a multiple of
+    4) of the whole image."""
+    words = np.empty(_BLOCK // 4, np.uint64)
+    indices = words.view(np.uint16)
+    noise = np.empty(_BLOCK, np.float32)
+    for start in range(0, len(values), _BLOCK):
+        _fill_words(stream, (first + start) // 4, words)
+        _look_up(quantiles, indices, noise)
+        _add(noise, np.float32(scale), np.float32(mean), values[start : start + _BLOCK])
+
+
+def disturb_picture(spec: CameraSpec, stream: np.uint64, rgb: NDArray[np.uint8]) -> None:
+    """Add a camera's declared noise, in place, to its (H, W, 3) picture: each channel of each pixel for itself."""
+    if spec.noise_stddev > 0 or spec.noise_mean:
+        add_to_image(stream, table(), 255.0 * spec.noise_stddev, 0, rgb.reshape(-1), 255.0 * spec.noise_mean)
+
+
+def disturb_depth(spec: CameraSpec, stream: np.uint64, depth: NDArray[np.float32]) -> None:
+    """Add a depth camera's declared noise, in place, to its (H, W) depths where finite; near stays the least."""
+    if spec.noise_stddev > 0 or spec.noise_mean:
+        seen = np.isfinite(depth)
+        error = normal(stream, depth.size).reshape(depth.shape)[seen] * np.float32(spec.noise_stddev)
+        depth[seen] = np.maximum(depth[seen] + error + np.float32(spec.noise_mean), np.float32(spec.near))

@@ -50,6 +50,7 @@ missions:
 # rig: rig_small            # for all missions (example). Default: rig_drone for drones, rig_rover for rovers
 conditions:
   - weather: clear          # the sun is the one of the world's own world.sdf
+# - local_time: "07:30"     # or the sun of a time of day at the world's place (and of a date: "2024-04-01")
 seeds: [0]
 redraws: 30                 # how often a mission's numbers are drawn anew where they cannot be flown
 

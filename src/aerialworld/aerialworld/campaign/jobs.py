@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld.recording import RecordingOptions, session_name, start_time
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import canonical_json
 from aerialworld_core.grid import VoxelGrid
@@ -75,7 +76,8 @@ class Job:
             float(self.recording["frame_rate"]),
             tuple(self.recording["modalities"]),
             self.seed,
-            self.frames,
+            Conditions.from_dict(self.conditions),
+            most_frames=self.frames,
         )
 
 
@@ -100,18 +102,3 @@ def rig_sha256(rig: Rig) -> str:
 def file_sha256(path: Path) -> str:
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def recorded_conditions(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a session is recorded under, of a campaign's `conditions` entry; the one place that knows what there is.
-
-    The engine shows the sun that the world declares in clear weather: nothing given, or `weather: clear`, asks for
-    just that. Raises InputError for what it cannot show; it is never left out in silence.
-    """
-    unknown = {k: v for k, v in given.items() if (k, v) != ("weather", "clear")}
-    if unknown:
-        words = ", ".join(f"{k}: {v}" for k, v in sorted(unknown.items()))
-        raise InputError(
-            f"conditions: {words}: this version records under the sun of the world's own world.sdf only; leave it out"
-        )
-    return {}

@@ -12,7 +12,7 @@ from typing import Any
 from aerialworld.campaign import dealing
 from aerialworld.campaign.dealing import Deal
 from aerialworld.campaign.draws import PlaceTask, PlanTask, least_edge, look_at, make_plan
-from aerialworld.campaign.jobs import Job, name_of, plan_file, recorded_conditions, rig_sha256, started
+from aerialworld.campaign.jobs import Job, name_of, plan_file, rig_sha256, started
 from aerialworld.campaign.manifest import Manifest, WorldEntry, asked_of, relevant_versions, rig_name
 from aerialworld.campaign.places import Place, leaks, reach, separation
 from aerialworld.campaign.spec import Campaign, Mission
@@ -204,7 +204,7 @@ def _job(
         rig=rig,
         rig_sha256=inputs.manifest.rigs[rig],
         seed=task.seed,
-        conditions=recorded_conditions(campaign.conditions[deal.condition].given()),
+        conditions=campaign.conditions[deal.condition].given(),
         start_time=started(deal.index),
         frames=campaign.frame_count,
         recording={

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld.campaign import card, outcome
-from aerialworld.campaign.jobs import PLANS, SESSIONS, Job, recorded_conditions
+from aerialworld.campaign.jobs import PLANS, SESSIONS, Job
 from aerialworld.campaign.manifest import FILE as MANIFEST
 from aerialworld.campaign.manifest import Manifest, differences
 from aerialworld.campaign.outcome import Results

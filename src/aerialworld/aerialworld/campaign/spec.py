@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from aerialworld.campaign.yaml_text import CampaignError, read_yaml
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import AerialWorldError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 
@@ -190,7 +191,16 @@ class ConditionSpec(Part):
 
     local_time: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
     date: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")] | None = None
+    utc_offset_h: Annotated[float, Field(ge=-12, le=14)] | None = None
     weather: Literal["clear"] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_shown(self) -> ConditionSpec:
+        try:
+            Conditions.from_dict(self.given())
+        except AerialWorldError as error:
+            raise PydanticCustomError("conditions", "{why}", {"why": str(error)}) from error
+        return self
 
     def given(self) -> dict[str, Any]:
         """Only what the file says."""

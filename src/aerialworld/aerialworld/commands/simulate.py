@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,19 +11,25 @@ from aerialworld.console import command, kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.options import (
+    ConditionsOption,
     FrameRateOption,
     GridRangeOption,
+    KeepOption,
+    ModalitiesOption,
     RigOption,
     SeedOption,
     VoxelSizeOption,
     WorldArgument,
+    conditions_from_option,
     grid_from_options,
+    keep_from_option,
     modalities_from_option,
 )
 from aerialworld.progress import meter
 from aerialworld.provenance import provenance
 from aerialworld.recording import (
     RecordingOptions,
+    difference,
     frame_bytes,
     promised,
     record_plan,
@@ -47,9 +52,9 @@ def simulate(
     grid_range: GridRangeOption = None,
     voxel_size: VoxelSizeOption = None,
     frame_rate: FrameRateOption = 2.0,
-    modalities: Annotated[
-        str, typer.Option("--modalities", help="What to record; depth is needed for occupancy.")
-    ] = "images,depth,lidar,imu",
+    modalities: ModalitiesOption = "images,depth,lidar,imu",
+    keep: KeepOption = None,
+    conditions: ConditionsOption = None,
     seed: SeedOption = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
@@ -62,13 +67,17 @@ def simulate(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder with --out")
     options = RecordingOptions(
-        grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed
-    )
+        grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed,
+        conditions_from_option(conditions), keep_from_option(keep),
+    )  # fmt: skip
     loaded = open_world(world)
     runs = [(index, plan, rig_for(plan, rig)) for index, plan in enumerate(Plan.read(path) for path in plans)]
     require_space(
         out,
-        sum(options.frames(p) * frame_bytes(promised(r, options.modalities), options.grid) for _, p, r in runs),
+        sum(
+            options.frames(p) * frame_bytes(promised(r, options.modalities), options.grid, options.keep)
+            for _, p, r in runs
+        ),
         f"recording {len(runs)} session(s)",
     )
     out.mkdir(parents=True, exist_ok=True)
@@ -96,16 +105,12 @@ def simulate(
 def finished(folder: Path, expected: Any, plan: Plan) -> bool:
     """Is the session complete? Raises InputError when it was recorded from another plan or with other options."""
     session = stage("aerialworld_core.session", "Session").open(folder)
-    # Through the same reading as the session's: angles and focal lengths are stored in other forms than they are kept.
-    want = type(expected).from_dict(json.loads(json.dumps(expected.to_dict()))).to_dict()
-    have = session.meta.to_dict()
-    for key in sorted((set(have) | set(want)) - {"frames", "sha256"}):
-        if have.get(key) != want.get(key):
-            raise InputError(f"{folder}: was recorded with another {key}; use the same options, or another --out")
-    recorded = {k: v for k, v in session.mission.items() if k != "sha256"}
-    if recorded != plan.to_dict():
+    other = difference(session, expected, plan.to_dict())
+    if other == "mission":
         raise InputError(f"{folder}: was recorded from another plan; use the same plan, or another --out")
-    frames = have.get("frames")
+    if other:
+        raise InputError(f"{folder}: was recorded with another {other}; use the same options, or another --out")
+    frames = session.meta.frames
     if frames is not None and len(session.frame_indices) < frames:
         raise InputError(
             f"{folder}: was finished with {frames} frames, and {len(session.frame_indices)} are left; "

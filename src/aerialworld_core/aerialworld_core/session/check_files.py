@@ -5,6 +5,7 @@ from __future__ import annotations
 from aerialworld_core.errors import SessionError
 from aerialworld_core.files import is_temporary
 from aerialworld_core.session import layout
+from aerialworld_core.session.extra_files import image_sizes
 from aerialworld_core.session.lease import is_held
 from aerialworld_core.session.reader import Session
 from aerialworld_core.session.report import ValidationReport
@@ -88,4 +89,6 @@ def _names(session: Session, index: int) -> list[str]:
     """The files of a frame that would be read, where they exist."""
     names = [layout.pose_file(index), layout.lidar_file(index), layout.imu_file(index), layout.actors_file(index)]
     names += [layout.image_file(index, camera) for camera in session.cameras]
+    images = image_sizes(session.meta.rig)
+    names += [layout.extra_file(kind, index, name) for kind in layout.EXTRA for name in images]
     return [n for n in names if (session.path / n).exists()]

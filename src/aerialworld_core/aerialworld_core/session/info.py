@@ -36,6 +36,7 @@ def session_info(path: Path) -> dict[str, Any]:
         "cameras": session.cameras,
         "lidar": meta.rig.lidar is not None,
         "imu": meta.rig.imu is not None,
+        "kept": list(meta.kept),
         "frame_period_s": meta.frame_period_ns * 1e-9,
         "frames": len(frames),
         "frames_missing": (frames[-1] + 1 - frames[0] - len(frames)) if frames else 0,

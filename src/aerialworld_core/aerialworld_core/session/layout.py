@@ -25,11 +25,15 @@ IMAGES, LIDAR, POSES, IMU, OCCUPANCY, ACTORS, HASHES = (
     "hashes",
 )
 FOLDERS = (IMAGES, LIDAR, POSES, IMU, OCCUPANCY, ACTORS, HASHES)
+#: Kept only on request (`kept` in session.json).
+EXTRA = ("depth", "semantic", "instance")
 
 AGENT_TYPES = ("drone", "rover")
 NAME = re.compile(r"^(?P<agent>drone|rover)_(?P<date>\d{8})_(?P<time>\d{6})(_(?P<number>\d{2,}))?$")
 FRAME_FILE = re.compile(r"^(?P<index>\d{6,9})(?=[_.])")
 CAMERA = re.compile(r"^[A-Z][A-Z0-9_]{0,63}$")
+#: What an extra image is of: a camera (upper case) or a face of the depth rig.
+IMAGE_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
 
 
 def image_file(index: int, camera: str) -> str:
@@ -50,6 +54,11 @@ def imu_file(index: int) -> str:
 
 def occupancy_file(index: int) -> str:
     return f"{OCCUPANCY}/{index:06d}_occupancy.npz"
+
+
+def extra_file(kind: str, index: int, name: str) -> str:
+    """`kind` is one of EXTRA; `name` a camera in upper case or a face."""
+    return f"{kind}/{index:06d}_{name}.png"
 
 
 def actors_file(index: int) -> str:

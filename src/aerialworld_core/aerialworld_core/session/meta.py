@@ -13,7 +13,7 @@ from aerialworld_core.errors import AerialWorldError, SessionError
 from aerialworld_core.frames import Georeference
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.rig import Rig
-from aerialworld_core.session.layout import AGENT_TYPES, NAME, SCHEMA_VERSION, parse_time
+from aerialworld_core.session.layout import AGENT_TYPES, EXTRA, NAME, SCHEMA_VERSION, parse_time
 
 #: `grid.frame` in session.json: see `aerialworld_core.frames.grid_from_map`.
 GRID_FRAME = "ego_yaw"
@@ -21,6 +21,8 @@ _KEYS = (
     "schema_version vehicle agent_type engine world georeference grid rig frame_period_ns seed mission conditions "
     "start_time attribution frames"
 ).split()
+#: Keys that are written only where they say something.
+_OPTIONAL = ("kept",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class SessionMeta:
     start_time       ISO 8601, simulated
     frames           number of frames when closed; None until then
     schema_version   0 for older data without session.json
+    kept             images that every frame holds besides: of `depth`, `semantic`, `instance`
     """
 
     vehicle: str
@@ -53,6 +56,7 @@ class SessionMeta:
     attribution: str
     frames: int | None = None
     schema_version: int = SCHEMA_VERSION
+    kept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.agent_type not in AGENT_TYPES:
@@ -62,6 +66,8 @@ class SessionMeta:
         if self.frame_period_ns <= 0 or not np.isfinite(self.datum):
             raise SessionError(f"frame_period_ns {self.frame_period_ns} must be positive and datum {self.datum} finite")
         parse_time(self.start_time)
+        if tuple(kind for kind in EXTRA if kind in self.kept) != tuple(self.kept):
+            raise SessionError(f"kept is of {', '.join(EXTRA)}, in this order and once each, not {list(self.kept)}")
 
     def closed(self, frames: int | None) -> SessionMeta:
         """The same, finished with so many frames (None: open again)."""
@@ -69,7 +75,7 @@ class SessionMeta:
 
     def to_dict(self) -> dict[str, Any]:
         """session.json without its hash."""
-        return {
+        document = {
             "schema_version": self.schema_version,
             "vehicle": self.vehicle,
             "agent_type": self.agent_type,
@@ -86,6 +92,7 @@ class SessionMeta:
             "attribution": self.attribution,
             "frames": self.frames,
         }
+        return {**document, "kept": list(self.kept)} if self.kept else document
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SessionMeta:
@@ -96,7 +103,7 @@ class SessionMeta:
                 f"schema_version {version!r}: this AerialWorld reads up to {SCHEMA_VERSION}; "
                 "read the session with the version that wrote it, or a newer one"
             )
-        unknown, missing = sorted(set(data) - set(_KEYS)), sorted(set(_KEYS) - set(data))
+        unknown, missing = sorted(set(data) - {*_KEYS, *_OPTIONAL}), sorted(set(_KEYS) - set(data))
         if unknown or missing:
             raise SessionError(f"unknown keys {unknown}, missing keys {missing}")
         try:
@@ -104,7 +111,9 @@ class SessionMeta:
                 raise SessionError(f"grid.frame {data['grid']['frame']!r} is not {GRID_FRAME!r}")
             g = data["georeference"]
             rest = {
-                k: v for k, v in data.items() if k not in ("georeference", "grid", "rig", "frames", "frame_period_ns")
+                k: v
+                for k, v in data.items()
+                if k not in ("georeference", "grid", "rig", "frames", "frame_period_ns", "kept")
             }
             return cls(
                 georeference=Georeference(float(g["latitude"]), float(g["longitude"]), float(g["height"])),
@@ -113,6 +122,7 @@ class SessionMeta:
                 rig=Rig.from_dict(data["rig"]),
                 frame_period_ns=int(data["frame_period_ns"]),
                 frames=None if data["frames"] is None else int(data["frames"]),
+                kept=tuple(data.get("kept", ())),
                 **rest,
             )
         except SessionError:

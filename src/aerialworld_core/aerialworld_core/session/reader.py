@@ -13,7 +13,7 @@ from aerialworld_core.errors import SessionError
 from aerialworld_core.files import MAX_JSON_BYTES, read_counted, read_json
 from aerialworld_core.frames import Array
 from aerialworld_core.occupancy import Occupancy
-from aerialworld_core.session import layout
+from aerialworld_core.session import extra_files, layout
 from aerialworld_core.session.arrays import load_npy
 from aerialworld_core.session.frame_files import PoseRecord, load_actors, load_occupancy, load_pose
 from aerialworld_core.session.layout import FileRecord
@@ -148,6 +148,21 @@ class Session:
         self.image_path(index, camera)
         return self._optional(index, layout.image_file(index, camera), MAX_IMAGE_BYTES, verify)
 
+    def depth(self, index: int, name: str, *, verify: bool | None = None) -> NDArray[np.float32] | None:
+        """(H, W) float32 metres along the optical axis of a camera (`CAM_FRONT`) or a face (`front`), to a centimetre:
+        +inf where no surface is before `far` or it is farther than 655.34 m, −inf nearer than `near`; None when the
+        frame has none."""
+        stored = self._extra(extra_files.DEPTH, index, name, verify)
+        return None if stored is None else extra_files.metres(stored)
+
+    def semantic(self, index: int, name: str, *, verify: bool | None = None) -> NDArray[np.uint8] | None:
+        """(H, W) uint8 class ids of a camera or a face, meaningful where depth is finite; None without them."""
+        return self._extra(extra_files.SEMANTIC, index, name, verify)
+
+    def instance(self, index: int, name: str, *, verify: bool | None = None) -> NDArray[np.uint16] | None:
+        """(H, W) uint16 of a camera or a face: the world's instance + 1, 0 for none; None when the frame has none."""
+        return self._extra(extra_files.INSTANCE, index, name, verify)
+
     def actors(self, index: int, *, verify: bool | None = None) -> list[dict[str, Any]]:
         """Moving objects nearby: {id, class, position, orientation, size, velocity} in map; empty in older data."""
         name = layout.actors_file(index)
@@ -198,6 +213,18 @@ class Session:
                 raise SessionError(f"{self.path / name}: is not among the files that were written for this frame")
             check(raw, record, str(self.path / name))
         return raw
+
+    def extra_bytes(self, kind: str, index: int, name: str, *, verify: bool | None = None) -> bytes | None:
+        """The PNG's bytes of a depth, semantic or instance image; None when the frame has none."""
+        if kind not in layout.EXTRA or name not in extra_files.image_sizes(self.meta.rig):
+            raise SessionError(f"{self.path}: has no {kind} of {name!r}; cameras are in upper case, faces in lower")
+        return self._optional(index, layout.extra_file(kind, index, name), MAX_IMAGE_BYTES, verify)
+
+    def _extra(self, kind: str, index: int, name: str, verify: bool | None) -> NDArray[Any] | None:
+        raw = self.extra_bytes(kind, index, name, verify=verify)
+        size = extra_files.image_sizes(self.meta.rig)[name]
+        what = str(self.path / layout.extra_file(kind, index, name))
+        return None if raw is None else extra_files.decode(kind, name, raw, size, what)
 
     def _array(self, index: int, name: str, limit: int, verify: bool | None, columns: int) -> NDArray[Any] | None:
         raw = self._optional(index, name, limit + 10_000, verify)

@@ -15,7 +15,7 @@ from aerialworld_core.errors import SessionError
 from aerialworld_core.files import StorageError, is_temporary, sync_directory, write_group, write_json
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.sensing import SensorFrame
-from aerialworld_core.session import layout
+from aerialworld_core.session import extra_files, layout
 from aerialworld_core.session.arrays import dump_npy
 from aerialworld_core.session.frame_files import check_images, check_occupancy, dump_actors, dump_occupancy, dump_pose
 from aerialworld_core.session.layout import LEASE_FILE
@@ -110,7 +110,7 @@ class SessionWriter:
             _unlink(self.path / layout.occupancy_file(kept[-1]))  # uncommitted first
             self.discarded = [kept[-1], *self.discarded]
             kept = kept[:-1]
-        _delete_leftovers(self.path, set(kept))
+        _delete_leftovers(self.path, set(kept), self.meta.kept)
         self._frames = len(kept)
         self._last = (kept[-1], session.pose(kept[-1]).stamp_ns) if kept else None
         if provenance is not None:
@@ -134,6 +134,7 @@ class SessionWriter:
         frame: SensorFrame,
         occupancy: Occupancy,
         encoded_images: Mapping[str, bytes] | None = None,
+        extra: Mapping[tuple[str, str], bytes] | None = None,
     ) -> None:
         """Commit one frame: all of it or nothing.
 
@@ -141,6 +142,8 @@ class SessionWriter:
         frame           state, ground, LiDAR, IMU and actors are stored; its decoded images, depth and classes are not
         occupancy       voxels in the grid of the session
         encoded_images  upper-case camera name → JPEG bytes; a camera that is missing stays missing
+        extra           (kind, camera or face) → PNG bytes, as `extra_files.encode` makes them, of the kinds in
+                        `meta.kept`; what is missing stays missing
         """
         index, encoded = int(index), dict(encoded_images or {})
         if self._lease is None:
@@ -148,6 +151,9 @@ class SessionWriter:
         self._check(index, frame, occupancy, encoded)
         content = {layout.pose_file(index): dump_pose(frame, self.meta.agent_type)}
         content |= {layout.image_file(index, camera): bytes(data) for camera, data in sorted(encoded.items())}
+        for (kind, name), data in sorted((extra or {}).items()):
+            self._check_extra(index, kind, name, data)
+            content[layout.extra_file(kind, index, name)] = bytes(data)
         if frame.lidar is not None:
             content[layout.lidar_file(index)] = dump_npy(np.asarray(frame.lidar, dtype=np.float32))
         if frame.imu is not None:
@@ -183,6 +189,13 @@ class SessionWriter:
                 raise SessionError(f"imu of shape {imu.shape}; needs (K, 7) finite numbers")
         except SessionError as error:
             raise SessionError(f"{what}: {error}") from error
+
+    def _check_extra(self, index: int, kind: str, name: str, data: bytes) -> None:
+        what = f"{self.path.name}: frame {index}: {kind} of {name}"
+        size = extra_files.image_sizes(self.meta.rig).get(name)
+        if kind not in self.meta.kept or size is None:
+            raise SessionError(f"{what}: the session keeps no such image")
+        extra_files.check(kind, name, data, size, what)
 
     def close(self) -> None:
         """Write the number of frames and let the session go. Calling it twice does nothing."""
@@ -222,7 +235,7 @@ def _create(root: Path, meta: SessionMeta, files: Mapping[str, Any], sync: bool)
         lease: Lease | None = None
         try:
             lease = Lease(hidden)
-            for folder in layout.FOLDERS:
+            for folder in (*layout.FOLDERS, *meta.kept):
                 (hidden / folder).mkdir()
             for file, data in files.items():
                 try:
@@ -278,10 +291,10 @@ def _renamed(hidden: Path, path: Path) -> bool:
     return True
 
 
-def _delete_leftovers(path: Path, kept: set[int]) -> None:
+def _delete_leftovers(path: Path, kept: set[int], extra: tuple[str, ...]) -> None:
     """Temporary files of killed writers, and files of frames that were never committed."""
     try:
-        for name in layout.FOLDERS:
+        for name in (*layout.FOLDERS, *extra):
             (path / name).mkdir(exist_ok=True)
         folders = [path, *(p for p in sorted(path.iterdir()) if p.is_dir() and not p.is_symlink())]
         files = [(folder, file) for folder in folders for file in sorted(folder.iterdir())]

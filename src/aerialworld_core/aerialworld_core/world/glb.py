@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import UnsafeInputError, WorldError
 from aerialworld_core.frames import Array, rotation_from_quaternion
-from aerialworld_core.world.mesh import MeshPart
-from aerialworld_core.world.scene import Material
+from aerialworld_core.world.mesh import MeshPart, Picture, Skin
 from aerialworld_core.world.sdf import Notes
-from aerialworld_core.world.textures import decode
+from aerialworld_core.world.textures import Pictures
 
 _TYPES = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _COUNTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
@@ -26,20 +25,20 @@ _HARMLESS = {"KHR_materials_unlit", "KHR_materials_specular", "KHR_materials_ior
 _MAX_DEPTH = 64
 
 
-def read_glb(data: bytes, context: str, notes: Notes) -> list[MeshPart]:
-    """The parts of a GLB file, one per primitive, in the file's own axes.
+def read_glb(data: bytes, context: str, notes: Notes, pictures: Pictures) -> list[MeshPart]:
+    """The parts of a GLB file, one per primitive, in the file's own axes; their arrays are views of `data`.
 
     Raises WorldError (not GLB, broken, an extension it requires) or UnsafeInputError (it refers to other files).
     """
     try:
-        return list(_Glb(data, context, notes).parts())
+        return list(_Glb(data, context, notes, pictures).parts())
     except (KeyError, IndexError, TypeError, ValueError, struct.error) as error:
         raise WorldError(f"{context}: broken glTF: {type(error).__name__}: {error}") from error
 
 
 class _Glb:
-    def __init__(self, data: bytes, context: str, notes: Notes) -> None:
-        self.context, self.notes = context, notes
+    def __init__(self, data: bytes, context: str, notes: Notes, pictures: Pictures) -> None:
+        self.context, self.notes, self.pictures = context, notes, pictures
         if data[:4] != b"glTF":
             raise WorldError(f"{context}: is not a binary glTF file (.glb)")
         version, length = struct.unpack_from("<II", data, 4)
@@ -65,8 +64,8 @@ class _Glb:
                     f"{context}: needs the glTF extension {extension}, which is not read; export without it"
                 )
         self._visited: set[int] = set()
-        self._materials: dict[int, Material] = {}
-        self._images: dict[int, NDArray[np.uint8]] = {}
+        self._materials: dict[int, Skin] = {}
+        self._images: dict[int, Picture] = {}
 
     def parts(self) -> Iterator[MeshPart]:
         scenes = self.json.get("scenes", [])
@@ -97,32 +96,35 @@ class _Glb:
         attributes = primitive["attributes"]
         if "POSITION" not in attributes:
             return
-        vertices = self._accessor(attributes["POSITION"]).astype(np.float64)
+        vertices = self._accessor(attributes["POSITION"])
         if "indices" in primitive:
-            faces = self._accessor(primitive["indices"]).astype(np.int64).reshape(-1, 3)
+            faces = self._accessor(primitive["indices"]).reshape(-1, 3)
         else:
-            faces = np.arange(len(vertices), dtype=np.int64).reshape(-1, 3)
-        if len(faces) and (faces.max() >= len(vertices)):
+            faces = np.arange(len(vertices), dtype=np.int32).reshape(-1, 3)
+        if vertices.shape[1:] != (3,) or faces.dtype.kind not in "iu":
+            raise WorldError(f"{self.context}: {name}: positions are no VEC3 or indices no whole numbers")
+        if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < len(vertices):
             raise WorldError(f"{self.context}: {name}: a face refers to vertex {faces.max()} of {len(vertices)}")
         if "COLOR_0" in attributes:
             self.notes.add(f"{self.context}: vertex colours are not shown")
-        material, texcoord = None, 0
+        skin, texcoord = None, 0
         if "material" in primitive:
-            material, texcoord = self._material(primitive["material"])
+            skin, texcoord = self._material(primitive["material"])
         uv = None
         if f"TEXCOORD_{texcoord}" in attributes:
-            uv = self._accessor(attributes[f"TEXCOORD_{texcoord}"]).astype(np.float64)
-            uv = np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1)[faces]  # glTF's v runs down
-        linear = matrix[:3, :3]
-        normals = None
-        if "NORMAL" in attributes:
-            normals = self._accessor(attributes["NORMAL"]).astype(np.float64) @ np.linalg.inv(linear)
-            normals = normals[faces]
-        if np.linalg.det(linear) < 0:
-            faces = faces[:, ::-1]
-            uv = None if uv is None else uv[:, ::-1]
-            normals = None if normals is None else normals[:, ::-1]
-        yield MeshPart(vertices @ linear.T + matrix[:3, 3], faces, uv, normals, name, material)
+            uv = self._vectors(attributes[f"TEXCOORD_{texcoord}"], 2, len(vertices)).copy()
+            if uv.dtype.kind != "f":
+                uv = uv.astype(np.float32)
+            np.subtract(1.0, uv[:, 1], out=uv[:, 1])  # glTF's v runs down
+        normals = self._vectors(attributes["NORMAL"], 3, len(vertices)) if "NORMAL" in attributes else None
+        yield MeshPart(vertices, faces, uv, normals, name, skin, matrix=matrix)
+
+    def _vectors(self, accessor: int, width: int, count: int) -> NDArray[Any]:
+        """One vector per vertex."""
+        array = self._accessor(accessor)
+        if array.shape != (count, width):
+            raise WorldError(f"{self.context}: accessor {accessor} is {array.shape}, need {(count, width)}")
+        return array
 
     def _view(self, index: int) -> tuple[memoryview, int]:
         view = self.json["bufferViews"][index]
@@ -143,6 +145,8 @@ class _Glb:
         data, stride = self._view(accessor["bufferView"])
         offset = int(accessor.get("byteOffset", 0))
         step = stride or dtype.itemsize * width
+        if step < dtype.itemsize * width:  # overlapping elements would make much of a small file
+            raise WorldError(f"{self.context}: accessor {index}: byteStride {step} is less than an element has bytes")
         if count < 0 or offset < 0 or (count and offset + (count - 1) * step + dtype.itemsize * width > len(data)):
             raise WorldError(f"{self.context}: accessor {index} reaches beyond its buffer view")
         array: NDArray[Any] = np.ndarray((count, width), dtype, data, offset, (step, dtype.itemsize))
@@ -150,7 +154,7 @@ class _Glb:
             array = np.maximum(array / float(2 ** (8 * dtype.itemsize - (dtype.kind == "i")) - 1), -1.0)
         return array if width > 1 else array[:, 0]
 
-    def _material(self, index: int) -> tuple[Material, int]:
+    def _material(self, index: int) -> tuple[Skin, int]:
         material = self.json["materials"][index]
         surface = material.get("pbrMetallicRoughness", {})
         texture = surface.get("baseColorTexture")
@@ -163,17 +167,31 @@ class _Glb:
             factor = np.array(surface.get("baseColorFactor", [1, 1, 1, 1])[:3], dtype=np.float32)
             if factor.shape != (3,) or not np.isfinite(factor).all() or (factor < 0).any():
                 raise WorldError(f"{self.context}: material {index}: baseColorFactor {factor} is no colour")
+            self._unread(material, surface)
             image = self._image(self.json["textures"][texture["index"]]["source"]) if texture else None
             name = str(material.get("name", f"material_{index}"))
-            self._materials[index] = Material(name, factor, image)
+            self._materials[index] = Skin(name, factor, image)
         return self._materials[index], texcoord
 
-    def _image(self, index: int) -> NDArray[np.uint8]:
+    def _unread(self, material: dict[str, Any], surface: dict[str, Any]) -> None:
+        """What a material asks for and does not get, once for the file."""
+        for name in ("normalTexture", "occlusionTexture", "emissiveTexture"):
+            if name in material:
+                self.notes.add(f"{self.context}: {name} is not shown")
+        if "metallicRoughnessTexture" in surface:
+            self.notes.add(f"{self.context}: metallicRoughnessTexture is not shown")
+        if any(material.get("emissiveFactor", ())):
+            self.notes.add(f"{self.context}: emissiveFactor is not shown")
+        if material.get("doubleSided"):
+            self.notes.add(f"{self.context}: doubleSided materials are seen from the front only, as in Gazebo")
+
+    def _image(self, index: int) -> Picture:
         if index not in self._images:
             image = self.json["images"][index]
             if "bufferView" not in image:
                 raise UnsafeInputError(f"{self.context}: image {index} lies outside the file; embed it")
-            self._images[index] = decode(bytes(self._view(image["bufferView"])[0]), f"{self.context}: image {index}")
+            data = self._view(image["bufferView"])[0]
+            self._images[index] = self.pictures.decoded(bytes(data), f"{self.context}: image {index}")
         return self._images[index]
 
 

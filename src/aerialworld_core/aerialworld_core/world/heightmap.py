@@ -13,8 +13,7 @@ import numpy as np
 
 from aerialworld_core.errors import WorldError
 from aerialworld_core.frames import Array
-from aerialworld_core.world.mesh import MeshPart
-from aerialworld_core.world.scene import Material
+from aerialworld_core.world.mesh import MeshPart, Skin
 from aerialworld_core.world.textures import decode_heights
 
 #: More samples along a side would be more triangles than a scene may have.
@@ -22,11 +21,11 @@ MAX_SIDE = 4097
 
 
 def read_heightmap(
-    data: bytes, context: str, size: Array, position: Array, material: Material | None, repeat: float
+    data: bytes, context: str, size: Array, position: Array, skin: Skin | None, repeat: float
 ) -> MeshPart:
     """Triangles of a heightmap picture, facing up: two per square of samples.
 
-    `size` (3,) and `position` (3,) metres as in SDF; `repeat` metres that `material`'s texture covers. Raises
+    `size` (3,) and `position` (3,) metres as in SDF; `repeat` metres that `skin`'s picture covers. Raises
     WorldError (no square of 2ⁿ or 2ⁿ + 1 pixels, sizes that are not positive), beginning with `context`.
     """
     if (size <= 0).any():
@@ -51,7 +50,7 @@ def read_heightmap(
     slope_y, slope_x = np.gradient(points[..., 2], step[1], step[0])
     normals = np.stack([-slope_x, slope_y, np.ones_like(slope_x)], axis=-1).reshape(-1, 3)
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return MeshPart(points.reshape(-1, 3), faces, plan[faces], normals[faces], "", material)
+    return MeshPart(points.reshape(-1, 3), faces, plan, normals, "", skin)
 
 
 def _power(number: int) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import io
+from array import array
 
 import numpy as np
 
@@ -12,46 +13,40 @@ from aerialworld_core.world.mesh import MeshPart
 from aerialworld_core.world.sdf import Notes
 
 
-@dataclass(eq=False)
-class _Group:
-    corners: list[tuple[int, int, int]] = field(default_factory=list)  # 3 per triangle: v, vt, vn; −1 where absent
-
-
 def read_obj(data: bytes, context: str, notes: Notes) -> list[MeshPart]:
     """One part per named object or group. Raises WorldError with the line at fault."""
-    vertices: list[tuple[float, ...]] = []
-    uvs: list[tuple[float, ...]] = []
-    normals: list[tuple[float, ...]] = []
-    groups: dict[str, _Group] = {}
-    group = groups.setdefault("", _Group())
-    for count, raw in enumerate(data.splitlines(), 1):
+    vertices, uvs, normals = array("d"), array("d"), array("d")
+    groups: dict[str, array[int]] = {}  # 9 per triangle: v, vt, vn of each corner; −1 where absent
+    group = groups.setdefault("", array("q"))
+    for count, raw in enumerate(io.BytesIO(data), 1):
         words = raw.split()
         if not words:
             continue
         key = words[0]
         try:
             if key == b"v":
-                vertices.append((float(words[1]), float(words[2]), float(words[3])))
+                vertices.extend((float(words[1]), float(words[2]), float(words[3])))
             elif key == b"f":
-                corners = [_corner(w, len(vertices), len(uvs), len(normals)) for w in words[1:]]
+                counts = len(vertices) // 3, len(uvs) // 2, len(normals) // 3
+                corners = [_corner(w, *counts) for w in words[1:]]
                 if len(corners) < 3:
                     raise ValueError(f"a face of {len(corners)} corners")
                 for i in range(1, len(corners) - 1):
-                    group.corners += (corners[0], corners[i], corners[i + 1])
+                    group.extend((*corners[0], *corners[i], *corners[i + 1]))
             elif key == b"vt":
-                uvs.append((float(words[1]), float(words[2]) if len(words) > 2 else 0.0))
+                uvs.extend((float(words[1]), float(words[2]) if len(words) > 2 else 0.0))
             elif key == b"vn":
-                normals.append((float(words[1]), float(words[2]), float(words[3])))
+                normals.extend((float(words[1]), float(words[2]), float(words[3])))
             elif key in (b"o", b"g"):
-                group = groups.setdefault(b" ".join(words[1:]).decode("utf-8", "replace"), _Group())
+                group = groups.setdefault(b" ".join(words[1:]).decode("utf-8", "replace"), array("q"))
             elif key == b"mtllib":
                 notes.add(f"{context}: its material library is not read; give the visual a <material>")
         except (ValueError, IndexError) as error:
             raise WorldError(f"{context}: line {count}: {raw[:60].decode('utf-8', 'replace')!r}: {error}") from error
-    v = np.array(vertices, dtype=np.float64).reshape(-1, 3)
-    vt = np.array(uvs, dtype=np.float64).reshape(-1, 2)
-    vn = np.array(normals, dtype=np.float64).reshape(-1, 3)
-    return [_part(v, vt, vn, g, name) for name, g in groups.items() if g.corners]
+    v = np.frombuffer(vertices, np.float64).reshape(-1, 3)
+    vt = np.frombuffer(uvs, np.float64).reshape(-1, 2)
+    vn = np.frombuffer(normals, np.float64).reshape(-1, 3)
+    return [_part(v, vt, vn, g, name) for name, g in groups.items() if g]
 
 
 def _corner(word: bytes, v: int, vt: int, vn: int) -> tuple[int, int, int]:
@@ -69,14 +64,16 @@ def _corner(word: bytes, v: int, vt: int, vn: int) -> tuple[int, int, int]:
     return result[0], result[1], result[2]
 
 
-def _part(v: Array, vt: Array, vn: Array, group: _Group, name: str) -> MeshPart:
-    corners = np.array(group.corners, dtype=np.int64).reshape(-1, 3, 3)
+def _part(v: Array, vt: Array, vn: Array, group: array[int], name: str) -> MeshPart:
+    corners = np.frombuffer(group, np.int64).reshape(-1, 3, 3)
     used, faces = np.unique(corners[:, :, 0], return_inverse=True)
     with_uv, with_normal = (corners[:, :, 1] >= 0).all(), (corners[:, :, 2] >= 0).all()
     return MeshPart(
         v[used],
         faces.reshape(-1, 3),
-        vt[corners[:, :, 1]] if with_uv else None,
-        vn[corners[:, :, 2]] if with_normal else None,
+        vt if with_uv else None,
+        vn if with_normal else None,
         name,
+        uv_faces=corners[:, :, 1] if with_uv else None,
+        normal_faces=corners[:, :, 2] if with_normal else None,
     )

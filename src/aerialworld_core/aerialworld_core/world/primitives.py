@@ -13,12 +13,12 @@ _SEGMENTS = 2 * int(np.ceil(np.pi / np.arccos(1 - _SAGITTA) / 2))
 
 
 def _part(corners: Array, uv: Array, normals: Array | None = None) -> MeshPart:
-    """From (F, 3, 3) corners; flat normals unless given."""
+    """From (F, 3, 3) corners, (F, 3, 2) uv and (F, 3, 3) normals; flat normals unless given."""
     return MeshPart(
         vertices=corners.reshape(-1, 3),
         faces=np.arange(len(corners) * 3).reshape(-1, 3),
-        uv=uv,
-        normals=normals,
+        uv=uv.reshape(-1, 2),
+        normals=None if normals is None else normals.reshape(-1, 3),
     )
 
 
@@ -80,6 +80,45 @@ def cylinder(radius: float, length: float) -> MeshPart:
     half = np.full((n, 2), 0.5)
     caps = [np.stack((half, 0.5 + a / 2, 0.5 + b / 2), 1), np.stack((half, 0.5 + b / 2, 0.5 + a / 2), 1)]
     return _part(corners, np.concatenate(side + caps), normals)
+
+
+def cone(radius: float, length: float) -> MeshPart:
+    """A closed cone along z with its tip up, its middle height at the origin."""
+    angle = np.linspace(0, 2 * np.pi, _SEGMENTS + 1)
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    n = _SEGMENTS
+    base = np.hstack([ring * radius, np.full((n + 1, 1), -length / 2)])
+    a, b = base[:-1], base[1:]
+    tip, foot = np.tile([0.0, 0, length / 2], (n, 1)), np.tile([0.0, 0, -length / 2], (n, 1))
+    corners = np.concatenate([np.stack((a, b, tip), 1), np.stack((foot, b, a), 1)])
+    # The normal of a cone leans up by its slope; at the tip a triangle takes that of its own middle.
+    middle = (angle[:-1] + angle[1:]) / 2
+    turns = np.stack([angle[:-1], angle[1:], middle], axis=1)
+    side = np.stack([np.cos(turns) * length, np.sin(turns) * length, np.full_like(turns, radius)], axis=-1)
+    side /= np.hypot(length, radius)
+    s, t = angle[:-1] / (2 * np.pi), angle[1:] / (2 * np.pi)
+    zero, one, half = np.zeros(n), np.ones(n), np.full((n, 2), 0.5)
+    wall = np.stack([np.stack([s, zero], 1), np.stack([t, zero], 1), np.stack([(s + t) / 2, one], 1)], axis=1)
+    cap = np.stack((half, 0.5 + ring[1:] / 2, 0.5 + ring[:-1] / 2), 1)
+    return _part(corners, np.concatenate([wall, cap]), np.concatenate([side, np.tile([0.0, 0, -1], (n, 3, 1))]))
+
+
+def capsule(radius: float, length: float) -> MeshPart:
+    """A cylinder of `length` along z with half a sphere at each end, centred on the origin."""
+    ball = ellipsoid(np.full(3, radius))
+    assert ball.uv is not None and ball.normals is not None
+    upper = ball.vertices.reshape(-1, 3, 3)[..., 2].mean(axis=1) > 0
+    points = ball.vertices.reshape(-1, 3, 3) + np.where(upper, length / 2, -length / 2)[:, None, None] * [0, 0, 1]
+    tube = cylinder(radius, length)
+    assert tube.uv is not None and tube.normals is not None
+    count = 2 * _SEGMENTS  # the tube without its caps
+    corners = np.concatenate([points, tube.vertices.reshape(-1, 3, 3)[:count]])
+    normals = np.concatenate([ball.normals.reshape(-1, 3, 3), tube.normals.reshape(-1, 3, 3)[:count]])
+    # Thirds of the texture, as Gazebo lays them: lower half, tube, upper half.
+    v = ball.uv.reshape(-1, 3, 2)
+    v = np.stack([v[..., 0], np.where(upper[:, None], (1 + 2 * v[..., 1]) / 3, 2 * v[..., 1] / 3)], axis=-1)
+    wall = tube.uv.reshape(-1, 3, 2)[:count] / [1, 3] + [0, 1 / 3]
+    return _part(corners, np.concatenate([v, wall]), normals)
 
 
 def ellipsoid(radii: Array) -> MeshPart:

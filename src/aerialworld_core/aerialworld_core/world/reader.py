@@ -13,12 +13,11 @@ import numpy as np
 from aerialworld_core.errors import WorldError
 from aerialworld_core.frames import Georeference
 from aerialworld_core.sensing import GRAVITY
-from aerialworld_core.world.scene import Light
+from aerialworld_core.world.lights import read_light
+from aerialworld_core.world.scene import Scene
 from aerialworld_core.world.sdf import (
     Document,
     Notes,
-    boolean,
-    colour,
     number,
     numbers,
     pose_matrix,
@@ -26,7 +25,7 @@ from aerialworld_core.world.sdf import (
     text_of,
     where,
 )
-from aerialworld_core.world.tree import Model
+from aerialworld_core.world.tree import Model, PlacedLink
 from aerialworld_core.world.uris import Files, Resolved
 from aerialworld_core.world.visuals import SceneBuilder
 from aerialworld_core.world.world import World
@@ -34,11 +33,12 @@ from aerialworld_core.world.world import World
 _NOT_READ = ("actor", "road", "population")
 
 
-def load_world(path: Path) -> World:
+def load_world(path: Path, *, trust_collada: bool = False) -> World:
     """Load a folder that holds `world.sdf`, or an SDF file with a world (or a single model).
 
-    Raises WorldError or another InputError, naming file, line and way out, for what is missing, broken or unsafe. What
-    is valid but not honoured is in `World.notes`.
+    COLLADA meshes are refused unless they belong to a model that AerialWorld ships or the caller trusts the world
+    (`trust_collada`). Raises WorldError or another InputError, naming file, line and way out, for what is missing,
+    broken or unsafe. What is valid but not honoured is in `World.notes`.
     """
     path = Path(path)
     file = path
@@ -57,9 +57,8 @@ def load_world(path: Path) -> World:
     start = np.eye(4)
     if not worlds:
         start = pose_matrix(document, root.find("pose"))
-    builder = SceneBuilder(files, notes)
-    for link in model.links(start, name="" if worlds else root.get("name", "")):
-        builder.add_link(link)
+    links = list(model.links(start, name="" if worlds else root.get("name", "")))
+    scene, sha256 = _scene(file, files, notes, links, trust_collada)
     for child in model.children:
         if worlds and not child.is_static:
             notes.add(f"model {child.name}: is not static; it stays where it starts")
@@ -70,16 +69,31 @@ def load_world(path: Path) -> World:
     for tag in _NOT_READ:
         if root.find(tag) is not None:
             notes.add(f"<{tag}> elements are not read")
-    scene = builder.build()
+    if not len(scene.faces):
+        notes.add("the world is empty: no visual has a triangle")
     return World(
         name=root.get("name") or file.stem,
         path=file,
-        sha256=files.sha256(),
+        sha256=sha256,
         georeference=_georeference(document, root),
         scene=scene,
-        light=_light(document, root, model, notes),
+        light=read_light(document, root, model, links, notes),
         notes=notes.lines,
     )
+
+
+def _scene(file: Path, files: Files, notes: Notes, links: list[PlacedLink], trust_collada: bool) -> tuple[Scene, str]:
+    """The visuals of all links, and the hash of every file that made them."""
+    try:
+        with SceneBuilder(files, notes, trust_collada=trust_collada) as builder:
+            for link in links:
+                builder.add_link(link)
+            return builder.build(), files.sha256()
+    except MemoryError as error:
+        raise WorldError(
+            f"{file}: there is not enough memory for its meshes; they need about 250 bytes a triangle while they are "
+            "read: simplify them, or show a part of the world"
+        ) from error
 
 
 def _georeference(document: Document, world: Any) -> Georeference | None:
@@ -100,39 +114,3 @@ def _georeference(document: Document, world: Any) -> Georeference | None:
             f"{context}: latitude {georeference.latitude} or longitude {georeference.longitude} is out of range"
         )
     return georeference
-
-
-def _light(document: Document, world: Any, model: Model, notes: Notes) -> Light:
-    """The brightest directional light is the sun; `<scene>` gives the rest (SDF's defaults where it is missing)."""
-    direction, sun, cast_shadows = np.array([0.0, 0.0, -1.0]), np.zeros(3), False
-    for light in world.findall("light"):
-        name = light.get("name", "")
-        if light.get("type") != "directional":
-            notes.add(f"light {name}: only directional lights are shown, not {light.get('type')!r}")
-            continue
-        if not boolean(document, light, "light_on", True):
-            continue
-        power = colour(document, light, "diffuse", (1.0, 1.0, 1.0)) * number(document, light, "intensity", 1.0)
-        way = numbers(document, light, "direction", 3, (0.0, 0.0, -1.0))
-        if not np.linalg.norm(way) > 0:
-            raise WorldError(f"{where(document, light)}: its direction has no length")
-        if sun.any():
-            notes.add("there is more than one directional light: only the brightest is shown")
-        if power.sum() > sun.sum():
-            pose = light.find("pose")
-            relative = (
-                model.matrix(pose.get("relative_to") or "", where(document, pose)) if pose is not None else np.eye(4)
-            )
-            way = (relative @ pose_matrix(document, pose))[:3, :3] @ way
-            direction, sun = way / np.linalg.norm(way), power
-            cast_shadows = boolean(document, light, "cast_shadows", False)
-    scene = world.find("scene")
-    ambient, background, shadows = np.full(3, 0.4), np.full(3, 0.7), True
-    if scene is not None:
-        ambient = colour(document, scene, "ambient", (0.4, 0.4, 0.4))
-        background = colour(document, scene, "background", (0.7, 0.7, 0.7))
-        shadows = boolean(document, scene, "shadows", True)
-        for tag in ("sky", "fog"):
-            if scene.find(tag) is not None:
-                notes.add(f"<scene>: <{tag}> is not shown")
-    return Light(direction, sun, ambient, background, bool(shadows and cast_shadows))

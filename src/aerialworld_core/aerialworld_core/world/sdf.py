@@ -25,7 +25,7 @@ class Document:
     """One SDF file: its root element and the folders that its references may reach.
 
     `folder` is where relative uris start, `root` the folder that they must not leave, `name` how messages and the
-    content hash call the file.
+    content hash call the file, `real` its path without links.
     """
 
     path: Path
@@ -33,6 +33,7 @@ class Document:
     folder: Path
     root: Path
     name: str
+    real: Path
 
 
 @dataclass(eq=False)
@@ -54,8 +55,8 @@ def read_document(path: Path, root: Path | None = None, name: str | None = None)
     version = element.get("version", "")
     if version not in _VERSIONS:
         raise WorldError(f"{path}: SDF version {version!r} is not among 1.6 to 1.12; convert it with `gz sdf -p`")
-    folder = path.resolve().parent
-    return Document(path, element, folder, root or folder, name or path.name)
+    real = path.resolve()
+    return Document(path, element, real.parent, root or real.parent, name or path.name, real)
 
 
 def where(document: Document, element: Any) -> str:
@@ -74,14 +75,15 @@ def text_of(element: Any, tag: str, default: str | None = None) -> str | None:
 def parse_numbers(text: str | None, count: int, context: str) -> Array:
     """`count` finite numbers, separated by white space. Raises WorldError that starts with `context`."""
     words = (text or "").split()
+    shown = " ".join(words[: count + 1])[:100]
     try:
         values = np.array([float(w) for w in words], dtype=np.float64)
     except ValueError:
-        raise WorldError(f"{context}: {(text or '').strip()!r} is not {count} number{'s' * (count > 1)}") from None
+        raise WorldError(f"{context}: {shown!r} is not {count} number{'s' * (count > 1)}") from None
     if len(values) != count:
-        raise WorldError(f"{context}: {(text or '').strip()!r} has {len(values)} numbers, need {count}")
+        raise WorldError(f"{context}: {shown!r} has {len(values)} numbers, need {count}")
     if not np.isfinite(values).all():
-        raise WorldError(f"{context}: {(text or '').strip()!r} is not finite")
+        raise WorldError(f"{context}: {shown!r} is not finite")
     return values
 
 

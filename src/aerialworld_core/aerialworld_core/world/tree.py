@@ -69,7 +69,7 @@ class Model:
         self.document = document
         self.element = element
         self.children: list[Child] = []
-        above = (*above, document.path.resolve()) if document.path.resolve() not in above else above
+        above = (*above, document.real) if document.real not in above else above
         for child in element:
             if child.tag == "model":
                 model = Model(document, child, files, notes, above, depth + 1)
@@ -214,10 +214,10 @@ def _include(
         name = f"{name}/model.sdf"
         if not path.is_file():
             raise WorldError(f"{context}: {resolved.path} holds no model.sdf")
-    if path.resolve() in above:
-        raise WorldError(f"{context}: {resolved.name} includes itself")
     files.use(Resolved(path, resolved.root, name))
     inner = files.documents.get(path) or read_document(path, resolved.root, name)
+    if inner.real in above:
+        raise WorldError(f"{context}: {resolved.name} includes itself")
     files.documents[path] = inner
     models = inner.element.findall("model")
     if len(models) == 1:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import TracebackType
 
 from aerialworld_core.errors import InputError, WorldError
-from aerialworld_core.resources import model_path
+from aerialworld_core.resources import DESCRIPTION, model_path, share
 from aerialworld_core.world.sdf import Document
 
 _MODEL_URI = re.compile(r"model://([A-Za-z0-9][A-Za-z0-9_.\- ]*)(?:/(.*))?")
+
+#: Files of more bytes are worth a thread that hashes them.
+_LARGE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Files:
     used: dict[str, Path] = field(default_factory=dict)
     documents: dict[Path, Document] = field(default_factory=dict)
     models: int = 0
+    _folders: dict[str, tuple[Path, str]] = field(default_factory=dict)
+    _digests: dict[str, Future[str]] = field(default_factory=dict)
+    _pool: ThreadPoolExecutor | None = None
 
     def resolve(self, document: Document, uri: str, context: str) -> Resolved:
         """The file or folder that `uri` means in `document`.
@@ -48,9 +56,12 @@ class Files:
             raise WorldError(f"{context}: uri {uri!r} is empty or has characters that no path here may have")
         match = _MODEL_URI.fullmatch(uri)
         if match and ".." not in match[1]:
-            folder, looked = self._model_folder(match[1], uri, context)
-            start, inside, looked_for = folder, folder, f"; looked for the model in {looked}"
-            path = (start / PurePosixPath((match[2] or "").lstrip("/"))).resolve()
+            if match[1] not in self._folders:
+                self._folders[match[1]] = self._model_folder(match[1], uri, context)
+            inside, looked = self._folders[match[1]]
+            looked_for = f"; looked for the model in {looked}"
+            below = (match[2] or "").lstrip("/")
+            path = (inside / PurePosixPath(below)).resolve() if below else inside
         elif re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:", uri) or uri.startswith(("/", "~")):
             raise WorldError(f"{context}: uri {uri!r}: only model:// and paths relative to the SDF file are read")
         else:
@@ -68,16 +79,53 @@ class Files:
             )
         return Resolved(path, inside, f"{_outer(document)}/{path.relative_to(inside).as_posix()}")
 
+    def beside(self, referrer: Resolved, folder: Path, name: str) -> Resolved | None:
+        """The file `name` in `folder`, which `referrer` asks for; None where it is missing or may not be reached."""
+        if not name or name.startswith(("/", "~")) or re.search(r"[\\\x00]|^[A-Za-z][A-Za-z0-9+.\-]*:", name):
+            return None
+        path = (folder / PurePosixPath(name)).resolve()
+        if not path.is_relative_to(referrer.root) or not path.is_file():
+            return None
+        outer = referrer.name.removesuffix(referrer.path.relative_to(referrer.root).as_posix())
+        return Resolved(path, referrer.root, outer + path.relative_to(referrer.root).as_posix())
+
+    @staticmethod
+    def shipped(path: Path) -> bool:
+        """Whether a (resolved) file is part of the models and worlds that AerialWorld ships."""
+        for package in (DESCRIPTION, "aerialworld_worlds"):
+            try:
+                folder = share(package)
+            except InputError:
+                continue  # that package is not installed here
+            if path.is_relative_to(folder):
+                return True
+        return False
+
     def use(self, resolved: Resolved) -> None:
-        """Count a file among those that make up the content."""
+        """Count a file among those that make up the content; within `with`, a large one is hashed on a thread."""
+        if resolved.name in self.used:
+            return
         self.used[resolved.name] = resolved.path
+        if self._pool is not None and resolved.path.stat().st_size > _LARGE:
+            self._digests[resolved.name] = self._pool.submit(_digest, resolved.path)
+
+    def __enter__(self) -> Files:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
     def sha256(self) -> str:
         """Hash over names and contents of the used files, independent of the order of use."""
         total = hashlib.sha256()
         for name in sorted(self.used):
-            with open(self.used[name], "rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            begun = self._digests.get(name)
+            digest = begun.result() if begun is not None else _digest(self.used[name])
             total.update(f"{name}\0{digest}\n".encode())
         return total.hexdigest()
 
@@ -94,6 +142,14 @@ class Files:
         except InputError as error:
             raise WorldError(f"{context}: uri {uri!r}: not in {', '.join(map(str, tried))}; {error}") from error
         return found, str(found)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise WorldError(f"{path}: cannot read this file: {error.strerror}") from error
 
 
 def _outer(document: Document) -> str:

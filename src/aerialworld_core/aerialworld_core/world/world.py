@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import InputError, WorldError
 from aerialworld_core.frames import Array, Georeference
 from aerialworld_core.labels import GROUND
+from aerialworld_core.world.heights import Heights
 from aerialworld_core.world.rays import RayCaster
 from aerialworld_core.world.scene import Light, Scene
 
@@ -58,8 +59,12 @@ class World:
         return np.flatnonzero(np.isin(self.scene.face_class, GROUND))
 
     @cached_property
-    def _ground(self) -> RayCaster:
-        return RayCaster(self.scene.vertices[self.scene.faces[self._ground_faces]])
+    def _ground(self) -> Heights:
+        return Heights(self.scene.vertices, self.scene.faces[self._ground_faces])
+
+    @cached_property
+    def _surface(self) -> Heights:
+        return Heights(self.scene.vertices, self.scene.faces)
 
     @cached_property
     def _solids(self) -> RayCaster:
@@ -80,11 +85,11 @@ class World:
 
     def terrain_height(self, xy: Array) -> NDArray[np.float64]:
         """Map z (N,) of the topmost ground (classes labels.GROUND) at (N, 2) map positions; NaN where there is none."""
-        return self._height(self._ground, xy)
+        return self._ground.topmost(_positions(xy))
 
     def surface_height(self, xy: Array) -> NDArray[np.float64]:
         """Map z (N,) of the topmost surface of any class at (N, 2) map positions; NaN where there is none."""
-        return self._height(self.rays, xy)
+        return self._surface.topmost(_positions(xy))
 
     def inside_solid(self, points: Array) -> NDArray[np.bool_]:
         """Which points (N, 3) lie inside a solid or more than 1 cm under the terrain.
@@ -107,19 +112,19 @@ class World:
 
         Where no ground lies there, the lowest vertex of any surface. Raises WorldError where there is nothing at all.
         """
+        vertices = self.scene.vertices
+        near = np.hypot(vertices[:, 0] - np.float64(x), vertices[:, 1] - np.float64(y)) <= radius
         for faces in (self.scene.faces[self._ground_faces], self.scene.faces):
-            vertices = self.scene.vertices[np.unique(faces)].astype(np.float64)
-            near = np.hypot(vertices[:, 0] - x, vertices[:, 1] - y) <= radius
-            if near.any():
-                return float(vertices[near, 2].min())
+            used = np.zeros(len(vertices), dtype=bool)
+            used[faces] = True
+            used &= near
+            if used.any():
+                return float(vertices[used, 2].min())
         raise WorldError(f"{self.path}: no surface within {radius:g} m of ({x:g}, {y:g}); give the datum yourself")
 
-    def _height(self, rays: RayCaster, xy: Array) -> NDArray[np.float64]:
-        p = np.asarray(xy, dtype=np.float64)
-        if p.ndim != 2 or p.shape[1] != 2:
-            raise InputError(f"positions must be (N, 2), not {p.shape}")
-        top = float(self.bounds[1, 2]) + 10.0
-        origins = np.column_stack([p, np.full(len(p), top)])
-        down = np.broadcast_to([0.0, 0.0, -1.0], origins.shape)
-        distance, face = rays.cast(origins, down, cull_backfaces=False, max_distance=np.inf)
-        return np.where(face >= 0, top - distance, np.nan)
+
+def _positions(xy: Array) -> Array:
+    p = np.asarray(xy, dtype=np.float64)
+    if p.ndim != 2 or p.shape[1] != 2:
+        raise InputError(f"positions must be (N, 2), not {p.shape}")
+    return p

@@ -130,7 +130,7 @@ def test_vertices_that_are_no_numbers_name_the_file(write_world, sdf, tmp_path, 
     ("name", "data", "message"),
     [
         ("a.dae", b"<COLLADA/>", "COLLADA"),
-        ("a.ply", b"ply", "meshes are .glb, .obj or .stl"),
+        ("a.ply", b"ply", r"meshes are \.glb, \.obj, \.stl or \(trusted\) \.dae"),
         ("a.glb", b"glXF" + b"\0" * 40, "not a binary glTF"),
         ("a.glb", b"glTF" + struct.pack("<II", 2, 4000) + b"\0" * 40, "cut off"),
         ("a.glb", b"glTF" + struct.pack("<IIII", 2, 22, 2, 0x4E4F534A) + b"{}", None),
@@ -161,6 +161,11 @@ def test_glb_accessors_may_not_leave_the_file(tmp_path, sdf):
         (tmp_path / "b.glb").write_bytes(data.replace(old, new, 1))
         with pytest.raises(WorldError, match="beyond"):
             load_mesh(tmp_path / "b.glb", "model m", Notes())
+    view = b'"buffer": 0, "byteOffset": 0'
+    assert view in data
+    (tmp_path / "b.glb").write_bytes(data.replace(view, b'"buffer":0, "byteStride": 4 '.ljust(len(view)), 1))
+    with pytest.raises(WorldError, match="byteStride 4 is less"):
+        load_mesh(tmp_path / "b.glb", "model m", Notes())
     (tmp_path / "b.glb").write_bytes(data.replace(b'"buffer": 0', b'"buffer": 1', 1))
     with pytest.raises(InputError):
         load_mesh(tmp_path / "b.glb", "model m", Notes())

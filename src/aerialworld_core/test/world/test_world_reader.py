@@ -158,7 +158,7 @@ def test_light_scene_and_georeference(make_world):
     assert world.georeference.to_dict() == {"latitude": 35.66, "longitude": 139.74, "height": 12.5}
     assert [n for n in world.notes if "lamp" in n] and [n for n in world.notes if "brightest" in n]
     assert [n for n in make_world("<gravity>0 0 -1.62</gravity>").notes if "9.8" in n]
-    assert make_world("<gravity>0 0 -9.8</gravity>").notes == []
+    assert make_world("<gravity>0 0 -9.8</gravity>").notes == ["the world is empty: no visual has a triangle"]
     dark = make_world("")
     assert not dark.light.sun.any() and not dark.light.shadows and dark.georeference is None
     with pytest.raises(WorldError, match="heading_deg 0"):
@@ -195,6 +195,7 @@ def test_what_is_not_honoured_is_noted_once(make_world, sdf):
     assert sorted(world.notes) == sorted(
         [
             "model geometry <polyline> is not read; its visuals are missing",
+            "the world is empty: no visual has a triangle",
             "<actor> elements are not read",
             "model m0: is not static; it stays where it starts",
             "model m1: is not static; it stays where it starts",

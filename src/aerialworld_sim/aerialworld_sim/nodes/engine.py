@@ -1,142 +1,272 @@
 """ROS 2 node `engine`: the embedded engine behind the topics that Gazebo's bridge would publish.
 
-Publishes /clock (100 Hz of simulated time) and the topics of `aerialworld_core.topics.vehicle_topics`; services ~/pause
-(std_srvs/SetBool), ~/step (std_srvs/Trigger: while paused, on to the next sensor frame) and ~/reset (std_srvs/Trigger:
-back to time 0). Sensors that nobody subscribes to are not rendered.
+Publishes /clock (100 Hz of simulated time) and the topics of `aerialworld_core.topics.vehicle_topics` for each vehicle;
+services ~/pause (std_srvs/SetBool), ~/step (std_srvs/Trigger: while paused, on to the next sensor frame) and ~/reset
+(std_srvs/Trigger: back to time 0). Sensors that nobody subscribes to are not rendered. With parameter `lockstep`, time
+waits for its listeners (docs/engine_node.md). Ends with 0 after a finished run, SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
 
+import math
+import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
-from aerialworld_core.errors import AerialWorldError
-from aerialworld_core.plan import Plan
-from aerialworld_core.topics import CLOCK
-from aerialworld_core.world import load_rig, load_world
-from aerialworld_sim.engine import DEPTH, IMAGES, IMU, LIDAR, Engine
-from aerialworld_sim.motion import Motion, Static, Vehicle
+from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.topics import CLOCK, LOCKSTEP
+from aerialworld_core.world import load_world
+from aerialworld_sim.engine import Engine
+from aerialworld_sim.nodes import network
+from aerialworld_sim.nodes.fleet import Fleet
+from aerialworld_sim.nodes.lockstep import Lockstep
 from aerialworld_sim.nodes.messages import time_message
-from aerialworld_sim.nodes.parameters import Parameters, read_parameters
-from aerialworld_sim.nodes.publishers import VehiclePublishers
+from aerialworld_sim.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
+from aerialworld_sim.nodes.publishers import Outlet, TransformPublishers, VehiclePublishers, flush
+from aerialworld_sim.nodes.runner import TICK_NS, Course, Runner
 
-#: Simulated nanoseconds between /clock messages, odometry and navsat fixes.
-TICK_NS, ODOMETRY_NS, NAVSAT_NS = 10_000_000, 20_000_000, 100_000_000
-#: How far simulation may lag behind the wall before it gives up catching up (seconds).
-MAX_LAG = 0.5
+#: Simulated nanoseconds between odometry messages.
+ODOMETRY_NS = 20_000_000
+#: Wall seconds for which ticks may follow each other without a look at services and topics; a look costs 0.2 ms.
+HEED = 0.005
+#: Wall seconds between two looks while a step waits: rclpy's executor does not sleep while it has a coroutine at hand.
+NAP = 0.002
+#: Looks at the end of a run, for answers that are still to be sent.
+LAST_LOOKS = 5
+#: Wall seconds that subscribers have for the last messages of a finished run.
+FLUSH = 10.0
 
 
 class EngineNode(Node):
-    """Parameters in, messages out; what is simulated is the Engine's business."""
+    """Parameters in, messages out; what is simulated is the Engine's business, when is the Runner's."""
 
-    def __init__(self) -> None:
-        super().__init__("engine")
-        self.parameters: Parameters = read_parameters(self)
-        p = self.parameters
+    def __init__(self, **options: Any) -> None:
+        """`options` are those of `rclpy.node.Node`. Raises AerialWorldError for unusable parameters and files."""
+        super().__init__("engine", **options)
+        self.parameters = p = read_parameters(self)
+        fleet = Fleet(p.vehicles)
+        course = _course(p, fleet)
         world = load_world(p.world)
-        motion: Motion = Plan.read(p.plan).trajectory() if p.plan else Static(p.pose)
-        vehicle = Vehicle(load_rig(p.rig), motion)
-        self.engine = Engine(world, {p.vehicle: vehicle}, seed=p.seed)
-        self.paused = False
-        # Sensor frames fall on ticks; a rate that does not divide 100 Hz is refused rather than rounded in silence.
-        self._frame_ns = round(1e9 / p.sensor_rate / TICK_NS) * TICK_NS
-        if abs(self._frame_ns * p.sensor_rate - 1e9) > 1e-6 * 1e9:
-            raise AerialWorldError(f"parameter sensor_rate: {p.sensor_rate} Hz does not divide 100 Hz")
-        self._clock_publisher = self.create_publisher(Clock, CLOCK, QoSProfile(depth=100))
-        self._topics = VehiclePublishers(self, p.vehicle, vehicle, p.modalities, world.georeference)
+        self.engine = Engine(world, fleet.vehicles, seed=p.seed, threads=p.threads, **p.engine)
+        self._encoders = ThreadPoolExecutor(max(1, min(6, os.cpu_count() or 1)), thread_name_prefix="jpeg")
+        self._time = Outlet(self, Clock, CLOCK, QoSProfile(depth=100))
+        reliability = ReliabilityPolicy.RELIABLE if p.qos == RELIABLE else ReliabilityPolicy.BEST_EFFORT
+        self._vehicles = {
+            name: VehiclePublishers(
+                self,
+                name,
+                vehicle,
+                modalities=p.modalities,
+                sensor_rate=p.sensor_rate,
+                reliability=reliability,
+                georeference=world.georeference,
+                seed=p.seed,
+                encoders=self._encoders,
+            )
+            for name, vehicle in fleet.vehicles.items()
+        }
+        self._transforms = TransformPublishers(self, fleet.vehicles) if TransformPublishers.available else None
+        self._look_at = 0.0
+        self.runner = Runner(self.engine, self, course, Lockstep(p.lockstep), paused=p.start_paused)
+        self._serve()
+        self._report(world, fleet)
+        self.runner.start(time.monotonic())
+
+    def _serve(self) -> None:
         self.create_service(SetBool, "~/pause", self._pause)
         self.create_service(Trigger, "~/step", self._step)
         self.create_service(Trigger, "~/reset", self._reset)
-        for note in world.notes:
-            self.get_logger().info(note)
+        if self.parameters.lockstep:
+            self.create_subscription(Header, LOCKSTEP, self._hear, QoSProfile(depth=100))
+
+    def _report(self, world: Any, fleet: Fleet) -> None:
+        """What runs, and what the world or the installation does not give."""
+        for note in (*world.notes, *fleet.notes):
+            self.say(note)
         if world.georeference is None:
-            self.get_logger().warning(f"{p.world}: no spherical_coordinates, so no NavSatFix is published")
-        self._anchor()
-        self.get_logger().info(f"{world.name}: {len(world.scene.faces)} triangles, {p.vehicle} with {vehicle.rig.name}")
+            self.warn(f"{world.path}: no spherical_coordinates, so no NavSatFix is published")
+        if self._transforms is None:
+            self.say("tf2_msgs is not installed, so /tf and /tf_static are not published")
+        rigs = ", ".join(f"{name} with {v.rig.name}" for name, v in fleet.vehicles.items())
+        self.say(f"{world.name}: {len(world.scene.faces)} triangles; {rigs}")
+        if self.parameters.lockstep:
+            self.say(f"lockstep with {', '.join(self.parameters.lockstep)} on {LOCKSTEP}")
 
-    def _anchor(self) -> None:
-        """Tie simulated to wall time from here on."""
-        self._wall_start, self._sim_start = time.monotonic(), self.engine.stamp_ns
+    def publish(self, stamp_ns: int) -> None:
+        """Everything that falls due at this stamp, to whoever listens."""
+        if self._time.wanted():
+            self._time.send(Clock(clock=time_message(stamp_ns)))
+        self._send(stamp_ns, newcomers=False)
 
-    def wait(self) -> float:
-        """Wall seconds until the next tick is due; 0 when it is."""
-        if self.parameters.rate == 0:
-            return 0.0
-        due = self._wall_start + (self.engine.stamp_ns + TICK_NS - self._sim_start) * 1e-9 / self.parameters.rate
-        lag = time.monotonic() - due
-        if lag > MAX_LAG:
-            self._anchor()
-        return max(0.0, -lag)
+    def repeat(self, stamp_ns: int) -> None:
+        """The same again, on topics that have gained a subscriber since."""
+        if self._time.wanted(newcomers=True):
+            self._time.send(Clock(clock=time_message(stamp_ns)))
+        self._send(stamp_ns, newcomers=True)
 
-    def advance(self) -> None:
-        """One tick of simulated time and everything that falls due on it."""
-        self.engine.step(TICK_NS)
-        self._publish()
+    def _send(self, stamp_ns: int, newcomers: bool) -> None:
+        for name, vehicle in self._vehicles.items():
+            state = self.engine.state(name)
+            vehicle.publish_imu(stamp_ns - TICK_NS, stamp_ns, newcomers)
+            if _due(stamp_ns, ODOMETRY_NS):
+                vehicle.publish_odometry(state, newcomers)
+            if vehicle.navsat_ns and _due(stamp_ns, vehicle.navsat_ns):
+                vehicle.publish_navsat(state, newcomers)
+            if _due(stamp_ns, self.runner.course.frame_ns) and (wanted := vehicle.wanted(newcomers)):
+                modalities, sensors = vehicle.to_render(wanted)
+                frame = self.engine.render(name, modalities=modalities, sensors=sensors)
+                vehicle.publish_frame(frame, stamp_ns, wanted)
+        if self._transforms and _due(stamp_ns, ODOMETRY_NS):
+            self._transforms.publish({name: self.engine.state(name) for name in self._vehicles}, newcomers)
 
-    def _publish(self) -> None:
-        stamp, name = self.engine.stamp_ns, self.parameters.vehicle
-        self._clock_publisher.publish(Clock(clock=time_message(stamp)))
-        state = self.engine.state(name)
-        if IMU in self.parameters.modalities and self._topics.rig.imu:
-            self._topics.publish_imu(self.engine.imu_samples(name))
-        if stamp % ODOMETRY_NS == 0:
-            self._topics.publish_odometry(state)
-        if stamp % NAVSAT_NS == 0:
-            self._topics.publish_navsat(state)
-        if stamp % self._frame_ns == 0 and self.parameters.modalities & {IMAGES, DEPTH, LIDAR}:
-            frame = self.engine.render(name, modalities=self._topics.wanted_modalities())
-            self._topics.publish_frame(frame, stamp)
+    def say(self, text: str) -> None:
+        self.get_logger().info(text)
+
+    def warn(self, text: str) -> None:
+        self.get_logger().warning(text)
+
+    def _hear(self, message: Header) -> None:
+        """A listener in lockstep has taken everything up to a stamp."""
+        stamp_ns = message.stamp.sec * 1_000_000_000 + message.stamp.nanosec
+        if message.frame_id not in self.parameters.lockstep:
+            self.get_logger().warning(
+                f"{LOCKSTEP}: {message.frame_id!r} is not waited for; parameter lockstep names "
+                f"{', '.join(self.parameters.lockstep)}",
+                once=True,
+            )
+        self.runner.acknowledge(message.frame_id, stamp_ns)
 
     def _pause(self, request: Any, response: Any) -> Any:
-        self.paused = request.data
-        self._anchor()
-        response.success, response.message = True, f"{'paused' if self.paused else 'running'} at {self._time()}"
+        response.success, response.message = True, self.runner.pause(request.data, time.monotonic())
         return response
 
-    def _step(self, request: Any, response: Any) -> Any:
-        if not self.paused:
-            response.success, response.message = False, "the engine runs; pause it before stepping"
-            return response
-        self.advance()
-        while self.engine.stamp_ns % self._frame_ns:
-            self.advance()
-        response.success, response.message = True, f"at {self._time()}"
+    async def _step(self, request: Any, response: Any) -> Any:
+        """Answers when the step is done; the executor goes on meanwhile."""
+        done = Future(executor=self.executor)
+        self.runner.step(lambda success, text: done.set_result((success, text)), time.monotonic())
+        response.success, response.message = await done
         return response
 
     def _reset(self, request: Any, response: Any) -> Any:
-        self.engine.reset()
-        self._anchor()
-        self._publish()
-        response.success, response.message = True, f"at {self._time()}"
+        response.success, response.message = True, self.runner.reset(time.monotonic())
         return response
 
-    def _time(self) -> str:
-        return f"{self.engine.stamp_ns * 1e-9:.3f} s"
+    def _look_around(self, now: float) -> None:
+        """Once a second: warn, once, of another clock on this domain; two of them would tear every listener apart."""
+        if now < self._look_at:
+            return
+        self._look_at = now + 1.0
+        if self.count_publishers(CLOCK) > 1:
+            self._look_at = math.inf
+            domain = self.context.get_domain_id()
+            self.warn(f"another node publishes {CLOCK} on ROS domain {domain}; give each engine its own ROS_DOMAIN_ID")
+
+    def run(self, stop: Stop) -> None:
+        """Run until the course ends or `stop` is asked for. Raises LockstepError when a silent listener ends it."""
+        executor = SingleThreadedExecutor(context=self.context)
+        executor.add_node(self)
+        try:
+            heard = 0.0
+            while not self.runner.finished and not stop.asked:
+                wait = self.runner.poll(time.monotonic())
+                if wait > 0.0 or time.monotonic() - heard > HEED:
+                    executor.spin_once(timeout_sec=wait)
+                    heard = time.monotonic()
+                    self._look_around(heard)
+                    if wait > 0.0 and self.runner.stepping:
+                        time.sleep(NAP)
+            for _ in range(LAST_LOOKS):
+                executor.spin_once(timeout_sec=0.0)
+            if self.runner.finished:
+                publishers = [self._time.publisher, *(p for v in self._vehicles.values() for p in v.publishers())]
+                if not flush(publishers, FLUSH):
+                    self.warn(f"a subscriber has not taken the last messages within {FLUSH:g} s")
+            self.say(
+                f"{'finished' if self.runner.finished else 'stopped'} at {self.runner.time()}: {self.runner.tally}"
+            )
+        finally:
+            executor.shutdown(timeout_sec=0.0)
+
+    def destroy_node(self) -> None:
+        self._encoders.shutdown(wait=True)
+        super().destroy_node()
+
+
+def _due(stamp_ns: int, period_ns: int) -> bool:
+    """Whether a multiple of the period falls into the tick that ends at this stamp."""
+    return stamp_ns // period_ns != (stamp_ns - TICK_NS) // period_ns
+
+
+def _course(p: Parameters, fleet: Fleet) -> Course:
+    """How time is to run. Sensor frames fall on ticks: another rate is refused rather than rounded in silence."""
+    frame_ns = round(1e9 / p.sensor_rate / TICK_NS) * TICK_NS
+    if abs(frame_ns * p.sensor_rate - 1e9) > 1e-6 * 1e9:
+        raise InputError(f"parameter sensor_rate: {p.sensor_rate} Hz does not divide 100 Hz")
+    return Course(
+        rate=p.rate,
+        frame_ns=frame_ns,
+        end_ns=fleet.end_ns(p.duration, p.stop_at_end),
+        timeout=p.lockstep_timeout,
+        when_lost=p.lockstep_lost,
+    )
+
+
+class Stop:
+    """SIGINT and SIGTERM: before `running` they end the start at once, then the loop between two ticks; a second one
+    does not wait for that."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.running = False
+
+    @contextmanager
+    def listen(self) -> Iterator[Stop]:
+        """Take the signals over; afterwards they are as before. rclpy's own handlers would shut the context down in the
+        midst of a tick."""
+        before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, stack: Any) -> None:
+        if self.asked or not self.running:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run until interrupted. Expected errors are one line on stderr and a non-zero exit code."""
-    rclpy.init(args=args)
+    """Run until the course ends, SIGINT or SIGTERM: 0. Expected errors are one line on stderr and their exit code."""
+    arguments = sys.argv if args is None else [sys.argv[0], *args]
     node: EngineNode | None = None
     try:
-        node = EngineNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while rclpy.ok():
-            wait = 0.1 if node.paused else node.wait()
-            executor.spin_once(timeout_sec=wait)
-            if not node.paused and node.wait() == 0.0:
-                node.advance()
+        with Stop().listen() as stop:
+            _check_arguments(arguments)
+            where = network.stay_on_this_machine(rclpy.get_rmw_implementation_identifier())
+            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+            node = EngineNode()
+            node.say(f"ROS domain {node.context.get_domain_id()}: {where}")
+            stop.running = True
+            node.run(stop)
         return 0
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         return 0
     except AerialWorldError as error:
         print(f"engine: {error}", file=sys.stderr)
@@ -145,6 +275,21 @@ def main(args: list[str] | None = None) -> int:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """--help prints the parameters; what ROS cannot parse, and anything that is no ROS argument, is a mistake."""
+    try:
+        words = remove_ros_args(arguments)[1:]
+    except RuntimeError as error:  # RCLError has no public name
+        raise InputError(f"--ros-args: {str(error).splitlines()[0]}") from error
+    if {"-h", "--help"} & set(words):
+        print("usage: engine --ros-args -p world:=FOLDER [-p NAME:=VALUE …]\n")
+        for name, (default, text) in DECLARED.items():
+            print(f"  {name} (default {default!r})\n      {text}")
+        raise SystemExit(0)
+    if words:
+        raise InputError(f"{' '.join(words)}: the engine takes parameters only: --ros-args -p world:=FOLDER …")
 
 
 if __name__ == "__main__":

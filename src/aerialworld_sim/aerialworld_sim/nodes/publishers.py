@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from importlib.util import find_spec
 from typing import Any
 
 from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
 
 from aerialworld_core import topics
 from aerialworld_core.frames import Georeference
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_sim import engine
+from aerialworld_sim.imu import ImuModel, sample_stamps
 from aerialworld_sim.motion import Vehicle
+from aerialworld_sim.navsat import fix
 from aerialworld_sim.nodes import messages
 
 _TYPES = {
@@ -30,80 +37,172 @@ _MODALITY = {
     "lidar": engine.LIDAR,
     "imu": engine.IMU,
 }
+#: Kinds that come with a sensor frame, at the node's `sensor_rate`; those that are seen only when rays are cast.
+_FRAME_KINDS = frozenset(_MODALITY) - {"imu"}
+_RENDERED = _FRAME_KINDS - {"camera_info", "depth_info"}
+
+Key = tuple[str, str | None]
+
+
+class Outlet:
+    """One publisher that knows whom it has served: `wanted` is asked once for everything that falls due."""
+
+    def __init__(self, node: Node, kind: type, topic: str, quality: QoSProfile) -> None:
+        # rclpy's default events put two more things to wait for per publisher into every spin: 8 ms for a rig's topics.
+        # A subscriber with incompatible QoS is still told by its own side.
+        silent = PublisherEventCallbacks(use_default_callbacks=False)
+        self.publisher: Any = node.create_publisher(kind, topic, quality, event_callbacks=silent)
+        self.message: Any = None
+        self._served = 0
+
+    def wanted(self, newcomers: bool = False) -> bool:
+        """Whether somebody listens, and if `newcomers`, somebody who did not when this was asked last."""
+        count = self.publisher.get_subscription_count()
+        more, self._served = count > self._served, count
+        return more if newcomers else count > 0
+
+    def send(self, message: Any) -> None:
+        """Publish, and keep the message: its memory is used again."""
+        self.message = message
+        self.publisher.publish(message)
 
 
 class VehiclePublishers:
-    """Publishers of `topics.vehicle_topics` for the modalities asked for; reliable, one second deep."""
+    """Publishers of `topics.vehicle_topics` for the modalities asked for, one second of messages deep."""
 
     def __init__(
-        self, node: Node, name: str, vehicle: Vehicle, modalities: frozenset[str], georeference: Georeference | None
+        self,
+        node: Node,
+        name: str,
+        vehicle: Vehicle,
+        *,
+        modalities: frozenset[str],
+        sensor_rate: float,
+        reliability: ReliabilityPolicy,
+        georeference: Georeference | None,
+        seed: int,
+        encoders: Executor,
     ) -> None:
-        self.name, self.rig, self.modalities, self.georeference = name, vehicle.rig, modalities, georeference
-        self._motion = vehicle.motion
-        self._publishers: dict[tuple[str, str | None], Any] = {}
+        self.name, self.rig, self.georeference = name, vehicle.rig, georeference
+        self._motion, self._seed, self._encoders = vehicle.motion, seed, encoders
+        imu = vehicle.rig.imu if engine.IMU in modalities else None
+        self._imu = ImuModel(imu, seed, name) if imu else None
+        self._outlets: dict[Key, Outlet] = {}
+        #: Nanoseconds from fix to fix.
+        self.navsat_ns = 0
         for topic in topics.vehicle_topics(name, vehicle.rig):
             if topic.kind == "navsat" and georeference is None:
                 continue
             if topic.kind in _MODALITY and _MODALITY[topic.kind] not in modalities:
                 continue
-            quality = QoSProfile(depth=max(1, math.ceil(topic.rate)), reliability=ReliabilityPolicy.RELIABLE)
+            rate = sensor_rate if topic.kind in _FRAME_KINDS else topic.rate
+            quality = QoSProfile(depth=max(1, math.ceil(rate)), reliability=reliability)
             kind = _TYPES[topic.type.rsplit("/", 1)[1]]
-            self._publishers[topic.kind, topic.sensor] = node.create_publisher(kind, topic.name, quality)
+            self._outlets[topic.kind, topic.sensor] = Outlet(node, kind, topic.name, quality)
+            if topic.kind == "navsat":
+                self.navsat_ns = round(1e9 / topic.rate)
 
-    def _wanted(self, kind: str, sensor: str | None = None) -> Any:
-        """The publisher if somebody listens, else None: what nobody hears is not computed."""
-        publisher = self._publishers.get((kind, sensor))
-        return publisher if publisher is not None and publisher.get_subscription_count() > 0 else None
+    def publishers(self) -> Iterable[Any]:
+        return (outlet.publisher for outlet in self._outlets.values())
 
-    def wanted_modalities(self) -> set[str]:
-        """Rendered modalities that have a subscriber now (camera_info needs no rendering)."""
-        return {
-            _MODALITY[kind]
-            for kind, sensor in self._publishers
-            if kind in ("image", "compressed", "depth", "semantic", "lidar") and self._wanted(kind, sensor)
-        }
+    def publish_odometry(self, state: VehicleState, newcomers: bool = False) -> None:
+        outlet = self._outlets["odom", None]
+        if outlet.wanted(newcomers):
+            outlet.send(messages.odometry(state, self.name))
 
-    def publish_odometry(self, state: VehicleState) -> None:
-        if publisher := self._wanted("odom"):
-            publisher.publish(messages.odometry(state, self.name))
+    def publish_navsat(self, state: VehicleState, newcomers: bool = False) -> None:
+        outlet = self._outlets.get(("navsat", self.rig.navsat.name if self.rig.navsat else None))
+        if outlet and self.georeference and outlet.wanted(newcomers):
+            place = fix(self.rig.navsat, state, self.georeference, self._seed, self.name)
+            outlet.send(messages.navsat(state, self.name, place, self.rig.navsat))
 
-    def publish_navsat(self, state: VehicleState) -> None:
-        if self.georeference and (publisher := self._wanted("navsat")):
-            publisher.publish(messages.navsat(state, self.name, self.georeference))
-
-    def publish_imu(self, samples: Any) -> None:
-        """Samples (K, 7) as the engine returns them."""
-        spec = self.rig.imu
-        if spec is None or not (publisher := self._wanted("imu", spec.name)):
+    def publish_imu(self, after_ns: int, until_ns: int, newcomers: bool = False) -> None:
+        """The IMU's samples with after_ns < stamp ≤ until_ns; each has a stamp of its own."""
+        if self._imu is None:
+            return
+        spec = self._imu.spec
+        outlet = self._outlets["imu", spec.name]
+        if not outlet.wanted(newcomers):
             return
         frame = topics.sensor_frame(self.name, spec.name)
-        for sample in samples:
-            stamp = round(sample[0] * 1e9)
-            publisher.publish(messages.imu(stamp, frame, sample, self._motion.state(stamp), spec))
+        stamps = sample_stamps(spec.rate, max(after_ns, -1), until_ns)
+        for stamp, sample in zip(stamps, self._imu.samples(self._motion, stamps), strict=True):
+            outlet.send(messages.imu(stamp, frame, sample, self._motion.state(stamp), spec))
 
-    def publish_frame(self, frame: SensorFrame, stamp_ns: int) -> None:
-        """What the rig saw, and the camera_info of every camera."""
+    def wanted(self, newcomers: bool = False) -> set[Key]:
+        """What of a sensor frame somebody listens to now."""
+        return {key for key, o in self._outlets.items() if key[0] in _FRAME_KINDS and o.wanted(newcomers)}
+
+    @staticmethod
+    def to_render(wanted: set[Key]) -> tuple[set[str], set[str]]:
+        """Modalities and sensors that must be rendered for what is wanted; camera_info needs no rendering."""
+        rendered = [(kind, sensor) for kind, sensor in wanted if kind in _RENDERED]
+        return {_MODALITY[kind] for kind, _ in rendered}, {sensor for _, sensor in rendered if sensor}
+
+    def publish_frame(self, frame: SensorFrame, stamp_ns: int, wanted: set[Key]) -> None:
+        """What the rig saw, of what is wanted, all with one stamp. JPEGs are encoded by the pool while the rest goes
+        out, and go last; none is left over when this returns."""
+        jpegs: list[tuple[str, Future[bytes]]] = [
+            (camera.name, self._encoders.submit(messages.jpeg, frame.images[camera.name]))
+            for camera in self.rig.cameras
+            if ("compressed", camera.name) in wanted
+        ]
         for camera in self.rig.cameras:
-            link = topics.optical_frame(self.name, camera.name)
-            if camera.name in frame.images:
-                pixels = frame.images[camera.name]
-                if publisher := self._wanted("compressed", camera.name):
-                    publisher.publish(messages.compressed_image(stamp_ns, link, pixels))
-                if publisher := self._wanted("image", camera.name):
-                    publisher.publish(messages.image(stamp_ns, link, pixels))
-            if publisher := self._wanted("camera_info", camera.name):
-                publisher.publish(messages.camera_info(stamp_ns, link, camera))
+            self._send_image("image", camera.name, frame.images, stamp_ns, wanted)
+            self._send_info("camera_info", camera, stamp_ns, wanted)
         for face in self.rig.depth:
-            link = topics.optical_frame(self.name, face.name)
-            if face.name in frame.depth:
-                if publisher := self._wanted("depth", face.name):
-                    publisher.publish(messages.image(stamp_ns, link, frame.depth[face.name]))
-                if publisher := self._wanted("semantic", face.name):
-                    publisher.publish(messages.image(stamp_ns, link, frame.semantic[face.name]))
-            if publisher := self._wanted("depth_info", face.name):
-                publisher.publish(messages.camera_info(stamp_ns, link, face))
+            self._send_image("depth", face.name, frame.depth, stamp_ns, wanted)
+            self._send_image("semantic", face.name, frame.semantic, stamp_ns, wanted)
+            self._send_info("depth_info", face, stamp_ns, wanted)
         lidar = self.rig.lidar
-        if lidar and frame.lidar is not None and frame.lidar_ring is not None:
-            if publisher := self._wanted("lidar", lidar.name):
-                link = topics.sensor_frame(self.name, lidar.name)
-                publisher.publish(messages.point_cloud(stamp_ns, link, frame.lidar, frame.lidar_ring))
+        if lidar and ("lidar", lidar.name) in wanted and frame.lidar is not None and frame.lidar_ring is not None:
+            outlet, link = self._outlets["lidar", lidar.name], topics.sensor_frame(self.name, lidar.name)
+            outlet.send(messages.point_cloud(stamp_ns, link, frame.lidar, frame.lidar_ring, outlet.message))
+        for name, encoded in jpegs:
+            link = topics.optical_frame(self.name, name)
+            self._outlets["compressed", name].send(messages.compressed_image(stamp_ns, link, encoded.result()))
+
+    def _send_image(self, kind: str, sensor: str, pictures: dict[str, Any], stamp_ns: int, wanted: set[Key]) -> None:
+        if (kind, sensor) in wanted:
+            outlet, link = self._outlets[kind, sensor], topics.optical_frame(self.name, sensor)
+            outlet.send(messages.image(stamp_ns, link, pictures[sensor], outlet.message))
+
+    def _send_info(self, kind: str, spec: Any, stamp_ns: int, wanted: set[Key]) -> None:
+        if (kind, spec.name) in wanted:
+            link = topics.optical_frame(self.name, spec.name)
+            self._outlets[kind, spec.name].send(messages.camera_info(stamp_ns, link, spec))
+
+
+class TransformPublishers:
+    """/tf_static and /tf of all vehicles, for rviz and Foxglove. They need tf2_msgs, which pip does not have: where
+    `available` is False nothing is published, and nothing of AerialWorld misses it."""
+
+    available = find_spec("tf2_msgs") is not None
+
+    def __init__(self, node: Node, vehicles: dict[str, Vehicle]) -> None:
+        from tf2_msgs.msg import TFMessage  # type: ignore[import-not-found, unused-ignore]
+
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        fixed = node.create_publisher(TFMessage, "/tf_static", latched)
+        fixed.publish(
+            TFMessage(transforms=[t for name, v in vehicles.items() for t in messages.rig_transforms(name, v.rig)])
+        )
+        self._fixed, self._moving = fixed, Outlet(node, TFMessage, "/tf", QoSProfile(depth=100))
+        self._message: Callable[..., Any] = TFMessage
+
+    def publish(self, states: dict[str, VehicleState], newcomers: bool = False) -> None:
+        """Every vehicle's base_link in map."""
+        if self._moving.wanted(newcomers):
+            self._moving.send(
+                self._message(
+                    transforms=[
+                        messages.transform(s.stamp_ns, "map", topics.base_frame(name), s.pose)
+                        for name, s in states.items()
+                    ]
+                )
+            )
+
+
+def flush(publishers: Iterable[Any], seconds: float) -> bool:
+    """Wait until all subscribers have what was published on reliable topics; False when time ran out."""
+    return all(p.wait_for_all_acked(Duration(seconds=seconds)) for p in publishers)

@@ -1,0 +1,217 @@
+"""The conditions of a recording: at what time of which day, in what weather; and the light that follows from them.
+
+A world's SDF declares one sun, which is what Gazebo shows. Conditions that name a local time put the sun where it then
+stood over the world's place on earth, and colour sun, sky and ambient light accordingly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aerialworld_core.daylight import clear_light
+from aerialworld_core.errors import InputError
+from aerialworld_core.files import open_regular, parse_json, read_counted
+from aerialworld_core.frames import Array, Georeference
+from aerialworld_core.sun import sun_direction
+from aerialworld_core.world.scene import Light
+
+#: The date of a local time that names none, where no session's start tells it.
+DEFAULT_DATE = "2024-01-15"
+#: Weathers that are rendered.
+WEATHERS = ("clear",)
+#: A conditions file larger than this is refused unread.
+MAX_FILE_BYTES = 64 * 1024
+
+_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_YEARS = (1900, 2100)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under what conditions a world is rendered.
+
+    local_time    "HH:MM"; None: the sun that the world's SDF declares. It stands still during a session
+    date          "YYYY-MM-DD", 1900 to 2100; None: the session's start, or DEFAULT_DATE
+    utc_offset_h  hours that local time is ahead of UTC; None: the longitude's, in whole hours (Japan: 9)
+    weather       "clear"
+
+    Raises InputError, naming the entry, for any other value, and for a date or offset without a local time.
+    """
+
+    local_time: str | None = None
+    date: str | None = None
+    utc_offset_h: float | None = None
+    weather: str = "clear"
+
+    def __post_init__(self) -> None:
+        if self.weather not in WEATHERS:
+            raise InputError(
+                f"conditions: weather {_short(self.weather)} is not simulated; there is {', '.join(WEATHERS)}"
+            )
+        if self.local_time is None:
+            for name in ("date", "utc_offset_h"):
+                if getattr(self, name) is not None:
+                    raise InputError(
+                        f"conditions: {name} says nothing without local_time: the world's own sun does not move; "
+                        "add local_time, for example 12:00"
+                    )
+        elif not isinstance(self.local_time, str) or not _TIME.fullmatch(self.local_time):
+            raise InputError(f"conditions: local_time {_short(self.local_time)} is no time such as 07:30")
+        if self.date is not None:
+            _check_date(self.date)
+        offset = self.utc_offset_h
+        if offset is not None:
+            if isinstance(offset, bool) or not isinstance(offset, int | float) or not -12 <= offset <= 14:
+                raise InputError(f"conditions: utc_offset_h {_short(offset)} is no number of hours from -12 to 14")
+            object.__setattr__(self, "utc_offset_h", float(offset))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Conditions:
+        """From a mapping with any of the fields; None is as if it were left out. Raises InputError, naming the nearest
+        known entry, for an unknown one.
+
+        What YAML makes of times and dates without quotation marks is understood: 12:00 is read as 720 (a number to
+        base 60, which here is the minutes since midnight), and 2024-04-01 as a date.
+        """
+        if not isinstance(data, Mapping):
+            raise InputError(f"conditions: must be a mapping such as local_time: '07:30', not {_short(data)}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in data:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, 1, 0.5)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+                raise InputError(f"conditions: unknown entry {_short(key)}; {hint}")
+        values = {key: value for key, value in data.items() if value is not None}
+        time, date = values.get("local_time"), values.get("date")
+        if isinstance(time, int) and not isinstance(time, bool) and 0 <= time < 24 * 60:
+            values["local_time"] = f"{time // 60:02d}:{time % 60:02d}"
+        if isinstance(date, datetime.date) and not isinstance(date, datetime.datetime):
+            values["date"] = date.isoformat()
+        return cls(**values)
+
+    @classmethod
+    def of_session(cls, recorded: Mapping[str, Any]) -> Conditions:
+        """From `conditions` of session.json. Raises InputError when they hold more than can be rendered."""
+        return cls.from_dict({key: value for key, value in recorded.items() if key != "sun_direction"})
+
+    @classmethod
+    def parse(cls, text: str) -> Conditions:
+        """From `local_time=07:30,date=2024-04-01`, as on a command line. Raises InputError."""
+        values: dict[str, Any] = {}
+        for pair in filter(None, (p.strip() for p in text.split(","))):
+            key, equals, value = (part.strip() for part in pair.partition("="))
+            if not (key and equals and value):
+                raise InputError(f"conditions: {_short(pair)} is not entry=value (example: local_time=07:30)")
+            if key in values:
+                raise InputError(f"conditions: {key} is given twice")
+            values[key] = value
+        if "utc_offset_h" in values:
+            try:
+                values["utc_offset_h"] = float(values["utc_offset_h"])
+            except ValueError:
+                raise InputError(f"conditions: utc_offset_h {_short(values['utc_offset_h'])} is no number") from None
+        return cls.from_dict(values)
+
+    @classmethod
+    def read(cls, path: Path) -> Conditions:
+        """From a JSON file, or a YAML file (PyYAML is needed). Raises InputError naming the file."""
+        path = Path(path)
+        try:
+            with open_regular(path) as handle:
+                raw = read_counted(handle, MAX_FILE_BYTES)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        if len(raw) > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than the {MAX_FILE_BYTES:,} bytes that conditions can have")
+        try:
+            return cls.from_dict(parse_json(raw) if path.suffix.lower() == ".json" else _parse_yaml(raw))
+        except (ValueError, InputError) as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entries that are set, plain values."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
+
+    def resolved(self, georeference: Georeference | None, start_time: str | None = None) -> Conditions:
+        """The same with date and offset filled in, where there is a local time. `start_time` is a session's (ISO 8601).
+
+        Raises InputError without a georeference: the sun's place depends on the world's.
+        """
+        if self.local_time is None:
+            return self
+        if georeference is None:
+            raise InputError(
+                "conditions: local_time needs the world's place on earth; add <spherical_coordinates> to its SDF"
+            )
+        offset = self.utc_offset_h
+        return dataclasses.replace(
+            self,
+            date=self.date or (start_time[:10] if start_time else DEFAULT_DATE),
+            utc_offset_h=float(round(georeference.longitude / 15.0)) if offset is None else offset,
+        )
+
+    def sun(self, georeference: Georeference) -> Array:
+        """(3,) unit vector towards the sun in map (whose y is taken for true north, as NavSat does). Raises InputError
+        without a local time."""
+        known = self.resolved(georeference)
+        if known.local_time is None or known.date is None or known.utc_offset_h is None:
+            raise InputError("conditions: no local_time: the sun is the world's own")
+        local = datetime.datetime.fromisoformat(f"{known.date}T{known.local_time}:00+00:00")
+        instant = local - datetime.timedelta(hours=known.utc_offset_h)
+        return sun_direction(instant, georeference.latitude, georeference.longitude)
+
+    def light(self, world_light: Light, georeference: Georeference | None) -> Light:
+        """The light of these conditions. Without a local time it is `world_light` itself; with one, `world_light` only
+        says whether the sun casts shadows. Raises InputError without a georeference."""
+        if self.local_time is None:
+            return world_light
+        known = self.resolved(georeference)
+        assert georeference is not None
+        towards = known.sun(georeference)
+        shadows = world_light.shadows if np.any(world_light.sun > 0) else True
+        return clear_light(towards, shadows=shadows)
+
+    def record(self, light: Light) -> dict[str, Any]:
+        """As session.json holds them: what is set, and the way the sun's light travels."""
+        return {**self.to_dict(), "sun_direction": [round(float(v), 6) for v in light.direction]}
+
+
+def _check_date(text: Any) -> None:
+    try:
+        if not isinstance(text, str) or not _DATE.fullmatch(text):
+            raise ValueError
+        year = datetime.date.fromisoformat(text).year
+    except ValueError:
+        raise InputError(f"conditions: date {_short(text)} is no date such as 2024-04-01") from None
+    if not _YEARS[0] <= year <= _YEARS[1]:
+        raise InputError(f"conditions: date {text} is not between {_YEARS[0]} and {_YEARS[1]}")
+
+
+def _parse_yaml(raw: bytes) -> Any:
+    """One YAML document of plain values; aliases are refused. Raises ValueError."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise InputError("YAML needs PyYAML (pip install pyyaml); or give the conditions as a .json file") from error
+    try:
+        if any(isinstance(event, yaml.events.AliasEvent) for event in yaml.parse(raw, Loader=yaml.SafeLoader)):
+            raise ValueError("conditions use no YAML aliases")
+        return yaml.safe_load(raw) or {}
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"no YAML: {' '.join(str(error).split())}") from error
+
+
+def _short(value: Any) -> str:
+    """A value for an error message, cut to a line's length."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

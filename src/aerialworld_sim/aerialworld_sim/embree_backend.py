@@ -1,0 +1,278 @@
+"""The CPU backend: pictures by rasterised tiles, scans by Embree's ray packets, on a pool of threads.
+
+Tasks run on plain threads: kernels release the GIL, and unlike numba's own thread pools this is safe from several
+Python threads at once. A task is a fixed band of rows or rays, so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_core.errors import InputError
+from aerialworld_sim import embree, raster, shading
+from aerialworld_sim.bvh import build_tree
+from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
+from aerialworld_sim.movers import Placed, in_view, placed_for
+from aerialworld_sim.render_scene import RenderScene
+from aerialworld_sim.sun_map import SunMap, make_sun_map
+from aerialworld_sim.textures import DECODE, ENCODE
+
+#: Rows of a picture, and rays of a scan, that one task renders.
+ROWS, RAYS = 64, 2048
+_NOTHING = np.zeros((0, 0), np.float32)
+#: Directions of a pinhole's pixels, which need no table; read-only as a table is, so that both are one type to numba.
+_NO_RAYS = np.zeros((0, 0), np.float32)
+_NO_RAYS.flags.writeable = False
+#: Tiles of the sun map that one task makes at a time.
+_MISSING = 256
+Tasks = list[Callable[[], Any]]
+
+
+def default_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def camera_numbers(job: PictureJob | DepthJob) -> NDArray[np.float64]:
+    """A camera as `raster.see_rows` takes it."""
+    spec, k = job.spec, job.spec.intrinsics
+    numbers = np.empty(raster.CAMERA_NUMBERS)
+    numbers[:3] = job.pose.position
+    numbers[3:12] = job.pose.rotation.T.ravel()
+    numbers[12:] = k[0, 0], k[1, 1], k[0, 2] - 0.5, k[1, 2] - 0.5, spec.near, spec.far
+    return numbers
+
+
+def _pinhole(camera: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(cx, cy, 1/focal, 1/focal_y)."""
+    return np.array([camera[raster.CX], camera[raster.CY], 1.0 / camera[raster.FOCAL], 1.0 / camera[raster.FOCAL_Y]])
+
+
+class EmbreeBackend:
+    """See `backend.Backend`. `lanes` (16, 8, 4) overrides the packet width that suits the processor.
+
+    Raises EngineError when Embree is missing or wrong.
+    """
+
+    def __init__(self, scene: RenderScene, *, threads: int | None = None, lanes: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; need at least 1")
+        if lanes not in (None, 4, 8, 16):
+            raise InputError(f"packets have 4, 8 or 16 lanes, not {lanes}")
+        self.device = embree.Device()
+        self.lanes = lanes or self.device.lanes
+        from aerialworld_sim import labels, packets, shading  # packets needs Embree's symbols
+
+        self._see_rows, self._shade_rows, self._label_rows = raster.see_rows, shading.shade_rows, labels.label_rows
+        self._cast_rays, self._trace_rows = packets.cast_rays, packets.trace_rows
+        self._new_packet = packets.PacketScratch
+        self._plain = embree.query_arguments()
+        self._culling = embree.query_arguments(filter_address=packets.cull_back_faces.address)
+        self._self_test()
+        self.scene = scene
+        self.tree = build_tree(scene.scene.vertices, scene.scene.faces)
+        self.threads = threads or default_threads()
+        self._placed: dict[int, Placed] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        if self.threads > 1:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="render")
+            weakref.finalize(self, self._pool.shutdown, wait=False)
+
+    @property
+    def name(self) -> str:
+        return f"embree {self.device.version}, {self.lanes} lanes"
+
+    def moved(self) -> None:
+        self._placed.clear()
+        if self.scene.movers and "_instances" in self.__dict__:
+            self._place_instances(self._instances)
+
+    def render(self, jobs: Sequence[PictureJob | DepthJob | ScanJob]) -> None:
+        tasks: Tasks = []
+        for job in jobs:
+            if isinstance(job, PictureJob):
+                tasks += self._picture(job)
+            elif isinstance(job, DepthJob):
+                tasks += self._depth(job)
+            else:
+                tasks += self._scan(job)
+        self.run(tasks)
+
+    def run(self, tasks: Iterable[Callable[[], Any]]) -> None:
+        """Run tasks on the pool and wait; the first error is raised."""
+        if self._pool is None:
+            for task in tasks:
+                task()
+            return
+        for future in [self._pool.submit(task) for task in tasks]:
+            future.result()
+
+    @cached_property
+    def _static(self) -> embree.TriangleScene:
+        """Embree's own hierarchy, built when a scan or a distorted camera first needs it."""
+        return embree.TriangleScene(self.device, self.scene.scene.vertices, self.scene.scene.faces)
+
+    @cached_property
+    def _instances(self) -> embree.InstanceScene:
+        bodies = [
+            embree.TriangleScene(
+                self.device, m.corners.reshape(-1, 3), np.arange(3 * m.count, dtype=np.int32).reshape(-1, 3)
+            )
+            for m in self.scene.movers
+        ]
+        masks = [embree.ALL_RAYS, *(embree.ALL_RAYS if m.owner < 0 else 1 << m.owner for m in self.scene.movers)]
+        instances = embree.InstanceScene(self.device, [self._static, *bodies], masks)
+        self._place_instances(instances)
+        return instances
+
+    def _place_instances(self, instances: embree.InstanceScene) -> None:
+        instances.place([np.eye(4), *(None if m.pose is None else m.pose.matrix for m in self.scene.movers)])
+
+    def _traced(self) -> tuple[int, int, int, int, NDArray[np.int32], NDArray[np.float32]]:
+        """The scene as kernels that trace rays take it."""
+        movers = self.scene.movers
+        handle = self._instances.handle if movers else self._static.handle
+        rows = np.array([0, *(m.first for m in movers)], np.int32)
+        arguments = self._plain.ctypes.data, self._culling.ctypes.data
+        return handle, *arguments, self.lanes, rows, self.scene.surfaces.records
+
+    def _mask(self, viewer: int) -> int:
+        return embree.ALL_RAYS if viewer < 0 or not self.scene.movers else embree.ALL_RAYS & ~(1 << viewer)
+
+    def _movers(self, viewer: int) -> Placed:
+        if viewer not in self._placed:
+            floor = float(self.scene.scene.bounds[0, 2])
+            self._placed[viewer] = placed_for(self.scene.movers, viewer, self._sun_map.axes, floor)
+        return self._placed[viewer]
+
+    @cached_property
+    def _sun_map(self) -> SunMap:
+        return make_sun_map(self.scene.scene.bounds, self.scene.surfaces.to_sun.astype(np.float64))
+
+    def _picture(self, job: PictureJob) -> Tasks:
+        picture = _PictureTask(self, job)
+        return [lambda a=a: picture.rows(a) for a in range(0, job.spec.height, ROWS)]  # type: ignore[misc]
+
+    def _depth(self, job: DepthJob) -> Tasks:
+        spec, movers = job.spec, self._movers(job.viewer)
+        camera = camera_numbers(job)
+        camera[raster.NEAR] = 0.0  # what is nearer hides what is behind it, and is told apart below
+        tree, labels = self.tree, self.scene.surfaces.labels
+        instance = np.zeros((0, 0), np.uint16) if job.instance is None else job.instance
+
+        def rows(first: int) -> None:
+            last = min(first + ROWS, spec.height)
+            face, depth = np.empty((last - first, spec.width), np.int32), job.depth[first:last]
+            chosen = in_view(movers.boxes, camera, first, last - first, spec.width)
+            self._see_rows(
+                tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
+                movers.face, camera, *raster.Scratch().fields, first, first, last, face, depth, _NOTHING, _NOTHING,
+            )  # fmt: skip
+            self._label_rows(
+                face, depth, _pinhole(camera), spec.near, spec.far, True, labels, first, job.semantic, instance
+            )
+
+        return [lambda a=a: rows(a) for a in range(0, spec.height, ROWS)]  # type: ignore[misc]
+
+    def _scan(self, job: ScanJob) -> Tasks:
+        traced, mask = self._traced(), self._mask(job.viewer)
+        origins = np.ascontiguousarray(job.origins, np.float64)
+        rotations = np.ascontiguousarray(job.rotations, np.float64)
+        pose_of = np.zeros(0, np.int32) if job.pose_of is None else job.pose_of
+        count = len(job.directions)
+
+        def rays(first: int) -> None:
+            self._cast_rays(
+                *traced, origins, rotations, pose_of, job.directions, float(job.far),
+                *self._new_packet(self.lanes, mask).fields, first, min(first + RAYS, count), job.distance, job.cosine,
+                job.face,
+            )  # fmt: skip
+
+        return [lambda a=a: rays(a) for a in range(0, count, RAYS)]  # type: ignore[misc]
+
+    def _self_test(self) -> None:
+        """Two triangles, the nearer one seen from behind: proves packet layout, distance and culling here."""
+        vertices = np.array([[5, -9, -9], [5, 9, -9], [5, 0, 9], [7, -9, -9], [7, 9, -9], [7, 0, 9]], np.float32)
+        scene = embree.TriangleScene(self.device, vertices, np.array([[0, 1, 2], [3, 5, 4]], np.int32))
+        rays = np.tile(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]], np.float32), (11, 1))
+        distance, cosine, face = np.zeros(33, np.float32), np.zeros(33, np.float32), np.zeros(33, np.int32)
+        arguments = self._plain.ctypes.data, self._culling.ctypes.data
+        self._cast_rays(
+            scene.handle, *arguments, self.lanes, np.zeros(1, np.int32), np.zeros((2, 16), np.float32),
+            np.zeros((1, 3)), np.eye(3)[None], np.zeros(0, np.int32), rays, 100.0,
+            *self._new_packet(self.lanes, embree.ALL_RAYS).fields, 0, 33, distance, cosine, face,
+        )  # fmt: skip
+        expected = np.tile(np.array([7.0, np.inf, np.inf], np.float32), 11)
+        if not np.allclose(distance, expected, atol=1e-5) or (face != np.tile([1, -1, -1], 11)).any():
+            raise embree.EngineError(
+                f"Embree {self.device.version} answers the self-test wrongly with packets of {self.lanes} "
+                f"({distance[:3].tolist()} instead of [7, inf, inf]); reinstall it: {embree.PIP_LINE} --force-reinstall"
+            )
+
+
+class _PictureTask:
+    """One camera's picture, band of rows by band of rows: what is seen, how it looks, what it is."""
+
+    def __init__(self, backend: EmbreeBackend, job: PictureJob) -> None:
+        self.backend, self.job = backend, job
+        self.camera = camera_numbers(job)
+        self.pinhole = _pinhole(self.camera)
+        self.movers = backend._movers(job.viewer)
+        self.traced = backend._traced() if job.rays else None
+        surfaces, plane = backend.scene.surfaces, backend._sun_map.axes
+        axes = np.ascontiguousarray(job.pose.rotation.T)
+        self.numbers = shading.picture_numbers(job.pose.position, axes, job.spec.focal, surfaces, plane)
+        self.shadows = surfaces.shadows and bool(len(backend.tree.nodes))
+
+    def rows(self, first: int) -> None:
+        job, spec = self.job, self.job.spec
+        last = min(first + ROWS, spec.height)
+        shape = (last - first, spec.width)
+        face, u, v = np.empty(shape, np.int32), np.empty(shape, np.float32), np.empty(shape, np.float32)
+        depth = np.empty(shape, np.float32) if job.depth is None else job.depth[first:last]
+        self._see(first, last, face, depth, u, v)
+        if job.rgb is not None:
+            self._shade(first, face, depth, u, v)
+        if job.semantic is not None or job.instance is not None:
+            semantic = np.zeros((0, 0), np.uint8) if job.semantic is None else job.semantic
+            instance = np.zeros((0, 0), np.uint16) if job.instance is None else job.instance
+            labels = self.backend.scene.surfaces.labels
+            self.backend._label_rows(
+                face, depth, self.pinhole, spec.near, spec.far, False, labels, first, semantic, instance
+            )
+
+    def _see(self, first: int, last: int, face: Any, depth: Any, u: Any, v: Any) -> None:
+        b, m, tree = self.backend, self.movers, self.backend.tree
+        if self.traced is None or self.job.rays is None:
+            chosen = in_view(m.boxes, self.camera, first, last - first, self.job.spec.width)
+            b._see_rows(
+                tree.nodes, tree.links, tree.corners, tree.face, chosen, m.boxes, m.first, m.corners, m.face,
+                self.camera, *raster.Scratch().fields, first, first, last, face, depth, u, v,
+            )  # fmt: skip
+        else:
+            packet = b._new_packet(b.lanes, b._mask(self.job.viewer))
+            b._trace_rows(*self.traced, self.camera, *self.job.rays, *packet.fields, first, face, depth, u, v)
+
+    def _shade(self, first: int, face: Any, depth: Any, u: Any, v: Any) -> None:
+        b, m, s = self.backend, self.movers, self.backend.scene.surfaces
+        t, spec, sun_map = s.textures, self.job.spec, b._sun_map
+        rays = self.job.rays or (_NO_RAYS, _NO_RAYS)
+        chosen = np.arange(len(m.boxes))
+        if len(chosen) and self.job.rays is None:
+            chosen = in_view(m.shadows, self.camera, first, len(face), spec.width)
+        missing, above = np.empty(_MISSING, np.int64), np.empty(len(chosen), np.int64)
+        run = shading.new_run()
+        while absent := b._shade_rows(
+            face, depth, u, v, self.pinhole, *rays, self.numbers, run, s.records, s.material, s.colour, t.first_level,
+            t.levels, t.texels, t.level_offset, t.level_width, t.level_height, DECODE, ENCODE, self.shadows,
+            *sun_map.fields, missing, chosen, above, m.rectangles, m.first, m.corners, first, self.job.rgb,
+        ):  # fmt: skip
+            sun_map.fill(b.tree, np.unique(missing[:absent]))

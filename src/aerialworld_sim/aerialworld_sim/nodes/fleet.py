@@ -1,0 +1,72 @@
+"""The node's vehicles: what each carries and how it moves, from its parameters. No ROS here.
+
+How a vehicle moves is decided in `motion` alone: whatever gives true states over simulation time
+(`aerialworld_sim.motion.Motion`) can take a plan's place, an autopilot as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from aerialworld_core.errors import InputError
+from aerialworld_core.frames import Pose
+from aerialworld_core.plan import Plan
+from aerialworld_core.world import load_rig
+from aerialworld_sim.motion import Motion, Static, Vehicle
+
+
+class Wanted(Protocol):
+    """One vehicle as asked for: `aerialworld_sim.nodes.parameters.VehicleParameters`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def rig(self) -> str: ...
+    @property
+    def plan(self) -> Path | None: ...
+    @property
+    def pose(self) -> Pose: ...
+
+
+class Fleet:
+    """The vehicles by name (`vehicles`), and when their plans end (`ends_ns`, of those that have one).
+
+    Raises WorldError for a rig and PlanError for a plan that cannot be read.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        self.vehicles: dict[str, Vehicle] = {}
+        self.ends_ns: dict[str, int] = {}
+        self.notes: list[str] = []
+        for vehicle in wanted:
+            plan = Plan.read(vehicle.plan) if vehicle.plan else None
+            if plan:
+                self.ends_ns[vehicle.name] = round(plan.duration * 1e9)
+                if plan.vehicle != vehicle.name:
+                    self.notes.append(f"{vehicle.name} follows {vehicle.plan}, which was made for {plan.vehicle}")
+            rig = load_rig(vehicle.rig or f"rig_{agent_type(vehicle.name, plan)}")
+            self.vehicles[vehicle.name] = Vehicle(rig, motion(vehicle.pose, plan))
+
+    def end_ns(self, duration: float, stop_at_end: bool) -> int | None:
+        """The stamp at which the run is over: after `duration` seconds (0: no limit), with `stop_at_end` when the last
+        plan ends, whichever is first; None: never. Raises InputError when there is no plan whose end could be meant."""
+        if stop_at_end and not self.ends_ns:
+            raise InputError("parameter stop_at_end: no vehicle has a plan; give one, or a duration")
+        ends = [round(duration * 1e9)] if duration > 0 else []
+        if stop_at_end:
+            ends.append(max(self.ends_ns.values()))
+        return min(ends, default=None)
+
+
+def motion(pose: Pose, plan: Plan | None) -> Motion:
+    """The plan's trajectory, or standing still at `pose`."""
+    return plan.trajectory() if plan else Static(pose)
+
+
+def agent_type(name: str, plan: Plan | None) -> str:
+    """drone or rover: as the plan says, else as the name begins."""
+    if plan:
+        return plan.agent_type
+    return "rover" if name.lower().startswith("rover") else "drone"

@@ -1,0 +1,165 @@
+"""What is rendered: the world's static triangles and the bodies that move through it, with their surface records.
+
+Rows of `surfaces.records`, of `corners` and of every face number that a backend reports: first the static faces, then
+each mover's own block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aerialworld_core.errors import InputError, WorldError
+from aerialworld_core.frames import Pose
+from aerialworld_core.world.scene import Light, Scene
+from aerialworld_sim.surfaces import Surfaces, build_surfaces, relight
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """Something that moves: `scene` holds its triangles in its own frame. `owner` is the vehicle whose own sensors do
+    not see it; `label` replaces the class of all its triangles."""
+
+    name: str
+    scene: Scene
+    owner: str | None = None
+    label: int | None = None
+
+
+@dataclass(eq=False)
+class Mover:
+    """A body in the scene. Its rows are first … first + count; `corners` (F, 3, 3) float32 and `normals` (F, 3, 3)
+    float32 are in its own frame, `placed` (F, 3, 3) float32 in map; `owner` is a vehicle's number or −1; `pose` is
+    None while it is absent."""
+
+    body: Body
+    first: int
+    count: int
+    owner: int
+    corners: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    placed: NDArray[np.float32]
+    pose: Pose | None = None
+
+    @property
+    def bounds(self) -> NDArray[np.float32]:
+        """(2, 3) lowest and highest corner in map."""
+        p = self.placed.reshape(-1, 3)
+        return np.stack([p.min(axis=0), p.max(axis=0)])
+
+
+class RenderScene:
+    """`scene` under `light`, with `bodies` that start out absent. `vehicles` are the names that owners refer to.
+
+    Raises WorldError for arrays, colours or textures that cannot be rendered, InputError for unknown owners.
+    """
+
+    def __init__(self, scene: Scene, light: Light, bodies: Sequence[Body] = (), vehicles: Sequence[str] = ()) -> None:
+        for part in (scene, *(b.scene for b in bodies)):
+            check_scene(part)
+        numbers = {name: i for i, name in enumerate(vehicles)}
+        for body in bodies:
+            if body.owner is not None and body.owner not in numbers:
+                raise InputError(f"body {body.name}: its owner {body.owner!r} is no vehicle ({', '.join(numbers)})")
+        self.scene, self.light = scene, light
+        self.static_count = len(scene.faces)
+        self.instances = [*scene.instances, *(b.name for b in bodies)]
+        if len(self.instances) > 65535:
+            raise InputError(f"{len(self.instances)} instances; at most 65535 have numbers")
+        parts = [scene, *(_numbered(b, len(scene.instances) + 1 + i) for i, b in enumerate(bodies))]
+        self.surfaces: Surfaces = build_surfaces(parts, light)
+        self._bodies = _Bodies([b.scene for b in bodies], self.static_count)
+        self.movers: list[Mover] = []
+        for i, body in enumerate(bodies):
+            owner = numbers[body.owner] if body.owner is not None else -1
+            first, last = int(self._bodies.first[i]), int(self._bodies.first[i + 1])
+            corners, normals, placed = (block[first:last] for block in self._bodies.blocks)
+            self.movers.append(Mover(body, self.static_count + first, last - first, owner, corners, normals, placed))
+
+    def place(self, poses: Mapping[str, Pose | None]) -> None:
+        """Move the bodies named; None takes one out of the scene. Raises InputError for an unknown name."""
+        known = {m.body.name: i for i, m in enumerate(self.movers)}
+        for name, pose in poses.items():
+            if name not in known:
+                raise InputError(f"no body {name!r}; there are {', '.join(known) or 'none'}")
+            self.movers[known[name]].pose = pose
+        self._bodies.place([m.pose for m in self.movers], self.surfaces)
+
+
+class _Bodies:
+    """All bodies' triangles in one block, so that placing fifty of them takes a few array operations.
+
+    first    (M + 1,) rows of body after body
+    corners, normals  (T, 3, 3) float32 in the bodies' own frames; placed (T, 3, 3) float32 in map
+    """
+
+    def __init__(self, scenes: Sequence[Scene], static_count: int) -> None:
+        counts = [len(scene.faces) for scene in scenes]
+        self.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self._which = np.repeat(np.arange(len(scenes)), counts)
+        self._rows = slice(static_count, static_count + int(self.first[-1]))
+        nothing = np.zeros((0, 3, 3), np.float32)
+        self.corners = np.concatenate([nothing, *(scene.triangles for scene in scenes)]).astype(np.float32)
+        self.normals = np.concatenate([nothing, *(scene.normals for scene in scenes)]).astype(np.float32)
+        self.placed = self.corners.copy()
+
+    @property
+    def blocks(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        return self.corners, self.normals, self.placed
+
+    def place(self, poses: Sequence[Pose | None], surfaces: Surfaces) -> None:
+        """Put every body at its pose; those without one stay where they were."""
+        if not len(self.placed):
+            return
+        identity = Pose.identity()
+        turned = np.stack([(p or identity).rotation.T for p in poses])[self._which]
+        moved = np.stack([(p or identity).position for p in poses])[self._which]
+        self.placed[:] = self.corners.astype(np.float64) @ turned + moved[:, None]
+        relight(surfaces, self._rows, self.placed, self.normals.astype(np.float64) @ turned)
+
+
+def _numbered(body: Body, number: int) -> Scene:
+    """The body's scene with one instance number for all its triangles, and its own class where it has one."""
+    scene = body.scene
+    n = len(scene.faces)
+    label = scene.face_class if body.label is None else np.full(n, body.label, np.uint8)
+    return Scene(
+        scene.vertices,
+        scene.faces,
+        label,
+        np.full(n, number, np.uint16),
+        scene.face_material,
+        scene.uv,
+        scene.normals,
+        scene.materials,
+        [body.name],
+    )
+
+
+def check_scene(scene: Scene) -> None:
+    """Refuse arrays that would make a ray caster read beyond them or answer nonsense. Raises WorldError."""
+    n = len(scene.faces)
+    shapes = {
+        "vertices": (scene.vertices.shape, (len(scene.vertices), 3)),
+        "faces": (scene.faces.shape, (n, 3)),
+        "face_class": (scene.face_class.shape, (n,)),
+        "face_instance": (scene.face_instance.shape, (n,)),
+        "face_material": (scene.face_material.shape, (n,)),
+        "uv": (scene.uv.shape, (n, 3, 2)),
+        "normals": (scene.normals.shape, (n, 3, 3)),
+    }
+    for name, (shape, expected) in shapes.items():
+        if shape != expected:
+            raise WorldError(f"scene: {name} is {shape}, should be {expected}")
+    if n == 0:
+        return
+    if int(scene.faces.min()) < 0 or int(scene.faces.max()) >= len(scene.vertices):
+        raise WorldError(f"scene: a face refers to a vertex outside the {len(scene.vertices)} there are")
+    if int(scene.face_material.min()) < 0 or int(scene.face_material.max()) >= len(scene.materials):
+        raise WorldError(f"scene: a face refers to a material outside the {len(scene.materials)} there are")
+    for name, array in (("vertices", scene.vertices), ("uv", scene.uv), ("normals", scene.normals)):
+        if not np.isfinite(array).all():
+            raise WorldError(f"scene: {name} hold a value that is not finite")

@@ -93,8 +93,7 @@ def record(world: Any, task: RecordTask, tell: Callable[[Any], None]) -> dict[st
 
 
 def inputs_of(world: Any, task: RecordTask) -> tuple[Plan, Rig]:
-    """Plan and rig of the job. Raises InputError when world, plan or rig are not those of the manifest, or when what it
-    asks for cannot be shown."""
+    """Plan and rig of the job. Raises InputError when world, plan or rig are not those of the manifest."""
     job, again = task.job, "plan again with --replan"
     if world.sha256 != job.world_sha256:
         raise InputError(f"{world.path}: is not the world {job.world} of the manifest any more; {again}")

@@ -58,8 +58,6 @@ def generate(campaign: Campaign, base: Path, out: Path, options: RunOptions) -> 
     Raises InputError for what cannot be used, DiskSpaceError before anything is recorded, CampaignIncomplete when
     sessions failed.
     """
-    for condition in campaign.conditions:
-        recorded_conditions(condition.given())
     if options.dry_run:
         _dry_run(campaign, base, out, options)
         return

@@ -95,8 +95,8 @@ def defect(_world: Any, _argument: Any, _tell: Any) -> None:
 
 def end_in_order(_world: Any, marker: str, tell: Any) -> None:
     """Notes that it was asked to end, as a recorder notes its last frame."""
-    tell("begun")
     try:
+        tell("begun")
         time.sleep(60)
     finally:
         Path(marker).write_text("ended in order")

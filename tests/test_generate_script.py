@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,23 @@ SCRIPT = ROOT / "scripts" / "plateau_to_occworld.py"
 
 def script(*words: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    wide = {**os.environ, "COLUMNS": "160"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=wide)
 
 
 def test_its_options_become_a_campaign(tmp_path: Path) -> None:
+    """A world folder will do as well; nothing is written when only looking."""
+    world = ROOT / "worlds" / "small_city"
+    words = ("--input", world, "--output", tmp_path / "out", "--frames", 50, "--sessions", 4, "--rig", "rig_small")
+    result = script(*words, "--voxel-size", "2.4,2.4,5", "--seed", "9", "--workers", "1", "--dry-run")
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [line for line in result.stdout.splitlines() if "_2024" in line]
+    assert len(rows) == 4 and all("rig_small" in row and " 50 " in row for row in rows)
+    assert "4 sessions, 200 frames" in result.stdout and not (tmp_path / "out").exists()
+
+
+@pytest.mark.long
+def test_city_models_go_in_and_sessions_come_out(tmp_path: Path) -> None:
     """A small city's CityGML goes in; the sessions that were asked for come out."""
     from aerialworld_city.synthetic.generate import generate_city
 

@@ -9,10 +9,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from aerialworld.campaign.jobs import Job
+from aerialworld.campaign.jobs import SESSIONS, Job
 from aerialworld.campaign.manifest import Manifest
 from aerialworld.console import OUT
 from aerialworld_core.files import read_json, write_json
+from aerialworld_core.session.layout import SESSION_FILE
 
 FILE = "campaign.json"
 #: Hidden: one file per job, and what worlds were converted from.
@@ -35,14 +36,17 @@ def note_failure(root: Path, job: Job, reason: str, tries: int) -> None:
 
 
 def known_results(root: Path, jobs: Sequence[Job]) -> Results:
-    """Noted results by job name, of jobs that are still the same; a damaged note is no note."""
+    """Noted results by job name, of jobs that are the same and whose sessions are there; a damaged note is no note."""
     known = {}
     for job in jobs:
         try:
             data = read_json(state_file(root, job.name))
         except (FileNotFoundError, ValueError):
             continue
-        if isinstance(data, dict) and data.get("key") == job.key and data.get("outcome") in ("made", "failed"):
+        if not isinstance(data, dict) or data.get("key") != job.key:
+            continue
+        there = (root / SESSIONS / job.name / SESSION_FILE).is_file()
+        if data.get("outcome") == "failed" or (data.get("outcome") == "made" and there):
             known[job.name] = data
     return known
 
@@ -60,7 +64,8 @@ def write_outcome(root: Path, manifest: Manifest, results: Results, run: Mapping
 def plan_table(manifest: Manifest, bytes_of: Mapping[str, int]) -> Table:
     """Every job, before anything is made."""
     table = Table(title=None)
-    for column in ("session", "world", "mission", "place", "split", "rig", "frames"):
+    table.add_column("session", no_wrap=True)
+    for column in ("world", "mission", "place", "split", "rig", "frames"):
         table.add_column(column)
     table.add_column("about", justify="right")
     for job in manifest.jobs:

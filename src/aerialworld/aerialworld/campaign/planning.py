@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,6 @@ from aerialworld.progress import meter
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import dump_json
 from aerialworld_core.plan import Plan
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A manifest and its plans, file → bytes."""
-
-    manifest: Manifest
-    plans: dict[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -84,32 +76,33 @@ def read_inputs(campaign: Campaign, base: Path, folders: list[WorldFolder], forc
     return Inputs(campaign, folders, Manifest(asked, relevant_versions(), hashes, entries), rigs)
 
 
-def make_manifest(inputs: Inputs, force: Workforce) -> Planned:
-    """Places, deals and collision-free plans of every session. Raises MissionFailed naming the mission that cannot be
-    planned, CampaignError where places of different splits would share voxels."""
+def make_manifest(inputs: Inputs, force: Workforce, keep: Callable[[str, bytes], None]) -> Manifest:
+    """Places, deals and collision-free plans of every session; `keep(file, data)` stores a plan as it comes.
+
+    Raises MissionFailed naming the mission that cannot be planned, CampaignError where places of different splits would
+    share voxels.
+    """
     campaign = inputs.campaign
     worlds, notes = _with_places(inputs, force)
     deals = dealing.deal(campaign)
     open_to = {i: [p.split for p in w.places] for i, w in enumerate(worlds)}
     splits = dealing.splits(deals, open_to, campaign.split.shares())
     tasks = [_plan_task(campaign, worlds[d.world], d, s) for d, s in zip(deals, splits, strict=True)]
+
+    def job(number: int, result: dict[str, Any]) -> Job:
+        data = dump_json(Plan.from_dict(result["plan"]).to_dict())
+        task = tasks[number]
+        keep(plan_file(task.name), data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return _job(inputs, worlds[deals[number].world], deals[number], splits[number], task, result, sha256)
+
+    work = [Task(t.name, inputs.folders[d.world].path, make_plan, t) for t, d in zip(tasks, deals, strict=True)]
     with meter("plan", len(tasks), "missions") as bar:
-        results = _all(
-            force,
-            [Task(t.name, inputs.folders[d.world].path, make_plan, t) for t, d in zip(tasks, deals, strict=True)],
-            on_each=bar.update,
-        )
-    jobs, plans = [], {}
-    for deal, split, task, result in zip(deals, splits, tasks, results, strict=True):
-        plan = Plan.from_dict(result["plan"])
-        data = dump_json(plan.to_dict())
-        plans[plan_file(task.name)] = data
-        jobs.append(_job(inputs, worlds[deal.world], deal, split, task, result, hashlib.sha256(data).hexdigest()))
+        jobs = _all(force, work, take=job, on_each=bar.update)
     for split in campaign.split.shares():
         if split not in splits:
             notes.append(f"no session is in {split}: there are {len(jobs)} sessions, or no world has a place for it")
-    base = inputs.manifest
-    return Planned(Manifest(base.asked, base.made_with, base.rigs, worlds, notes, jobs), plans)
+    return replace(inputs.manifest, worlds=worlds, notes=notes, jobs=jobs)
 
 
 def _facts(world: Any, _argument: Any, _tell: Any) -> dict[str, Any]:
@@ -122,12 +115,17 @@ def _facts(world: Any, _argument: Any, _tell: Any) -> dict[str, Any]:
     }
 
 
-def _all(force: Workforce, tasks: Sequence[Task], on_each: Any = lambda done: None) -> list[Any]:
-    """Results in the order of tasks; the first error is raised."""
+def _all(
+    force: Workforce,
+    tasks: Sequence[Task],
+    take: Callable[[int, Any], Any] = lambda number, result: result,
+    on_each: Callable[[int], None] = lambda done: None,
+) -> list[Any]:
+    """What `take` makes of each result, in the order of tasks; the first error is raised."""
     numbered = [Task(i, t.world, t.function, t.argument) for i, t in enumerate(tasks)]
     results: list[Any] = [None] * len(tasks)
     for done, outcome in enumerate(force.run(numbered, logged=note), 1):
-        results[outcome.key] = _result(outcome, tasks[outcome.key])
+        results[outcome.key] = take(outcome.key, _result(outcome, tasks[outcome.key]))
         on_each(done)
     return results
 

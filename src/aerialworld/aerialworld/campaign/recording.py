@@ -53,9 +53,9 @@ class RecordTask:
 def record(world: Any, task: RecordTask, tell: Callable[[Any], None]) -> dict[str, Any]:
     """Make the session, or go on with it, or keep it when it is there; tells each frame's number when it is done.
 
-    Returns {made, frames, seconds, rendered, figures, validation}; `rendered` frames took `seconds`. Raises
-    AerialWorldError when the session is not whole; one that is closed and wrong is moved to `quarantine/`, so that it
-    is not taken for data.
+    Returns {made, frames, seconds, rendered, figures, truth_frames, validation}; `rendered` frames took `seconds`.
+    Raises AerialWorldError when the session is not whole; one that is closed and wrong is moved to `quarantine/`, so
+    that it is not taken for data.
     """
     job = task.job
     plan, rig = inputs_of(world, task)
@@ -93,8 +93,7 @@ def record(world: Any, task: RecordTask, tell: Callable[[Any], None]) -> dict[st
 
 
 def inputs_of(world: Any, task: RecordTask) -> tuple[Plan, Rig]:
-    """Plan and rig of the job. Raises InputError when world, plan or rig are not those of the manifest, or when what it
-    asks for cannot be shown."""
+    """Plan and rig of the job. Raises InputError when world, plan or rig are not those of the manifest."""
     job, again = task.job, "plan again with --replan"
     if world.sha256 != job.world_sha256:
         raise InputError(f"{world.path}: is not the world {job.world} of the manifest any more; {again}")
@@ -110,7 +109,7 @@ def inputs_of(world: Any, task: RecordTask) -> tuple[Plan, Rig]:
 
 def _kept(world: Any, task: RecordTask, plan: Plan) -> dict[str, Any]:
     """The result of a session that an earlier run finished."""
-    if task.known is not None and (task.truth_frames is None or task.known.get("validation") is not None):
+    if task.known is not None and task.known.get("truth_frames") == task.truth_frames:
         return {**task.known, "made": False, "rendered": 0}
     try:
         return {**_judged(world, task, plan), "made": False, "seconds": 0.0, "rendered": 0}
@@ -125,6 +124,7 @@ def _judged(world: Any, task: RecordTask, plan: Plan) -> dict[str, Any]:
     return {
         "frames": task.job.frames,
         "figures": figures(task.folder, plan, task.job.frames, options.period_ns),
+        "truth_frames": task.truth_frames,
         "validation": validation,
     }
 

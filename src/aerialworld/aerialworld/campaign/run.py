@@ -16,7 +16,7 @@ from aerialworld.campaign.jobs import PLANS, SESSIONS, Job
 from aerialworld.campaign.manifest import FILE as MANIFEST
 from aerialworld.campaign.manifest import Manifest, differences
 from aerialworld.campaign.outcome import Results
-from aerialworld.campaign.planning import Inputs, Planned, make_manifest, read_inputs, rig_choice
+from aerialworld.campaign.planning import Inputs, make_manifest, read_inputs, rig_choice
 from aerialworld.campaign.recording import QUARANTINE, RecordTask, record
 from aerialworld.campaign.spec import Campaign
 from aerialworld.campaign.workforce import Outcome, Task, Workforce
@@ -123,12 +123,12 @@ def _manifest(inputs: Inputs, out: Path, options: RunOptions, force: Workforce) 
             return before
         ways = "choose another --out; or --replan plans anew, keeps sessions that stay the same and deletes the others"
         raise InputError("\n  ".join([f"{out / MANIFEST}: was made of something else:", *changed]) + f"\n{ways}")
-    planned = make_manifest(inputs, force)
+    (out / PLANS).mkdir(exist_ok=True)
+    manifest = make_manifest(inputs, force, lambda file, data: write_bytes(out / file, data))
     if before is not None:
-        _drop_stale(before, planned.manifest, out)
-    _write_plans(planned, out)
-    planned.manifest.write(out)
-    return planned.manifest
+        _drop_stale(before, manifest, out)
+    manifest.write(out)
+    return manifest
 
 
 def _drop_stale(before: Manifest, now: Manifest, out: Path) -> None:
@@ -142,12 +142,6 @@ def _drop_stale(before: Manifest, now: Manifest, out: Path) -> None:
         note(f"{len(stale)} session(s) of the older plan deleted, {len(before.jobs) - len(stale)} not touched")
     for file in {j.plan["file"] for j in before.jobs} - {j.plan["file"] for j in now.jobs}:
         (out / file).unlink(missing_ok=True)
-
-
-def _write_plans(planned: Planned, out: Path) -> None:
-    (out / PLANS).mkdir(exist_ok=True)
-    for file, data in planned.plans.items():
-        write_bytes(out / file, data)
 
 
 def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[Job]:
@@ -294,7 +288,7 @@ def _dry_run(campaign: Campaign, base: Path, out: Path, options: RunOptions) -> 
         inputs = read_inputs(campaign, base, folders, force)
         before = Manifest.read(out)
         same = before is not None and not differences(before.inputs(), inputs.manifest.inputs())
-        manifest = before if before is not None and same else make_manifest(inputs, force).manifest
+        manifest = before if before is not None and same else make_manifest(inputs, force, lambda file, data: None)
         if before is not None and not same:
             note(f"{out}: holds a campaign that differs from this one; see --replan", style="yellow")
     rigs = _rigs(inputs)

@@ -193,7 +193,7 @@ def with_movers(world: Any, rig: Any, plan: Any, frames: int) -> dict[str, float
     spots = [
         Pose.from_rpy(x + 8.0 * (i % 10) - 36, y + 8.0 * (i // 10) - 16, z - 44.0, 0, 0, 0.1 * i) for i in range(50)
     ]
-    actors = [Actor(f"box_{i}", body, Static(p), (4.0, 2.0, 1.5), 4) for i, p in enumerate(spots)]
+    actors = [Actor(f"box_{i}", body, Static(p), 4) for i, p in enumerate(spots)]
     vehicle = {"drone_1": Vehicle(rig, plan.trajectory())}
     empty, busy = Engine(world, vehicle), Engine(world, vehicle, actors=actors)
     cost: dict[str, list[float]] = {"without": [], "with": [], "place": []}

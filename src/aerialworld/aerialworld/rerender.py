@@ -29,7 +29,9 @@ from aerialworld.recording import (
 from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError, PlanError
 from aerialworld_core.files import read_json
+from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.labels import COLOURS, NUM_CLASSES
 from aerialworld_core.plan import Plan, Trajectory
 from aerialworld_core.rig import ImuSpec, Rig
 from aerialworld_core.sensing import VehicleState
@@ -60,6 +62,16 @@ class RerenderOptions:
     frames: tuple[int | None, int | None] = (None, None)
     another_world: bool = False
     backend: str = "auto"
+
+
+class Seen:
+    """Where a recorded moving object was at the frames that saw it; at other times it is not there."""
+
+    def __init__(self, states: Mapping[int, VehicleState]) -> None:
+        self._states = states
+
+    def state(self, stamp_ns: int) -> VehicleState | None:
+        return self._states.get(stamp_ns)
 
 
 class Replay:
@@ -170,6 +182,31 @@ class Rerendering:
         """The moving objects that were recorded around the vehicle."""
         return self.source.actors(index)
 
+    def moving(self) -> list[Any]:
+        """The same as the engine shows them: boxes of their sizes and classes, in their classes' colours.
+
+        Raises InputError for an object whose size or class changes during the session.
+        """
+        Actor, box_body = stage("aerialworld_sim", "Actor"), stage("aerialworld_core.world.body", "box_body")
+        kinds: dict[str, tuple[tuple[float, ...], int]] = {}
+        states: dict[str, dict[int, VehicleState]] = {}
+        for index in self.indices:
+            stamp = self.records[index].stamp_ns
+            for seen in self.actors(index):
+                name, kind = str(seen["id"]), (tuple(float(v) for v in seen["size"]), int(seen["class"]))
+                if kinds.setdefault(name, kind) != kind:
+                    raise InputError(f"{self.name}: frame {index}: moving object {name} changes its size or class")
+                pose = Pose(np.array(seen["position"], float), np.array(seen["orientation"], float))
+                velocity = np.array(seen["velocity"], float)
+                states.setdefault(name, {})[stamp] = VehicleState(stamp, pose, velocity, np.zeros(3))
+        paint = stage("aerialworld_sim.textures", "linear_from_srgb")(COLOURS / 255.0)
+        return [
+            Actor(
+                name, box_body(np.array(size), label, paint[min(label, NUM_CLASSES - 1)], name=name), Seen(states[name])
+            )
+            for name, (size, label) in kinds.items()
+        ]
+
     def _check_source(self) -> None:
         holder = is_held(self.source.path)
         if holder:
@@ -276,8 +313,8 @@ def render_again(
     Recorder = stage("aerialworld_recorder", "Recorder")
     vehicle = job.source.meta.vehicle
     light = job.conditions()[1]
-    carried = {vehicle: Vehicle(job.rig, job.motion)}
-    engine = Engine(job.world, carried, seed=job.seed, light=light, backend=job.options.backend)
+    carried, moving = {vehicle: Vehicle(job.rig, job.motion)}, job.moving()
+    engine = Engine(job.world, carried, seed=job.seed, light=light, backend=job.options.backend, actors=moving)
     if resume is None:
         recorder = Recorder(out, job.meta(engine.renderer), job.new_mission(), dict(provenance))
         before: set[int] = set()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
+from aerialworld_core.frames import Pose
 from aerialworld_core.rig import CameraSpec, LidarSpec
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.world.scene import Light, Scene
@@ -214,8 +215,12 @@ class Engine:
         """Put everything that moves where it is now."""
         if not self.scene.movers or self._placed_at == self._stamp_ns:
             return
-        poses = {name: self.state(name).pose for name, v in self.vehicles.items() if v.body is not None}
-        poses |= {a.name: a.motion.state(self._stamp_ns).pose for a in self.actors}
+        poses: dict[str, Pose | None] = {
+            name: self.state(name).pose for name, v in self.vehicles.items() if v.body is not None
+        }
+        for actor in self.actors:
+            state = actor.motion.state(self._stamp_ns)
+            poses[actor.name] = None if state is None else state.pose
         self.scene.place(poses)
         self.backend.moved()
         self._placed_at = self._stamp_ns
@@ -226,7 +231,7 @@ class Engine:
         found = []
         for actor in self.actors:
             state = actor.motion.state(self._stamp_ns)
-            if np.hypot(*(state.pose.position - here)[:2]) <= NEIGHBOURHOOD:
+            if state is not None and np.hypot(*(state.pose.position - here)[:2]) <= NEIGHBOURHOOD:
                 found.append(actor.record(state))
         return found
 

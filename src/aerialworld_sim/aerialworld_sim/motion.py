@@ -90,25 +90,33 @@ class Vehicle:
     body: Scene | None = None
 
 
+class Presence(Protocol):
+    """The motion of something that need not be there all the time."""
+
+    def state(self, stamp_ns: int) -> VehicleState | None:
+        """The state of its body's frame at `stamp_ns`, None while it is not there."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Actor:
-    """Something else that moves: `body` in its own frame, of class `label` (None: the body's own classes), of `size`
-    (3,) length, width, height in metres, centred on its frame's origin in the plane."""
+    """Something else that moves: `body` holds triangles in its own frame, which `motion` places in map; `label` is its
+    class (None: the body's own classes)."""
 
     name: str
     body: Scene
-    motion: Motion
-    size: tuple[float, float, float]
+    motion: Motion | Presence
     label: int | None = None
 
     def record(self, state: VehicleState) -> dict[str, Any]:
-        """As `actors/*.json` of a session holds it, in map."""
+        """As `actors/*.json` of a session holds it: `position` is the middle of the box around the body, map."""
         label = self.label if self.label is not None else int(self.body.face_class[0]) if len(self.body.faces) else 0
+        low, high = self.body.bounds
         return {
             "id": self.name,
             "class": label,
-            "position": [float(v) for v in state.pose.position],
+            "position": [float(v) for v in state.pose.transform(0.5 * (low + high))],
             "orientation": [float(v) for v in state.pose.orientation],
-            "size": [float(v) for v in self.size],
+            "size": [float(v) for v in high - low],
             "velocity": [float(v) for v in state.linear_velocity],
         }

@@ -36,7 +36,7 @@ def rig(camera, cube):
 
 def test_a_box_is_seen_where_it_is_by_every_sensor(world, new_world, rig):
     world.ground_plane(0.0)
-    car = Actor("car_1", box_at_origin(new_world, (4, 2, 1.6), label=15), Along((20, 0, 0), 2.0), (4, 2, 1.6), label=4)
+    car = Actor("car_1", box_at_origin(new_world, (4, 2, 1.6), label=15), Along((20, 0, 0), 2.0), label=4)
     engine = Engine(world, {"v": Vehicle(rig, Static(Pose.from_rpy(0, 0, 1.0, 0, 0, 0)))}, actors=[car])
     number = len(world.scene.instances) + 1
     for seconds in (0.0, 1.5, 4.0):
@@ -59,14 +59,15 @@ def test_a_box_is_seen_where_it_is_by_every_sensor(world, new_world, rig):
         assert hit.sum() > 3
         assert [a["id"] for a in frame.actors] == ["car_1"]
         assert frame.actors[0]["class"] == 4 and frame.actors[0]["velocity"] == [2.0, 0.0, 0.0]
-        assert frame.actors[0]["position"][0] == pytest.approx(20 + 2 * seconds)
+        assert frame.actors[0]["position"] == pytest.approx([20 + 2 * seconds, 0, 0.8])
+        assert frame.actors[0]["size"] == pytest.approx([4, 2, 1.6])
 
 
 def test_a_turned_body_has_turned_normals_and_culls_its_back(world, new_world, rig):
     """One wall only, seen from the front, then from behind after half a turn: there it is not seen, by any sensor."""
     body = new_world()
     body.add([[0, -3, -3], [0, 3, -3], [0, 3, 3], [0, -3, 3]], [[0, 2, 1], [0, 3, 2]])  # looks along −x
-    wall = Actor("wall", body.scene, Along((10, 0, 0), 0.0, np.pi / 4), (0.1, 6, 6))
+    wall = Actor("wall", body.scene, Along((10, 0, 0), 0.0, np.pi / 4))
     world.box((30, 0, 0), (2, 40, 40))
     engine = Engine(world, {"v": Vehicle(rig, Static(Pose.identity()))}, actors=[wall])
     for step in range(8):  # eighths of a turn
@@ -109,7 +110,7 @@ def test_a_mover_throws_its_shadow_where_the_sun_says(world, new_world):
     world.light.__dict__["shadows"] = True
     world.light.__dict__["direction"] = np.array([1.0, 0.0, -1.0])
     down = CameraSpec("cam_front", Pose.from_rpy(0, 0, 0, 0, np.pi / 2, 0), 400, 400, np.pi / 2, 0.1, 200, 10)
-    actor = Actor("kite", box_at_origin(new_world, (4, 4, 0.5)), Along((-10, 0, 10), 5.0), (4, 4, 0.5))
+    actor = Actor("kite", box_at_origin(new_world, (4, 4, 0.5)), Along((-10, 0, 10), 5.0))
     rig = Rig("down", (down,), ())
     engine = Engine(world, {"v": Vehicle(rig, Static(Pose.from_rpy(0, 0, 40, 0, 0, 0)))}, actors=[actor])
     for seconds in (0.0, 1.0):
@@ -165,7 +166,7 @@ def test_movers_are_the_same_on_any_number_of_threads_and_lanes(world, new_world
     world.ground_plane(0.0)
     world.light.__dict__["shadows"] = True
     actors = [
-        Actor(f"a{i}", box_at_origin(new_world, (2, 1, 1)), Along((8 + 3 * i, 2 * i - 4, 0), 1.0, 0.3), (2, 1, 1))
+        Actor(f"a{i}", box_at_origin(new_world, (2, 1, 1)), Along((8 + 3 * i, 2 * i - 4, 0), 1.0, 0.3))
         for i in range(5)
     ]
     results = []

@@ -117,9 +117,6 @@ def _tell(job: Rerendering) -> None:
     gaps = job.indices[-1] - job.indices[0] + 1 - len(job.indices)
     if gaps:
         note(f"{job.name}: {gaps} ticks have no frame there, and will have none here")
-    moving = sum(len(job.actors(index)) for index in job.indices)
-    if moving:
-        note(f"{job.name}: its moving objects are recorded again, but not drawn: pictures show the world without them")
     inside = job.poses_in_solids()
     if inside:
         note(f"{job.name}: {inside} of {len(job.indices)} poses lie inside a solid of this world", style="yellow")

@@ -7,16 +7,15 @@ import numpy as np
 from aerialworld_recorder.faces import CORNER, DU, DV, ORIGIN
 from aerialworld_recorder.kernels import helper, kernel
 
-
-#: Where a plane is crossed, the other axes are read so many metres further on: a ray may cross two planes in one point, and
-#: rounding must not take it for before both.
+#: Where a plane is crossed, the other axes are read so many metres further on: a ray may cross two planes in one
+#: point, and rounding must not take it for before both.
 BEYOND = 1e-9
 
 
 @helper
 def stretch_within(u, v, start, t1, view, shape, ray):  # type: ignore[no-untyped-def]
-    """The stretch (t0, t1) of a pixel's ray within the grid, from depth `start` to t1 (t0 > t1 where there is none), and
-    in `ray` (2, 3) its direction and the inverse of that."""
+    """The stretch (t0, t1) of a pixel's ray within the grid, from depth `start` to t1 (t0 > t1 where there is none),
+    and in `ray` (2, 3) its direction and the inverse of that."""
     t0 = start
     for a in range(3):
         o, d, n = view[ORIGIN + a], view[CORNER + a] + u * view[DU + a] + v * view[DV + a], shape[a]
@@ -65,14 +64,16 @@ def mark_entered(a, t0, t1, view, shape, ray, mark, observed):  # type: ignore[n
 
 
 @kernel
-def carve_rays(begin, end, every, depth, slant, far, start, stop, view, shape, mark, observed, ray):  # type: ignore[no-untyped-def]
-    """Mark (with `mark`) the voxels that rays pass from depth `start` to their hit or `stop`: those of rows [begin, end),
-    every so-many-th row and column. Returns how many were met.
+def carve_rays(  # type: ignore[no-untyped-def]
+    begin, end, every, depth, slant, far, start, stop, view, shape, mark, observed, ray
+):
+    """Mark (with `mark`) the voxels that rays pass from depth `start` to their hit or `stop`: those of rows [begin,
+    end), every so-many-th row and column. Returns how many were met.
 
-    depth (H, W) float32 along the axis: +inf reaches to `far` (along the ray) or the grid's boundary; NaN, −inf, zero and
-    negative reach nowhere. `shape` (6,) int64 is the grid's, and its strides; `observed` is flat; `ray` (2, 3) float64 is
-    scratch. A ray enters each of its voxels but the first through a plane between two: the planes of each axis are taken
-    in turn, so that nothing need decide which comes next.
+    depth (H, W) float32 along the axis: +inf reaches to `far` (along the ray) or the grid's boundary; NaN, −inf, zero
+    and negative reach nowhere. `shape` (6,) int64 is the grid's, and its strides; `observed` is flat; `ray` (2, 3)
+    float64 is scratch. A ray enters each of its voxels but the first through a plane between two: the planes of each
+    axis are taken in turn, so that nothing need decide which comes next.
     """
     steps = 0
     for v in range(begin, end, every):

@@ -5,15 +5,15 @@ million steps for four million voxels. So the question is asked the other way ro
 pixel wide (up to `Face.reach`), the ray of the pixel nearest to the picture of its centre runs through it, at the
 centre's depth. If that pixel's depth is greater, the voxel is free: one look-up in place of a walk.
 
-- `clear_blocks` asks for whole cubes of voxels first. A cube in front of everything that its pixels see is free, one behind
-  all of it is not; both are told from the least and the greatest depth of a few cells (`bound_depth`), and only cubes in
-  between are halved, down to single voxels.
-- A voxel whose middle is hidden may still be passed at its rim. Such voxels have a free neighbour (`list_edges`), and there
-  a dozen points of each are looked up (`clear_edges`).
+- `clear_blocks` asks for whole cubes of voxels first. A cube in front of everything that its pixels see is free, one
+  behind all of it is not; both are told from the least and the greatest depth of a few cells (`bound_depth`), and only
+  cubes in between are halved, down to single voxels.
+- A voxel whose middle is hidden may still be passed at its rim. Such voxels have a free neighbour (`list_edges`), and
+  there a dozen points of each are looked up (`clear_edges`).
 - Beyond `Face.reach` rays are further apart than voxels, and are walked (`carving`).
 
-Nothing is marked that no ray passes; of all that rays pass, less than 0.3 % is missed: voxels that only a thin beam between
-two obstacles enters.
+Nothing is marked that no ray passes; of all that rays pass, less than 0.3 % is missed: voxels that only a thin beam
+between two obstacles enters.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ GUARD = np.float32(1.000002)
 ZERO, INFINITE = np.float32(0.0), np.float32(np.inf)
 #: `observed` while a frame is built: free by its middle, by its rim, by a ray that was walked; holds samples.
 FREE_MIDDLE, FREE_RIM, FREE_WALKED, OCCUPIED = 1, 2, 4, 8
-#: Where the image is so many voxels wide or less, voxels may be passed whose middle is not in it: rays are walked to there,
-#: so many to the narrower side of the image.
+#: Where the image is so many voxels wide or less, voxels may be passed whose middle is not in it: rays are walked to
+#: there, so many to the narrower side of the image.
 NARROW_VOXELS, NARROW_RAYS = 4, 16
 #: A ray runs through a voxel if it comes nearer to its centre than this along every axis, in voxel units.
 WITHIN = 0.499
@@ -74,9 +74,9 @@ def bound_depth(depth, levels, low, high, row_low, row_high):  # type: ignore[no
         for cx in range(levels[0, 2]):
             least, greatest = INFINITE, ZERO
             for n in range(min(CELL, width - cx * CELL)):
-                u = np.uint64(cx * CELL) + np.uint64(n)
-                least = row_low[u] if row_low[u] < least else least
-                greatest = row_high[u] if row_high[u] > greatest else greatest
+                m = np.uint64(cx * CELL) + np.uint64(n)
+                least = row_low[m] if row_low[m] < least else least
+                greatest = row_high[m] if row_high[m] > greatest else greatest
             low[cy * levels[0, 2] + cx], high[cy * levels[0, 2] + cx] = least, greatest
     for n in range(1, len(levels)):
         finer, fine_rows, fine_columns = levels[n - 1, 0], levels[n - 1, 1], levels[n - 1, 2]
@@ -100,8 +100,8 @@ def project(projection, x, y, z, uvw):  # type: ignore[no-untyped-def]
 
 @helper
 def spread(rows, first, spreads):  # type: ignore[no-untyped-def]
-    """How far linear functions (N, 4) of a point may differ between a cube's centre and its corners, per edge, to `spreads`
-    from `first` on."""
+    """How far linear functions (N, 4) of a point may differ between a cube's centre and its corners, per edge, to
+    `spreads` from `first` on."""
     for n in range(len(rows)):
         total = 0.0
         for a in range(3):
@@ -153,16 +153,16 @@ def in_sight(sides, cut, x, y, begin, end):  # type: ignore[no-untyped-def]
 
 
 @helper
-def fill(sides, cut, i, j, k, size, shape, free):  # type: ignore[no-untyped-def]
-    """Mark the voxels of a cube that are in sight."""
-    end_i, end_j, end_k = i + size, j + size, k + size
+def fill(sides, cut, i, j, size, begin, end, shape, free):  # type: ignore[no-untyped-def]
+    """Mark the voxels of `size` × `size` columns from `begin` to `end` that are in sight."""
+    end_i, end_j, end_k = i + size, j + size, end
     end_i, end_j = end_i if end_i < shape[0] else shape[0], end_j if end_j < shape[1] else shape[1]
     end_k = end_k if end_k < shape[2] else shape[2]
-    c0, c1 = k, end_k
+    c0, c1 = begin, end_k
     for a in range(i, end_i):
         for b in range(j, end_j):
             if cut:
-                c0, c1 = in_sight(sides, cut, a + 0.5, b + 0.5, k, end_k)
+                c0, c1 = in_sight(sides, cut, a + 0.5, b + 0.5, begin, end_k)
             # Unsigned, here and elsewhere: numba need not ask whether a number counts from the array's end.
             first = np.uint64(a * shape[3] + b * shape[4] + c0)
             for n in range(c1 - c0):
@@ -171,8 +171,8 @@ def fill(sides, cut, i, j, k, size, shape, free):  # type: ignore[no-untyped-def
 
 @helper
 def bounds(uvw, spreads, size, width, height, levels, low, high):  # type: ignore[no-untyped-def]
-    """Least and greatest depth that is seen towards a cube, from the projection of its centre: of all cells that it, and
-    what of it lies beside the image, may touch."""
+    """Least and greatest depth that is seen towards a cube, from the projection of its centre: of all cells that it,
+    and what of it lies beside the image, may touch."""
     near, far = 1.0 / (uvw[2] - spreads[2] * size), 1.0 / (uvw[2] + spreads[2] * size)
     level, x0, x1, y0, y1 = 0, 0, 0, 0, 0
     for a in range(2):
@@ -197,18 +197,19 @@ def bounds(uvw, spreads, size, width, height, levels, low, high):  # type: ignor
 
 @helper
 def look_up(uvw, reach, depth, offsets, pixels, depths):  # type: ignore[no-untyped-def]
-    """For a cube's voxels whether their centres are in sight and in front of what is seen there, to `pixels`; `offsets` are
-    their projections from that of the cube's centre on."""
+    """For a cube's voxels whether their centres are in sight and in front of what is seen there, to `pixels`;
+    `offsets` are their projections from that of the cube's centre on."""
     height, width = depth.shape
     flat = depth.reshape(-1)
     u, v, w = np.float32(uvw[0]), np.float32(uvw[1]), np.float32(uvw[2])
     cx, cy, wide, high = np.float32(0.5 * width), np.float32(0.5 * height), np.float32(width), np.float32(height)
-    farthest, nearest = np.float32(reach), np.float32(NEAR)
+    farthest, nearest, row = np.float32(reach), np.float32(NEAR), np.int32(width)
     for n in range(LEAF * LEAF * LEAF):
         t = w + offsets[2, n]
         x, y = (u + offsets[0, n]) / t + cx, (v + offsets[1, n]) / t + cy
         seen = (t > nearest) & (t <= farthest) & (x >= ZERO) & (x < wide) & (y >= ZERO) & (y < high)
-        pixels[n] = np.int32(np.int32(y if seen else ZERO) * np.int32(width)) + np.int32(x if seen else ZERO)
+        px, py = np.int32(x if seen else ZERO), np.int32(y if seen else ZERO)
+        pixels[n] = np.int32(np.int32(py * row) + px)
         depths[n] = t * GUARD if seen else INFINITE
     for n in range(LEAF * LEAF * LEAF):
         pixels[n] = flat[np.uint64(pixels[n])] > depths[n]
@@ -216,12 +217,14 @@ def look_up(uvw, reach, depth, offsets, pixels, depths):  # type: ignore[no-unty
 
 @kernel
 def clear_blocks(  # type: ignore[no-untyped-def]
-    begin, end, depth, levels, low, high, projection, reach, shape, free, stack, sides, spreads, uvw, offsets, pixels, depths
-):
+    begin, end, depth, levels, low, high, projection, reach, shape, free, stack, sides, spreads, uvw, offsets, pixels,
+    depths,
+):  # fmt: skip
     """Mark the free voxels (i, j, k), begin ≤ i < end, up to depth `reach`; `begin` is a multiple of ROOT.
 
-    `shape` (6,) int64 is the grid's, and its strides; `free` is flat. The rest is scratch: `stack` (64, 4) int64, `sides`
-    (6, 4), `spreads` (9,) and `uvw` (3,) float64, `offsets` (3, LEAF³) float32, `pixels` (LEAF³,) int32 and `depths` float32.
+    `shape` (6,) int64 is the grid's, and its strides; `free` is flat. The rest is scratch: `stack` (64, 4) int64,
+    `sides` (6, 4), `spreads` (9,) and `uvw` (3,) float64, `offsets` (3, LEAF³) float32, `pixels` (LEAF³,) int32 and
+    `depths` float32.
     """
     height, width = depth.shape
     set_sides(projection, width, height, reach, sides)
@@ -233,6 +236,7 @@ def clear_blocks(  # type: ignore[no-untyped-def]
         for a in range(3):
             offsets[a, n] = i * projection[a, 0] + j * projection[a, 1] + k * projection[a, 2]
     roots_j, roots_k = (shape[1] + ROOT - 1) // ROOT, (shape[2] + ROOT - 1) // ROOT
+    run_i = run_j = run_begin = run_end = run_cut = 0  # roots that are free and stand on each other are filled together
     for root in range((end - begin + ROOT - 1) // ROOT * roots_j * roots_k):
         stack[0, 0] = begin + root // (roots_j * roots_k) * ROOT
         stack[0, 1], stack[0, 2], stack[0, 3] = root // roots_k % roots_j * ROOT, root % roots_k * ROOT, ROOT
@@ -251,7 +255,13 @@ def clear_blocks(  # type: ignore[no-untyped-def]
                 if greatest <= near:
                     continue
                 if least > far * GUARD:
-                    fill(sides, cut, i, j, k, size, shape, free)
+                    if size < ROOT:
+                        fill(sides, cut, i, j, size, k, k + size, shape, free)
+                        continue
+                    if i != run_i or j != run_j or k != run_end:
+                        fill(sides, run_cut, run_i, run_j, ROOT, run_begin, run_end, shape, free)
+                        run_i, run_j, run_begin, run_cut = i, j, k, 0
+                    run_end, run_cut = k + size, run_cut | cut
                     continue
             if size > LEAF:
                 half = size // 2
@@ -266,6 +276,7 @@ def clear_blocks(  # type: ignore[no-untyped-def]
                 a, b, c = i + n // (LEAF * LEAF), j + n // LEAF % LEAF, k + n % LEAF
                 if pixels[n] and a < shape[0] and b < shape[1] and c < shape[2]:
                     free[np.uint64(a * shape[3] + b * shape[4] + c)] = FREE_MIDDLE
+    fill(sides, run_cut, run_i, run_j, ROOT, run_begin, run_end, shape, free)
 
 
 @helper
@@ -282,8 +293,8 @@ def look_around(free, first, last, west, east, nz, plane):  # type: ignore[no-un
 
 @kernel
 def list_edges(begin, end, free, shape, edges, plane, words):  # type: ignore[no-untyped-def]
-    """The voxels (flat index), begin ≤ i < end, that bear no mark and share a face with a free one; returns their number.
-    `plane` (≥ ny · nz,) uint8 and `words`, the same memory as uint64, are scratch."""
+    """The voxels (flat index), begin ≤ i < end, that bear no mark and share a face with a free one; returns their
+    number. `plane` (≥ ny · nz,) uint8 and `words`, the same memory as uint64, are scratch."""
     area, nz, total, count = shape[3], shape[2], len(free), 0
     for n in range(nz):
         for corner in range(2):
@@ -292,7 +303,8 @@ def list_edges(begin, end, free, shape, edges, plane, words):  # type: ignore[no
                 edges[count] = m
                 count += 1
     for i in range(begin, end):
-        # A plane at once, but for the grid's first and last column, whose neighbours in memory are not there: all of these.
+        # A plane at once, but for the grid's first and last column, whose neighbours in memory are not there: all of
+        # these.
         first, last = i * area, (i + 1) * area
         first, last = first if first > nz else nz, last if last < total - nz else total - nz
         look_around(free, first, last, area if i > 0 else 0, area if last + area <= total else 0, nz, plane)

@@ -1,14 +1,13 @@
 """One depth face as numbers for the kernels: what the rig fixes once, and where its rays run in the grid of a frame.
 
-`view` (VIEW_SIZE,) float64, in voxel units (p − grid.minimum) / voxel_size: voxel (i, j, k) is the unit cube at (i, j, k).
-Rays are parametrised by depth t along the optical axis: pixel (u, v)'s is ORIGIN + t · (CORNER + u · DU + v · DV). The
-rest is the face's own: 1/f, principal point, NUDGE, TOLERANCE (metres, and metres per metre).
+`view` (VIEW_SIZE,) float64, in voxel units (p − grid.minimum) / voxel_size: voxel (i, j, k) is the unit cube at
+(i, j, k). Rays are parametrised by depth t along the optical axis: pixel (u, v)'s is ORIGIN + t · (CORNER + u · DU +
+v · DV). The rest is the face's own: 1/f, principal point, NUDGE, TOLERANCE (metres, and metres per metre).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aerialworld_core.frames import Pose, grid_from_map
 from aerialworld_core.grid import VoxelGrid
@@ -22,6 +21,9 @@ ORIGIN, CORNER, DU, DV, INVERSE_FOCAL, CENTRE_X, CENTRE_Y, NUDGE, TOLERANCE, VIE
 NUDGE_METRES = 1e-3
 #: Two neighbouring hits continue one plane if depth differs from the prediction by less: metres, and metres per metre.
 PLANE_TOLERANCE = (5e-3, 1e-4)
+#: Least width in pixels of the square around a voxel's centre for which `Face.reach` vouches. A little over one: the
+#: kernels that rely on it count in single precision.
+SQUARE_PIXELS = 1.004
 
 
 class Face:
@@ -73,7 +75,3 @@ class Face:
         """Depth of the farthest corner of the grid."""
         corners = np.array([(x, y, z, 1) for x in (0, 1) for y in (0, 1) for z in (0, 1)]) * [*self.grid.shape, 1]
         return float((corners @ self.projection[2]).max())
-
-
-#: The square's least width in pixels. A little over one: the kernels that rely on it count in single precision.
-SQUARE_PIXELS = 1.004

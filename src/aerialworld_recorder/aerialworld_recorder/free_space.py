@@ -7,6 +7,7 @@ write what the other reads, so the result does not depend on how many threads th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,16 +69,16 @@ class FreeSpace:
         """Prepare the images; walk the rays where they are further apart than voxels."""
         tasks: list[Task] = []
         for face in faces:
-            image, free = depth[face.spec.name], observed.reshape(-1)
+            image = depth[face.spec.name]
             if not self._every_ray:
-                tasks.append(lambda f=face, d=image: self._prepare(f, d, free))
+                tasks.append(partial(self._prepare, face, image, observed))
             start = 0.0 if self._every_ray else face.reach
             if face.depth_of_grid() > start:
                 bands = range(0, face.spec.height, BAND)
-                tasks += [lambda f=face, d=image, v=v, s=start: self._walk(f, d, free, v, s) for v in bands]
+                tasks += [partial(self._walk, face, image, observed, v, start) for v in bands]
         return tasks
 
-    def _prepare(self, face: Face, depth: NDArray[np.float32], free: NDArray[np.uint8]) -> None:
+    def _prepare(self, face: Face, depth: NDArray[np.float32], observed: NDArray[np.uint8]) -> None:
         b, spec = self._bounds[face.spec.name], face.spec
         bound_depth(depth, b.levels, b.low, b.high, b.row_low, b.row_high)
         narrow = min(spec.height, spec.width)
@@ -85,23 +86,23 @@ class FreeSpace:
         every = max(1, narrow // clearing.NARROW_RAYS)
         carve_rays(
             0, spec.height, every, depth, face.slant, spec.far, 0.0, stop, face.view, self._shape,
-            clearing.FREE_MIDDLE, free, np.empty((2, 3)),
+            clearing.FREE_MIDDLE, observed.reshape(-1), np.empty((2, 3)),
         )  # fmt: skip
 
     def _walk(
-        self, face: Face, depth: NDArray[np.float32], free: NDArray[np.uint8], begin: int, start: float
+        self, face: Face, depth: NDArray[np.float32], observed: NDArray[np.uint8], begin: int, start: float
     ) -> None:
         end = min(begin + BAND, face.spec.height)
         carve_rays(
             begin, end, 1, depth, face.slant, face.spec.far, start, np.inf, face.view, self._shape,
-            clearing.FREE_WALKED, free, np.empty((2, 3)),
+            clearing.FREE_WALKED, observed.reshape(-1), np.empty((2, 3)),
         )  # fmt: skip
 
     def clear(self, faces: Sequence[Face], depth: Images, observed: NDArray[np.uint8]) -> list[Task]:
         """Mark the voxels whose middle is seen past."""
         if self._every_ray:
             return []
-        return [lambda n=n: self._clear_slab(n, faces, depth, observed) for n in range(len(self._slabs))]
+        return [partial(self._clear_slab, n, faces, depth, observed) for n in range(len(self._slabs))]
 
     def _clear_slab(self, n: int, faces: Sequence[Face], depth: Images, observed: NDArray[np.uint8]) -> None:
         s, free = self._scratch[n], observed.reshape(-1)
@@ -119,7 +120,7 @@ class FreeSpace:
         if self._every_ray:
             return []
         observed.reshape(-1)[occupied] = clearing.OCCUPIED
-        return [lambda n=n: self._clear_rims(n, faces, depth, observed) for n in range(len(self._slabs))]
+        return [partial(self._clear_rims, n, faces, depth, observed) for n in range(len(self._slabs))]
 
     def _clear_rims(self, n: int, faces: Sequence[Face], depth: Images, observed: NDArray[np.uint8]) -> None:
         s = self._scratch[n]

@@ -1,8 +1,8 @@
 """Seen surface, second part: the voxels that a surface crosses between neighbouring samples (numba kernels).
 
-At 50 m neighbouring samples of a 400-pixel face lie 0.25 m apart (metres apart on a grazed floor), while a voxel may hold
-a strip a few centimetres wide: samples alone miss many of an oblique wall's voxels, and the rays that pass on would
-carve them free. So the samples are joined along rows and columns:
+At 50 m neighbouring samples of a 400-pixel face lie 0.25 m apart (metres apart on a grazed floor), while a voxel may
+hold a strip a few centimetres wide: samples alone miss many of an oblique wall's voxels, and the rays that pass on
+would carve them free. So the samples are joined along rows and columns:
 
 - Along a row or column a plane's inverse depth is linear (both are projections). Two neighbours that continue a line of
   inverse depth together with a third pixel lie on one surface: the segment between them is walked. So it is where
@@ -12,8 +12,8 @@ carve them free. So the samples are joined along rows and columns:
 - Otherwise one surface ends in front of another or of the sky somewhere between the two samples. Each side is carried
   on by half a pixel, the expected place of the end, and so it is at the image's border, where the next face goes on.
 
-A voxel without samples has the class of the first surface that crosses it (faces in the rig's order, pixels row by row),
-dynamic ones first.
+A voxel without samples has the class of the first surface that crosses it (faces in the rig's order, pixels row by
+row), dynamic ones first.
 
 Only pairs that `samples` noted are looked at. A pair's pixels are numbered along its row or column: A is 0, B is 1.
 """
@@ -62,9 +62,9 @@ def on_line(a, b, c, view):  # type: ignore[no-untyped-def]
 
 @helper
 def bends_gently(x, y, dx, dy, a, b, c):  # type: ignore[no-untyped-def]
-    """Whether three pixels in a row of inverse depths a, b, c follow a smooth surface; the first's ray is (x, y, 1), each
-    further one's (dx, dy, 0) on. The second step turns from the first by at most BEND (sine), and neither is more than
-    STEP_RATIO times as long as the other."""
+    """Whether three pixels in a row of inverse depths a, b, c follow a smooth surface; the first's ray is (x, y, 1),
+    each further one's (dx, dy, 0) on. The second step turns from the first by at most BEND (sine), and neither is
+    more than STEP_RATIO times as long as the other."""
     ta, tb, tc = 1.0 / a, 1.0 / b, 1.0 / c
     px, py, pz = (x + dx) * tb - x * ta, (y + dy) * tb - y * ta, tb - ta
     qx, qy, qz = (x + 2 * dx) * tc - (x + dx) * tb, (y + 2 * dy) * tc - (y + dy) * tb, tc - tb

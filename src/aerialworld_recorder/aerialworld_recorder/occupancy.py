@@ -4,10 +4,10 @@ Three answers per voxel: is there a surface, of which class, and has it been see
 end (`samples`) and along the surface between neighbouring rays (`joins`), free space where rays pass (`clearing`, and
 `carving` where rays are far apart).
 
-Accuracy. Where a surface lies is reckoned in float64. A hit is moved on along its ray by faces.NUDGE_METRES before its
-voxel is chosen: a surface that lies exactly on the border of two voxels then belongs to the one behind it, seen from the
-camera, whatever the last bit of the float32 depth says (one bit is 8 µm at 100 m). 1 mm is far below the 1 cm within
-which a voxel still counts as correct.
+Accuracy. Where a surface lies is reckoned in float64. A hit is moved on along its ray by faces.NUDGE_METRES before
+its voxel is chosen: a surface that lies exactly on the border of two voxels then belongs to the one behind it, seen
+from the camera, whatever the last bit of the float32 depth says (one bit is 8 µm at 100 m). 1 mm is far below the 1
+cm within which a voxel still counts as correct.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from aerialworld_core.stopwatch import IDLE, Stopwatch
 from aerialworld_recorder.faces import Face
 from aerialworld_recorder.free_space import FreeSpace, Task
 from aerialworld_recorder.surface import Surface
-
 
 _BLOCK = 1 << 17
 
@@ -165,7 +164,7 @@ class OccupancyProjector:
         """Depth along the optical axis, in C order, that the kernels may take for their own."""
         if self.euclidean:
             return depth * face.slant
-        return np.require(depth, requirements="CW")
+        return np.require(depth, requirements=("C", "W"))
 
     def _start(self, tasks: Sequence[Task]) -> list[Future[None]]:
         """Begin the tasks; without a pool, do them."""
@@ -197,15 +196,15 @@ class OccupancyProjector:
             if name not in semantic:
                 raise InputError(f"depth face {name!r} has no class image; give one for every face, or none at all")
             label = semantic[name]
-            labels[name] = np.require(label, requirements="CW")
+            labels[name] = np.require(label, requirements=("C", "W"))
             if label.shape != shape or label.dtype != np.uint8:
                 raise InputError(f"class image {name!r} is {label.dtype} {label.shape}; the rig says uint8 {shape}")
         return labels
 
 
 def _settle(state: NDArray[np.uint8], observed: NDArray[np.uint8]) -> tuple[int, int]:
-    """Make marks 0 or 1, in place, and what is occupied observed; returns how many voxels are. Block by block, so that each
-    is in the processor's cache while it is worked on."""
+    """Make marks 0 or 1, in place, and what is occupied observed; returns how many voxels are. Block by block, so
+    that each is in the processor's cache while it is worked on."""
     occupied = seen = 0
     for start in range(0, len(state), _BLOCK):
         s, o = state[start : start + _BLOCK], observed[start : start + _BLOCK]

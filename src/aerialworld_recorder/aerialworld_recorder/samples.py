@@ -1,9 +1,9 @@
 """Seen surface, first part: the voxels that hold a depth image's hits, and where neighbouring hits leave a gap (numba).
 
-A pixel is a sample of a surface. One pass over a face's rows finds every sample's voxel, marks it, and notes the pairs of
-neighbouring pixels between whose voxels others may lie: `joins` looks at these again when all faces are marked. Nearly
-all pairs lie in one voxel or in two that share a face, and the pass compares whole rows at once: it costs a few
-nanoseconds per pixel, so each loop over a row is one that the compiler turns into vector instructions.
+A pixel is a sample of a surface. One pass over a face's rows finds every sample's voxel, marks it, and notes the
+pairs of neighbouring pixels between whose voxels others may lie: `joins` looks at these again when all faces are
+marked. Nearly all pairs lie in one voxel or in two that share a face, and the pass compares whole rows at once: it
+costs a few nanoseconds per pixel, so each loop over a row is one that the compiler turns into vector instructions.
 
 Classes: a voxel's samples vote. A run is a row's stretch of pixels with one voxel and one class; runs are kept, so that
 only those of voxels with several classes need be counted. `state` is the voxel's mark while a frame is built: 0 empty,
@@ -24,10 +24,11 @@ SAMPLED, MIXED, CROSSED = 1, 2, 3
 #: A pixel's tag: a bit for each side of the grid that its sample lies beyond, all six without a sample; whether the
 #: voxel's first and second index are odd.
 SIDES, ODD_I, ODD_J = 63, 64, 128
-#: Columns of the counts: hit pixels; hits of class 0; hits in the grid's x-y range above its top; hits whose class is no
-#: surface class; voxels with several classes; runs and pairs noted.
+#: Columns of the counts: hit pixels; hits of class 0; hits in the grid's x-y range above its top; hits whose class is
+#: no surface class; voxels with several classes; runs and pairs noted.
 HITS, UNLABELLED, ABOVE, BAD_CLASS, MIXED_VOXELS, RUNS, PAIRS = range(7)
-BELOW_BOTTOM, ABOVE_TOP = 16, 32
+#: Bits of a tag: beyond a side in x or y; below the bottom; above the top.
+BESIDE, BELOW_BOTTOM, ABOVE_TOP = 15, 16, 32
 ZERO, INFINITE = np.float32(0.0), np.float32(np.inf)
 
 
@@ -48,11 +49,11 @@ def place_samples(v, depth, slant, view, shape, codes, tags):  # type: ignore[no
         py = oy + s * (cy + u * uy + vy)
         pz = oz + s * (cz + u * uz + vz)
         i, j, k = np.floor(px), np.floor(py), np.floor(pz)
-        sides = (
+        beyond = (
             np.int32(i < 0.0) | np.int32(i >= nx) << 1 | np.int32(j < 0.0) << 2 | np.int32(j >= ny) << 3
             | np.int32(k < 0.0) << 4 | np.int32(k >= nz) << 5
         )  # fmt: skip
-        sides = sides if hit else SIDES
+        sides = beyond if hit else np.int32(SIDES)
         half_i, half_j = 0.5 * i, 0.5 * j
         odd = np.int32(half_i != np.floor(half_i)) << 6 | np.int32(half_j != np.floor(half_j)) << 7
         codes[u + 1] = np.int32((i * ny + j) * nz + k if sides == 0 else -1.0)
@@ -61,11 +62,12 @@ def place_samples(v, depth, slant, view, shape, codes, tags):  # type: ignore[no
 
 @helper
 def add_area(v, depth, slant, scale, tags, side, area):  # type: ignore[no-untyped-def]
-    """Add the m² that the samples in the grid's x-y range cover across their rays, of those beyond `side` only unless it is
-    0; scale = 1/f². Sums are kept per column of the image: their order must not keep the loop from being a vector's."""
+    """Add the m² that the samples in the grid's x-y range cover across their rays, of those beyond `side` only unless
+    it is 0; scale = 1/f². Sums are kept per column of the image: their order must not keep the loop from being a
+    vector's."""
     for u in range(depth.shape[1]):
         t = np.float64(depth[v, u])
-        counted = (tags[u + 1] & 15 == 0) & (tags[u + 1] & side == side)
+        counted = (tags[u + 1] & BESIDE == 0) & (tags[u + 1] & side == side)
         area[u] += t * t * scale * slant[v, u] if counted else 0.0
 
 
@@ -79,11 +81,12 @@ def hits_among(v, depth):  # type: ignore[no-untyped-def]
 
 @helper
 def exceptions_among(v, semantic, tags):  # type: ignore[no-untyped-def]
-    """Whether a sample may bear no class or none of a surface, or lie below or above the grid (and perhaps beside it)."""
+    """Whether a sample bears no class or none of a surface, or lies below or above the grid (and perhaps beside it)."""
     found = np.int32(0)
     for u in range(semantic.shape[1]):
-        label = np.int32(semantic[v, u])
-        found |= tags[u + 1] & 48 | np.int32((label == 0) | (label >= FREE))
+        label, sides = np.int32(semantic[v, u]), np.int32(tags[u + 1] & SIDES)
+        odd = (np.int32(sides & (BELOW_BOTTOM | ABOVE_TOP)) != 0) | (label == 0) | (label >= FREE)
+        found = np.int32(found | np.int32((sides != SIDES) & odd))
     return found
 
 
@@ -103,9 +106,9 @@ def count_exceptions(v, semantic, tags, counts):  # type: ignore[no-untyped-def]
 
 @helper
 def gap(code, tag, other_code, other_tag, row, column):  # type: ignore[no-untyped-def]
-    """1 if a segment between two pixels' samples may cross a third voxel of the grid, else 0. It does not if they lie beyond
-    one side of it, in one voxel or in two that share a face (their union is convex). `row` and `column` are the
-    distances of two voxels' numbers that differ by one in their first and their second index."""
+    """1 if a segment between two pixels' samples may cross a third voxel of the grid, else 0. It does not if they lie
+    beyond one side of it, in one voxel or in two that share a face (their union is convex). `row` and `column` are
+    the distances of two voxels' numbers that differ by one in their first and their second index."""
     apart, odd = np.int32(code - other_code), np.int32(tag ^ other_tag)
     apart = np.int32(-apart if apart < 0 else apart)
     near = (apart == row) | ((apart == column) & (np.int32(odd & ODD_I) == 0))
@@ -163,8 +166,8 @@ def mark_face(  # type: ignore[no-untyped-def]
     depth (H, W) float32 along the axis, semantic (H, W) uint8, slant (H, W) float32; `codes` (2, W + 2) int32, `tags`
     (2, W + 2) int32 and `gaps` (W + 2,) int32 are scratch; `area` (2, W) float64, flat `state` and `classes` and
     `counts` are added to; `runs` is appended to from counts[RUNS] on and `pairs` (int32) filled from 0 on, row by row:
-    ((v + 1) · (W + 1) + u + 1) · 2, + 1 for the pair of (u, v) and (u, v + 1), else (u + 1, v). Pairs begin at −1: where
-    a surface leaves the image it goes on in the next one.
+    ((v + 1) · (W + 1) + u + 1) · 2, + 1 for the pair of (u, v) and (u, v + 1), else (u + 1, v). Pairs begin at −1:
+    where a surface leaves the image it goes on in the next one.
     """
     height, width = depth.shape
     row, column = np.int32(shape[1] * shape[2]), np.int32(shape[2])

@@ -44,7 +44,8 @@ class _Scratch:
 
 
 class Surface:
-    """Marks a grid's voxels with the surface that the faces see. `state` and `classes` are flat uint8, 0 and FREE at first."""
+    """Marks a grid's voxels with the surface that the faces see. `state` and `classes` are flat uint8, 0 and FREE at
+    first."""
 
     def __init__(self, faces: Sequence[Face], shape: tuple[int, int, int]) -> None:
         self._shape = np.array(shape, np.int64)
@@ -94,7 +95,8 @@ class Surface:
         return self._runs[0, : self._counts[samples.RUNS]]
 
     def vote(self, state: NDArray[np.uint8], classes: NDArray[np.uint8]) -> None:
-        """Decide the class of voxels that hold several: dynamic ones come first, then most samples, then the lowest id."""
+        """Decide the class of voxels that hold several: dynamic ones come first, then most samples, then the lowest
+        id."""
         if not self._counts[samples.MIXED_VOXELS]:
             return
         runs = self._runs[:, : self._counts[samples.RUNS]]

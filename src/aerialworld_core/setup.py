@@ -13,7 +13,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=["numpy>=2.0"],
+    install_requires=["numpy>=2.0", "isal>=1.7"],
     extras_require={
         "world": [
             "embreex>=4.4,<5",

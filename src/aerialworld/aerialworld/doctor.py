@@ -73,6 +73,7 @@ LIBRARIES = (
         LOCAL,
         below_floor="warning",
     ),
+    Library("isal", (1, 7), "writing sessions", LOCAL),
     Library("simplejpeg", (1, 8), "recording camera images", LOCAL),
     Library("matplotlib", (3, 9), "maps and curves of the report", LOCAL),
     Library("jinja2", (3, 1, 6), "the report", LOCAL),

@@ -20,6 +20,7 @@ from aerialworld_core.files import read_json, write_json
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_core.session import SessionMeta, SessionWriter, extra_files
+from aerialworld_core.stopwatch import IDLE, Stopwatch
 from aerialworld_recorder.background_writer import BackgroundWriter, FinishedFrame
 from aerialworld_recorder.errors import RecordingError
 from aerialworld_recorder.occupancy import OccupancyProjector
@@ -73,6 +74,7 @@ class Recorder:
     mission        the plan, as it is kept in mission.json
     provenance     what may differ between equal runs (time, host, versions); the recorder adds its summary at the end
     jpeg_quality   1–100, with 4:2:0 chroma
+    stopwatch      is told the CPU time of the stages place, join, vote, carve, settle, jpeg, check, encode and write
 
     As a context manager it closes the session on success. After an exception or Ctrl-C the frames recorded so far are
     on disk and the session stays unclosed: `Recorder.resume(path)` continues it. `record` returns while the frame is
@@ -88,39 +90,56 @@ class Recorder:
         provenance: Mapping[str, Any],
         *,
         jpeg_quality: int = 95,
+        stopwatch: Stopwatch = IDLE,
     ) -> None:
         # The rig as it will be read from session.json, which differs in a last bit: a resumed session, whose rig was
         # read from there, projects the same voxels. Exactly once: a second round trip differs in another last bit.
-        projector, pool = self._prepare(meta, Rig.from_dict(meta.rig.to_dict()), jpeg_quality)
-        self._start(SessionWriter(Path(root), meta, dict(mission), dict(provenance)), projector, pool, jpeg_quality)
+        projector, pool = self._prepare(meta, Rig.from_dict(meta.rig.to_dict()), jpeg_quality, stopwatch)
+        writer = SessionWriter(Path(root), meta, dict(mission), dict(provenance), stopwatch=stopwatch)
+        self._start(writer, projector, pool, jpeg_quality, stopwatch)
 
     @classmethod
-    def resume(cls, path: Path, *, provenance: Mapping[str, Any] | None = None, jpeg_quality: int = 95) -> Recorder:
+    def resume(
+        cls,
+        path: Path,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        jpeg_quality: int = 95,
+        stopwatch: Stopwatch = IDLE,
+    ) -> Recorder:
         """Continue a session; `next_index` is the first frame to record.
 
         Raises SessionError when it is damaged or held by another process. The counters of `summary` are those of this
         part of the recording.
         """
         recorder = cls.__new__(cls)
-        writer = SessionWriter.resume(Path(path), provenance=provenance)
+        writer = SessionWriter.resume(Path(path), provenance=provenance, stopwatch=stopwatch)
         try:
-            projector, pool = cls._prepare(writer.meta, writer.meta.rig, jpeg_quality)
+            projector, pool = cls._prepare(writer.meta, writer.meta.rig, jpeg_quality, stopwatch)
         except BaseException:
             writer.release()
             raise
-        recorder._start(writer, projector, pool, jpeg_quality)
+        recorder._start(writer, projector, pool, jpeg_quality, stopwatch)
         return recorder
 
     @staticmethod
-    def _prepare(meta: SessionMeta, rig: Rig, jpeg_quality: int) -> tuple[OccupancyProjector, ThreadPoolExecutor]:
+    def _prepare(
+        meta: SessionMeta, rig: Rig, jpeg_quality: int, stopwatch: Stopwatch
+    ) -> tuple[OccupancyProjector, ThreadPoolExecutor]:
         if not 1 <= jpeg_quality <= 100:
             raise RecordingError(f"jpeg_quality must be 1 to 100, not {jpeg_quality}")
         files = len(meta.rig.cameras) + len(meta.kept) * len(extra_files.image_sizes(meta.rig))
         threads = max(1, min(os.cpu_count() or 1, files))
-        return OccupancyProjector(rig, meta.grid, meta.datum), ThreadPoolExecutor(threads, "jpeg")
+        projector = OccupancyProjector(rig, meta.grid, meta.datum, stopwatch=stopwatch)
+        return projector, ThreadPoolExecutor(threads, "jpeg")
 
     def _start(
-        self, writer: SessionWriter, projector: OccupancyProjector, pool: ThreadPoolExecutor, jpeg_quality: int
+        self,
+        writer: SessionWriter,
+        projector: OccupancyProjector,
+        pool: ThreadPoolExecutor,
+        jpeg_quality: int,
+        stopwatch: Stopwatch,
     ) -> None:
         self.meta, self.path = writer.meta, writer.path
         self._next = writer.next_index
@@ -129,6 +148,7 @@ class Recorder:
         self._background = BackgroundWriter(writer)
         self._counters = _Counters()
         self._closed = False
+        self._watch = stopwatch
 
     @property
     def next_index(self) -> int:
@@ -154,7 +174,7 @@ class Recorder:
             log.warning("%s: frame %d dropped: no %s", self.path.name, index, ", ".join(missing))
             return FrameStats(index, False, missing)
         pictures = {c.name.upper(): self._image(index, c.name, c.height, c.width, frame) for c in self.meta.rig.cameras}
-        encoding = {name: self._pool.submit(encode_jpeg, image, self._quality) for name, image in pictures.items()}
+        encoding = {name: self._pool.submit(self._encode, image) for name, image in pictures.items()}
         kept = {
             (kind, name): self._pool.submit(extra_files.encode, kind, image)
             for kind in self.meta.kept
@@ -164,7 +184,7 @@ class Recorder:
         occupancy = self._projector.project(frame.state.pose, frame.depth, frame.semantic)
         images = {name: future.result() for name, future in encoding.items()}
         extra = {key: future.result() for key, future in kept.items()}
-        stats = self._count(index, frame, int(occupancy.occupancy.sum()), int(occupancy.observed.sum()))
+        stats = self._count(index, frame)
         # Pictures and depth are not stored as arrays: let them go before the frame waits its turn.
         bare = dataclasses.replace(
             frame,
@@ -180,6 +200,10 @@ class Recorder:
         self._counters.recorded += 1
         return stats
 
+    def _encode(self, image: NDArray[np.uint8]) -> bytes:
+        with self._watch.stage("jpeg"):
+            return encode_jpeg(image, self._quality)
+
     def _image(self, index: int, name: str, height: int, width: int, frame: SensorFrame) -> NDArray[np.uint8]:
         image = frame.images[name]
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
@@ -189,7 +213,7 @@ class Recorder:
             )
         return np.ascontiguousarray(image)
 
-    def _count(self, index: int, frame: SensorFrame, occupied: int, observed: int) -> FrameStats:
+    def _count(self, index: int, frame: SensorFrame) -> FrameStats:
         """Add the frame's projection to the counters; refuse it when the grid clips what is seen."""
         seen, c, grid = self._projector.last, self._counters, self.meta.grid
         assert seen is not None
@@ -214,7 +238,9 @@ class Recorder:
                     self.path.name, index, height, grid.minimum[2], grid.maximum[2],
                 )  # fmt: skip
             c.outside += 1
-        return FrameStats(index, True, (), occupied, observed, seen.clipped_share, seen.unlabelled_share, outside)
+        return FrameStats(
+            index, True, (), seen.occupied, seen.observed, seen.clipped_share, seen.unlabelled_share, outside
+        )
 
     def summary(self) -> dict[str, Any]:
         """Counters of this recording; complete once closed.

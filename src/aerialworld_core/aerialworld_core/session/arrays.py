@@ -16,13 +16,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import SessionError
 
-#: Deflate level 1: numpy's own level 6 takes 2.5 times as long for a few per cent.
+#: Deflate by Intel's ISA-L, whose level 1 takes a fifteenth of zlib's time for voxels and makes smaller files.
 LEVEL = 1
-_DATE = (1980, 1, 1, 0, 0, 0)
+#: 1980-01-01, the zip format's first day: no clock is in the bytes.
+_DATE = 0x0021
+#: A zip file's numbers are of 32 bits; what needs more is another format (zip64).
+_ZIP_LIMIT = 0xFFFFFFFF
 _HEADER_LIMIT = 10_000
 #: The only form that numpy writes for plain arrays; its own parser also runs Python's tokenizer over what it is given.
 _HEADER = re.compile(
@@ -35,21 +39,47 @@ _NUMBERS = re.compile(r"^[<>|=]?(b1|[iu][1248]|f[248])$")
 def dump_npy(array: NDArray[Any]) -> bytes:
     """The bytes of an npy file, C order."""
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    np.lib.format.write_array(buffer, np.array(array, order="C", copy=None), version=(1, 0), allow_pickle=False)
     return buffer.getvalue()
 
 
 def dump_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """The bytes of an npz file with members in the given order, deflated, with fixed dates and attributes."""
+    """The bytes of an npz file with members in the given order, deflated, with fixed dates and attributes.
+
+    A zip archive as in PKWARE's APPNOTE 6.3: local headers (4.3.7) with content, central directory (4.3.12), its end
+    (4.3.16). Written here so that an array goes to the compressor as it lies in memory, and through ISA-L's.
+    """
+    parts: list[bytes] = []
+    directory: list[bytes] = []
+    offset = 0
+    for name, array in arrays.items():
+        file_name = f"{name}.npy".encode("ascii")
+        content, crc, size = _deflate(array)
+        if max(size, len(content), offset) >= _ZIP_LIMIT:
+            raise SessionError(f"{name}: {size:,} bytes are more than an npz file without zip64 holds")
+        # Version 2.0 to read, no flags, deflated, dates, crc, sizes, lengths of the name and of no extra field.
+        common = struct.pack("<5H3I2H", 20, 0, 8, 0, _DATE, crc, len(content), size, len(file_name), 0)
+        header = b"PK\3\4" + common + file_name
+        # Made by version 2.0 on Unix; no comment, disk 0, binary; a regular file that its owner reads and writes.
+        entry = struct.pack("<BB", 20, 3) + common + struct.pack("<3H2I", 0, 0, 0, 0o600 << 16, offset)
+        directory.append(b"PK\1\2" + entry + file_name)
+        parts += [header, content]
+        offset += len(header) + len(content)
+    length = sum(map(len, directory))
+    end = b"PK\5\6" + struct.pack("<4H2IH", 0, 0, len(directory), len(directory), length, offset, 0)
+    return b"".join([*parts, *directory, end])
+
+
+def _deflate(array: NDArray[Any]) -> tuple[bytes, int, int]:
+    """An array as a deflated npy file: bytes, CRC-32 and size of the npy file. C order."""
+    plain = np.array(array, order="C", copy=None)
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, array in arrays.items():
-            info = zipfile.ZipInfo(f"{name}.npy", date_time=_DATE)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3
-            info.external_attr = 0o600 << 16
-            archive.writestr(info, dump_npy(array), compresslevel=LEVEL)
-    return buffer.getvalue()
+    np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(plain))
+    header, data = buffer.getvalue(), plain.reshape(-1).view(np.uint8)
+    crc = isal_zlib.crc32(data, isal_zlib.crc32(header))
+    compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
+    content = compressor.compress(header) + compressor.compress(data) + compressor.flush()
+    return content, crc, len(header) + data.nbytes
 
 
 def load_npy(raw: bytes, what: str, *, limit: int) -> NDArray[Any]:

@@ -83,6 +83,30 @@ def test_npz_bytes_depend_on_content_alone_and_numpy_reads_them():
             np.testing.assert_array_equal(npz[name], array)
 
 
+def test_the_zip_container_is_whole_and_bears_no_date_of_today():
+    rng = np.random.default_rng(5)
+    arrays = {
+        "noise": rng.integers(0, 256, 300_001, np.uint8),
+        "none": np.zeros((0, 3), np.float32),
+        "one": np.array(2.5),
+        "voxels": np.repeat(rng.integers(0, 2, 5_000, np.uint8), 97),
+    }
+    for array in arrays.values():
+        array.setflags(write=False)
+    raw = dump_npz(arrays)
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        assert archive.testzip() is None  # every CRC
+        assert archive.namelist() == [f"{name}.npy" for name in arrays]
+        for member, array in zip(archive.infolist(), arrays.values(), strict=True):
+            assert member.date_time == (1980, 1, 1, 0, 0, 0) and member.compress_type == zipfile.ZIP_DEFLATED
+            assert member.external_attr == 0o600 << 16 and not member.extra and not member.comment
+            assert archive.read(member) == dump_npy(array)
+            assert member.file_size == len(dump_npy(array))
+        assert archive.infolist()[3].compress_size < 0.1 * arrays["voxels"].nbytes
+    for name, array in load_npz(raw, "x", required=list(arrays), limit=LIMIT).items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
 def test_what_numpy_wrote_is_read():
     o = load_occupancy(savez(**voxels()), "x", GRID)
     assert o.observed.all() and not o.occupancy.any()

@@ -262,6 +262,7 @@ def measure(source: str, frames: int, begun: float) -> dict[str, Any]:
     least = floor["traversal"]["cpu_s"] + floor["jpeg"]["cpu_s"]
     result["full_rig"]["floor_ratio"] = round(result["full_rig"]["cpu_s_per_frame"] / least, 2)
     result["occupancy_only"] = record(world, plan, rig, frames, ("depth", "lidar"))
+    result["occupancy_only"]["stages_cpu_s"]["rays"] = sensors["depth"]["cpu_s"] + sensors["lidar"]["cpu_s"]
     result["movers"] = with_movers(world, rig, plan, frames)
     result["memory"] = {"peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
     return result
@@ -272,6 +273,7 @@ def record(world: Any, plan: Any, rig: Any, frames: int, modalities: tuple[str, 
     from aerialworld_core.grid import DEFAULT_GRID
     from aerialworld_core.rig import Rig
     from aerialworld_core.session import SessionMeta
+    from aerialworld_core.stopwatch import Stopwatch
     from aerialworld_recorder import Recorder
     from aerialworld_sim import Engine, Vehicle
 
@@ -295,15 +297,21 @@ def record(world: Any, plan: Any, rig: Any, frames: int, modalities: tuple[str, 
         start_time="2024-01-15T12:00:00Z",
         attribution="",
     )
-    with tempfile.TemporaryDirectory() as folder, Recorder(Path(folder), meta, plan.to_dict(), {}) as recorder:
+    watch = Stopwatch()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Recorder(Path(folder), meta, plan.to_dict(), {}, stopwatch=watch) as recorder,
+    ):
         for index in range(frames + 2):
             if index == 2:  # two frames to compile and to fill caches
                 wall, cpu = time.perf_counter(), time.process_time()
+                watch.read()
             engine.step(500_000_000)
             recorder.record(index, engine.render("drone_1", modalities=modalities))
         recorder.close()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"frames_per_s": round(frames / wall, 2), "cpu_s_per_frame": round(cpu / frames, 4)}
+    stages = {name: round(seconds / frames, 4) for name, seconds in sorted(watch.read().items())}
+    return {"frames_per_s": round(frames / wall, 2), "cpu_s_per_frame": round(cpu / frames, 4), "stages_cpu_s": stages}
 
 
 def in_own_process(source: str, frames: int, cache: str) -> dict[str, Any]:

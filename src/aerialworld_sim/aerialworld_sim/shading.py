@@ -21,6 +21,9 @@ from aerialworld_sim.surfaces import DENSITY, DUV1, DUV2, NORMAL, ROUGHNESS, SUN
 from aerialworld_sim.textures import ENCODE_STEPS
 from aerialworld_sim.vectors import TILE
 
+#: A level of the sun map is left for the next when a pixel covers this share of its texels: an edge is soft by one to
+#: two and a half pixels.
+COARSENESS = 0.4
 #: Pixels of a run at most.
 RUN = 64
 #: Rows of scratch, each of RUN pixels: directions left and up, the sun's share, then red, green, blue.
@@ -163,7 +166,7 @@ def _shadow(
     rise_b = -(plane[1, 0] * nx + plane[1, 1] * ny + plane[1, 2] * nz) / steep
     middle = np.float64(depth[y, x + (n >> 1)])
     level = 0
-    while level < LEVELS - 1 and middle * numbers[PIXEL] > 0.75 * texels[level]:
+    while level < LEVELS - 1 and middle * numbers[PIXEL] > COARSENESS * texels[level]:
         level += 1
     edge, shift_a, shift_b = texels[level], np.float64(corner[level, 0]) + 0.5, np.float64(corner[level, 1]) + 0.5
     scale = 1.0 / edge

@@ -11,7 +11,7 @@ from typing import Any
 PACKAGES = (
     "aerialworld", "aerialworld_core", "aerialworld_city", "aerialworld_sim", "aerialworld_missions",
     "aerialworld_recorder", "aerialworld_training", "numpy", "scipy", "numba", "embreex", "lxml", "pyproj",
-    "torch", "pillow", "simplejpeg", "isal",
+    "torch", "pillow", "simplejpeg", "isal", "warp-lang",
 )  # fmt: skip
 
 

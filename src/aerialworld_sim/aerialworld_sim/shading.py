@@ -165,8 +165,9 @@ def _shadow(
     rise_a = -(plane[0, 0] * nx + plane[0, 1] * ny + plane[0, 2] * nz) / steep
     rise_b = -(plane[1, 0] * nx + plane[1, 1] * ny + plane[1, 2] * nz) / steep
     middle = np.float64(depth[y, x + (n >> 1)])
+    size_across = middle * numbers[PIXEL] * np.sqrt(steep)  # of a pixel, seen from the sun: shorter along its direction
     level = 0
-    while level < LEVELS - 1 and middle * numbers[PIXEL] > COARSENESS * texels[level]:
+    while level < LEVELS - 1 and size_across > COARSENESS * texels[level]:
         level += 1
     edge, shift_a, shift_b = texels[level], np.float64(corner[level, 0]) + 0.5, np.float64(corner[level, 1]) + 0.5
     scale = 1.0 / edge

@@ -17,6 +17,7 @@ from aerialworld_core.world.mesh import MeshPart, Skin
 from aerialworld_core.world.meshes import load_mesh
 from aerialworld_core.world.sdf import Document, Notes, boolean, number, numbers, text_of
 from aerialworld_core.world.skins import Skins
+from aerialworld_core.world.textures import decode
 from aerialworld_core.world.unhonoured import tell_unread
 from aerialworld_core.world.uris import Files
 
@@ -102,11 +103,22 @@ class Shapes:
             uri = text_of(textures[0], "diffuse")
             if uri:
                 skin = Skin(resolved.name, np.ones(3, np.float32), self.skins.picture(document, uri, context))
+            self._tell_relief(document, text_of(textures[0], "normal"), context)
         with CountedFile(resolved.path, max_bytes=256 * MIB, what="heightmap") as handle:
             data = handle.read()
         size = numbers(document, shape, "size", 3, (1.0, 1.0, 1.0))
         position = numbers(document, shape, "pos", 3, (0.0, 0.0, 0.0))
         return [read_heightmap(data, f"{context}: {resolved.path.name}", size, position, skin, repeat)]
+
+    def _tell_relief(self, document: Document, uri: str | None, context: str) -> None:
+        """Gazebo asks for a heightmap's normal map; one that is flat, of a single colour, changes nothing."""
+        if not uri:
+            return
+        path = self.files.resolve(document, uri, context).path
+        with CountedFile(path, max_bytes=256 * MIB, what="normal map") as handle:
+            picture = decode(handle.read(), f"{context}: {path.name}")
+        if (picture != picture[0, 0]).any():
+            self.notes.add("<texture>: <normal> maps are not honoured")
 
 
 def _plane(document: Document, shape: Any, context: str) -> list[MeshPart]:

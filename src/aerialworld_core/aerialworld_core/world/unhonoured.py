@@ -25,7 +25,7 @@ _HONOURED: dict[str, frozenset[str]] = {
     "capsule": frozenset({"radius", "length"}),
     "plane": frozenset({"size", "normal"}),
     "heightmap": frozenset({"uri", "size", "pos", "sampling", "texture", "use_terrain_paging"}),
-    "texture": frozenset({"size", "diffuse"}),
+    "texture": frozenset({"size", "diffuse", "normal"}),  # a normal map that is not flat is told where it is read
     "scene": frozenset({"ambient", "background", "shadows", "sky", "grid", "origin_visual"}),
     "sky": frozenset(),
 }

@@ -51,7 +51,7 @@ def write(path: Path, **changes: object) -> Path:
 
 
 def generate(*words: str | Path) -> Result:
-    return CliRunner().invoke(app, ["generate", *map(str, words)])
+    return CliRunner().invoke(app, ["generate", *map(str, words)], env={"COLUMNS": "200"})
 
 
 def made(*words: str | Path) -> str:

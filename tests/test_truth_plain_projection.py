@@ -77,8 +77,8 @@ def gentle(points):
 
 
 def may_have_a_voxel_between(face, pixel, other, shape):
-    """Whether a segment between two samples can leave their voxels: not if these are one or share a face, nor beyond one
-    side of the grid; a surface that ends in the sky is carried on if its last sample is in the grid."""
+    """Whether a segment between two samples can leave their voxels: not if these are one or share a face, nor beyond
+    one side of the grid; a surface that ends in the sky is carried on if its last sample is in the grid."""
     ends = [np.floor(face.point(*p, face.inverse(*p))) if face.hit(*p) else None for p in (pixel, other)]
     known = [e for e in ends if e is not None]
     inside = [bool(((e >= 0) & (e < shape)).all()) for e in known]

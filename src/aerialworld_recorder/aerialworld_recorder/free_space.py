@@ -86,7 +86,7 @@ class FreeSpace:
         every = max(1, narrow // clearing.NARROW_RAYS)
         carve_rays(
             0, spec.height, every, depth, face.slant, spec.far, 0.0, stop, face.view, self._shape,
-            clearing.FREE_MIDDLE, observed.reshape(-1), np.empty((2, 3)),
+            clearing.FREE_MIDDLE, observed.reshape(-1),
         )  # fmt: skip
 
     def _walk(
@@ -95,7 +95,7 @@ class FreeSpace:
         end = min(begin + BAND, face.spec.height)
         carve_rays(
             begin, end, 1, depth, face.slant, face.spec.far, start, np.inf, face.view, self._shape,
-            clearing.FREE_WALKED, observed.reshape(-1), np.empty((2, 3)),
+            clearing.FREE_WALKED, observed.reshape(-1),
         )  # fmt: skip
 
     def clear(self, faces: Sequence[Face], depth: Images, observed: NDArray[np.uint8]) -> list[Task]:

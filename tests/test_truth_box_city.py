@@ -188,13 +188,14 @@ def test_a_car_on_the_ground_is_a_car_and_leaves_the_ground_around_it():
     assert (result.semantics[:108, :, 1] == TERRAIN).all()
 
 
-def test_carving_from_coarser_rays_observes_the_same_space():
-    city, pose = mixed_city(2), Pose.from_rpy(0.3, -0.2, 30.0, 0.1, -0.1, 0.4)
+@pytest.mark.parametrize("height", [2.0, 30.0, 90.0])
+def test_looking_up_voxels_observes_the_same_space_as_walking_every_ray(height: float):
+    city, pose = mixed_city(2), Pose.from_rpy(0.3, -0.2, height, 0.1, -0.1, 0.4)
     images = city.depth_images(RIG, pose)
     fast = OccupancyProjector(RIG, GRID, 0.0).project(pose, *images)
     full = OccupancyProjector(RIG, GRID, 0.0, carve_all=True).project(pose, *images)
     assert not (fast.observed & ~full.observed).any()
-    assert (fast.observed != full.observed).sum() < 0.01 * full.observed.sum()
+    assert (fast.observed != full.observed).sum() < 0.003 * full.observed.sum()
     assert (fast.occupancy == full.occupancy).all() and (fast.semantics == full.semantics).all()
 
 

@@ -153,16 +153,17 @@ def in_sight(sides, cut, x, y, begin, end):  # type: ignore[no-untyped-def]
 
 
 @helper
-def fill(sides, cut, i, j, size, begin, end, shape, free):  # type: ignore[no-untyped-def]
-    """Mark the voxels of `size` × `size` columns from `begin` to `end` that are in sight."""
-    end_i, end_j, end_k = i + size, j + size, end
+def fill(sides, run, shape, free):  # type: ignore[no-untyped-def]
+    """Mark what is in sight of columns: `run` holds i, j, how many columns along each, the first voxel, the one
+    behind the last, and the bits of the sides that may cut them."""
+    end_i, end_j, begin, end, cut = run[0] + run[2], run[1] + run[2], run[3], run[4], run[5]
     end_i, end_j = end_i if end_i < shape[0] else shape[0], end_j if end_j < shape[1] else shape[1]
-    end_k = end_k if end_k < shape[2] else shape[2]
-    c0, c1 = begin, end_k
-    for a in range(i, end_i):
-        for b in range(j, end_j):
+    end = end if end < shape[2] else shape[2]
+    c0, c1 = begin, end
+    for a in range(run[0], end_i):
+        for b in range(run[1], end_j):
             if cut:
-                c0, c1 = in_sight(sides, cut, a + 0.5, b + 0.5, begin, end_k)
+                c0, c1 = in_sight(sides, cut, a + 0.5, b + 0.5, begin, end)
             # Unsigned, here and elsewhere: numba need not ask whether a number counts from the array's end.
             first = np.uint64(a * shape[3] + b * shape[4] + c0)
             for n in range(c1 - c0):
@@ -217,14 +218,14 @@ def look_up(uvw, reach, depth, offsets, pixels, depths):  # type: ignore[no-unty
 
 @kernel
 def clear_blocks(  # type: ignore[no-untyped-def]
-    begin, end, depth, levels, low, high, projection, reach, shape, free, stack, sides, spreads, uvw, offsets, pixels,
-    depths,
+    begin, end, depth, levels, low, high, projection, reach, shape, free, stack, run, sides, spreads, uvw, offsets,
+    pixels, depths,
 ):  # fmt: skip
     """Mark the free voxels (i, j, k), begin ≤ i < end, up to depth `reach`; `begin` is a multiple of ROOT.
 
-    `shape` (6,) int64 is the grid's, and its strides; `free` is flat. The rest is scratch: `stack` (64, 4) int64,
-    `sides` (6, 4), `spreads` (9,) and `uvw` (3,) float64, `offsets` (3, LEAF³) float32, `pixels` (LEAF³,) int32 and
-    `depths` float32.
+    `shape` (6,) int64 is the grid's, and its strides; `free` is flat. The rest is scratch: `stack` (64, 4) and `run`
+    (6,) int64, `sides` (6, 4), `spreads` (9,) and `uvw` (3,) float64, `offsets` (3, LEAF³) float32, `pixels` (LEAF³,)
+    int32 and `depths` float32.
     """
     height, width = depth.shape
     set_sides(projection, width, height, reach, sides)
@@ -236,7 +237,7 @@ def clear_blocks(  # type: ignore[no-untyped-def]
         for a in range(3):
             offsets[a, n] = i * projection[a, 0] + j * projection[a, 1] + k * projection[a, 2]
     roots_j, roots_k = (shape[1] + ROOT - 1) // ROOT, (shape[2] + ROOT - 1) // ROOT
-    run_i = run_j = run_begin = run_end = run_cut = 0  # roots that are free and stand on each other are filled together
+    run[:] = 0  # free cubes that stand on each other are filled together
     for root in range((end - begin + ROOT - 1) // ROOT * roots_j * roots_k):
         stack[0, 0] = begin + root // (roots_j * roots_k) * ROOT
         stack[0, 1], stack[0, 2], stack[0, 3] = root // roots_k % roots_j * ROOT, root % roots_k * ROOT, ROOT
@@ -255,13 +256,10 @@ def clear_blocks(  # type: ignore[no-untyped-def]
                 if greatest <= near:
                     continue
                 if least > far * GUARD:
-                    if size < ROOT:
-                        fill(sides, cut, i, j, size, k, k + size, shape, free)
-                        continue
-                    if i != run_i or j != run_j or k != run_end:
-                        fill(sides, run_cut, run_i, run_j, ROOT, run_begin, run_end, shape, free)
-                        run_i, run_j, run_begin, run_cut = i, j, k, 0
-                    run_end, run_cut = k + size, run_cut | cut
+                    if i != run[0] or j != run[1] or size != run[2] or k != run[4]:
+                        fill(sides, run, shape, free)
+                        run[0], run[1], run[2], run[3], run[5] = i, j, size, k, 0
+                    run[4], run[5] = k + size, run[5] | cut
                     continue
             if size > LEAF:
                 half = size // 2
@@ -276,7 +274,7 @@ def clear_blocks(  # type: ignore[no-untyped-def]
                 a, b, c = i + n // (LEAF * LEAF), j + n // LEAF % LEAF, k + n % LEAF
                 if pixels[n] and a < shape[0] and b < shape[1] and c < shape[2]:
                     free[np.uint64(a * shape[3] + b * shape[4] + c)] = FREE_MIDDLE
-    fill(sides, run_cut, run_i, run_j, ROOT, run_begin, run_end, shape, free)
+    fill(sides, run, shape, free)
 
 
 @helper
@@ -327,8 +325,9 @@ def clear_edges(  # type: ignore[no-untyped-def]
     scratch.
     """
     height, width = depth.shape
-    at, size = 0, 1
+    at = 0
     spread(projection, at, spreads)
+    size = shape[5]  # one voxel
     for n in range(len(rim)):
         for a in range(3):
             offsets[a, n] = projection[a, 0] * rim[n, 0] + projection[a, 1] * rim[n, 1] + projection[a, 2] * rim[n, 2]

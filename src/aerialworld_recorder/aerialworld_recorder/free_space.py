@@ -44,7 +44,7 @@ class _SlabScratch:
 
     def __init__(self, voxels: int, plane: int) -> None:
         leaf = clearing.LEAF**3
-        self.stack = np.empty((64, 4), np.int64)
+        self.stack, self.run = np.empty((64, 4), np.int64), np.empty(6, np.int64)
         self.sides, self.spreads, self.uvw = np.empty((6, 4)), np.empty(9), np.empty(3)
         self.offsets, self.pixels = np.empty((3, leaf), np.float32), np.empty(leaf, np.int32)
         self.depths = np.empty(leaf, np.float32)
@@ -86,7 +86,7 @@ class FreeSpace:
         every = max(1, narrow // clearing.NARROW_RAYS)
         carve_rays(
             0, spec.height, every, depth, face.slant, spec.far, 0.0, stop, face.view, self._shape,
-            clearing.FREE_MIDDLE, observed.reshape(-1), np.empty((2, 3)),
+            clearing.FREE_MIDDLE, observed.reshape(-1),
         )  # fmt: skip
 
     def _walk(
@@ -95,7 +95,7 @@ class FreeSpace:
         end = min(begin + BAND, face.spec.height)
         carve_rays(
             begin, end, 1, depth, face.slant, face.spec.far, start, np.inf, face.view, self._shape,
-            clearing.FREE_WALKED, observed.reshape(-1), np.empty((2, 3)),
+            clearing.FREE_WALKED, observed.reshape(-1),
         )  # fmt: skip
 
     def clear(self, faces: Sequence[Face], depth: Images, observed: NDArray[np.uint8]) -> list[Task]:
@@ -110,7 +110,7 @@ class FreeSpace:
             b = self._bounds[face.spec.name]
             clear_blocks(
                 *self._slabs[n], depth[face.spec.name], b.levels, b.low, b.high, face.projection, face.reach,
-                self._shape, free, s.stack, s.sides, s.spreads, s.uvw, s.offsets, s.pixels, s.depths,
+                self._shape, free, s.stack, s.run, s.sides, s.spreads, s.uvw, s.offsets, s.pixels, s.depths,
             )  # fmt: skip
 
     def clear_rims(

@@ -17,6 +17,7 @@ from aerialworld_core.labels import FREE, TERRAIN
 from aerialworld_core.rig import CUBE_FACES, CameraSpec, ImuSpec, LidarSpec, Rig
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.session import Session, SessionMeta
+from aerialworld_core.stopwatch import Stopwatch
 from aerialworld_core.world import load_rig
 from aerialworld_recorder import Recorder, RecordingError
 from aerialworld_recorder.occupancy import OccupancyProjector
@@ -265,3 +266,19 @@ def test_a_resumed_recording_projects_through_the_very_same_rig(tmp_path: Path, 
         again = Recorder.resume(recorder.path)
         assert optics(again) == fresh
         again.abort()
+
+
+def test_a_stopwatch_hears_of_every_stage_and_changes_nothing(tmp_path: Path):
+    watch, stages = Stopwatch(), "place join vote carve settle jpeg check encode write"
+    for name, options in (("plain", {}), ("timed", {"stopwatch": watch})):
+        with Recorder(tmp_path / name, meta(), {}, {}, **options) as recorder:
+            for i in range(2):
+                stats = recorder.record(i, frame_over_plane(i))
+    seconds = watch.read()
+    assert set(seconds) == set(stages.split()) and min(seconds.values()) >= 0.0 < seconds["carve"]
+    stored = Session.open(recorder.path).occupancy(1)
+    assert (stats.occupied, stats.observed) == (stored.occupancy.sum(), stored.observed.sum())
+    files = [sorted((tmp_path / name).glob("*/*/00*")) for name in ("plain", "timed")]
+    assert len(files[0]) == 2 * 8
+    for plain, timed in zip(*files, strict=True):
+        assert plain.name == timed.name and plain.read_bytes() == timed.read_bytes()

@@ -20,7 +20,7 @@ from aerialworld_core.errors import InputError
 from aerialworld_sim import embree, raster, shading
 from aerialworld_sim.bvh import build_tree
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
-from aerialworld_sim.movers import Placed, in_view, placed_for
+from aerialworld_sim.movers import Placed, placed_for, rows_seen
 from aerialworld_sim.render_scene import RenderScene
 from aerialworld_sim.sun_map import SunMap
 from aerialworld_sim.textures import DECODE, ENCODE
@@ -164,6 +164,7 @@ class EmbreeBackend:
     def _depth(self, job: DepthJob) -> Tasks:
         spec, movers = job.spec, self._movers(job.viewer)
         camera = camera_numbers(job)
+        seen = rows_seen(movers.boxes, camera, spec.width)
         camera[raster.NEAR] = 0.0  # what is nearer hides what is behind it, and is told apart below
         tree, labels = self.tree, self.scene.surfaces.labels
         instance = np.zeros((0, 0), np.uint16) if job.instance is None else job.instance
@@ -171,8 +172,7 @@ class EmbreeBackend:
         def rows(first: int) -> None:
             last = min(first + ROWS, spec.height)
             face, depth = np.empty((last - first, spec.width), np.int32), job.depth[first:last]
-            chosen = in_view(movers.boxes, camera, first, last - first, spec.width)
-            chosen = chosen[movers.visible[chosen]]
+            chosen = np.flatnonzero((seen[:, 0] <= last) & (seen[:, 1] >= first) & movers.visible)
             self._see_rows(
                 tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
                 movers.face, camera, *raster.Scratch().fields, first, first, last, face, depth, _NOTHING, _NOTHING,
@@ -227,6 +227,8 @@ class _PictureTask:
         self.camera = camera_numbers(job)
         self.pinhole = _pinhole(self.camera)
         self.movers = backend._movers(job.viewer)
+        self.seen = rows_seen(self.movers.boxes, self.camera, job.spec.width)
+        self.shaded = rows_seen(self.movers.shadows, self.camera, job.spec.width)
         self.traced = backend._traced() if job.rays else None
         surfaces, plane = backend.scene.surfaces, backend._sun_map.axes
         axes = np.ascontiguousarray(job.pose.rotation.T)
@@ -253,8 +255,7 @@ class _PictureTask:
     def _see(self, first: int, last: int, face: Any, depth: Any, u: Any, v: Any) -> None:
         b, m, tree = self.backend, self.movers, self.backend.tree
         if self.traced is None or self.job.rays is None:
-            chosen = in_view(m.boxes, self.camera, first, last - first, self.job.spec.width)
-            chosen = chosen[m.visible[chosen]]
+            chosen = np.flatnonzero((self.seen[:, 0] <= last) & (self.seen[:, 1] >= first) & m.visible)
             b._see_rows(
                 tree.nodes, tree.links, tree.corners, tree.face, chosen, m.boxes, m.first, m.corners, m.face,
                 self.camera, *raster.Scratch().fields, first, first, last, face, depth, u, v,
@@ -265,11 +266,11 @@ class _PictureTask:
 
     def _shade(self, first: int, face: Any, depth: Any, u: Any, v: Any) -> None:
         b, m, s = self.backend, self.movers, self.backend.scene.surfaces
-        t, spec, sun_map = s.textures, self.job.spec, b._sun_map
+        t, sun_map = s.textures, b._sun_map
         rays = self.job.rays or (_NO_RAYS, _NO_RAYS)
         chosen = np.arange(len(m.boxes))
-        if len(chosen) and self.job.rays is None:
-            chosen = in_view(m.shadows, self.camera, first, len(face), spec.width)
+        if self.job.rays is None:
+            chosen = np.flatnonzero((self.shaded[:, 0] <= first + len(face)) & (self.shaded[:, 1] >= first))
         missing, above = np.empty(_MISSING, np.int64), np.empty(len(chosen), np.int64)
         run = shading.new_run()
         while absent := b._shade_rows(

@@ -17,6 +17,9 @@ from aerialworld_sim.compiled import kernel
 from aerialworld_sim.raster import CX, CY, FOCAL, FOCAL_Y, FORWARD, LEFTWARD, UPWARD
 from aerialworld_sim.render_scene import Mover
 
+#: Which end of a box each of its eight corners takes, by axis.
+_CORNERS = np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1).reshape(8, 3)
+
 
 @dataclass(frozen=True, eq=False)
 class Placed:
@@ -77,16 +80,20 @@ def _bounds(points: NDArray[Any], first: NDArray[np.int64]) -> tuple[NDArray[Any
     return np.minimum.reduceat(points, first), np.maximum.reduceat(points, first)
 
 
-def in_view(boxes: NDArray[np.float32], camera: Array, first_row: int, rows: int, width: int) -> NDArray[np.int64]:
-    """Which of `boxes` (M, 6) a band of a pinhole's rows may see; `camera` as `raster.see_rows` takes it."""
-    c = camera
-    left, right = c[CX] / c[FOCAL], (c[CX] - width + 1) / c[FOCAL]
-    up, down = (c[CY] - first_row) / c[FOCAL_Y], (c[CY] - first_row - rows + 1) / c[FOCAL_Y]
-    f, s, t = c[FORWARD : FORWARD + 3], c[LEFTWARD : LEFTWARD + 3], c[UPWARD : UPWARD + 3]
-    normals = np.stack([left * f - s, s - right * f, up * f - t, t - down * f, f])
-    middle = 0.5 * (boxes[:, :3] + boxes[:, 3:]) - c[:3]
-    reach = middle @ normals.T + 0.5 * (boxes[:, 3:] - boxes[:, :3]) @ np.abs(normals).T
-    return np.flatnonzero((reach >= -0.01).all(axis=1))
+def rows_seen(boxes: NDArray[np.float32], camera: Array, width: int) -> Array:
+    """(M, 2) first and last row (fractional) of a pinhole's picture that boxes (M, 6) may touch, (inf, −inf) for those
+    beside or behind it; `camera` as `raster.see_rows` takes it."""
+    corners = boxes.astype(np.float64).reshape(-1, 2, 3)[:, _CORNERS, np.arange(3)] - camera[:3]
+    f, left, up = (corners @ camera[k : k + 3] for k in (FORWARD, LEFTWARD, UPWARD))
+    rows = np.tile([np.inf, -np.inf], (len(boxes), 1))
+    partly = (f.max(axis=1) > 0) & (f.min(axis=1) <= 0.05)
+    rows[partly] = -np.inf, np.inf  # reaches behind the camera: anywhere
+    before = f.min(axis=1) > 0.05
+    f = np.maximum(f, 0.05)
+    column, row = camera[CX] - camera[FOCAL] * left / f, camera[CY] - camera[FOCAL_Y] * up / f
+    before &= (column.max(axis=1) >= -1.0) & (column.min(axis=1) <= width)
+    rows[before] = np.stack([row.min(axis=1) - 1.0, row.max(axis=1) + 1.0], axis=1)[before]
+    return rows
 
 
 @kernel

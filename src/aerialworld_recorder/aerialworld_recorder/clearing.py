@@ -297,7 +297,8 @@ def list_edges(begin, end, free, shape, edges, plane, words):  # type: ignore[no
     for n in range(nz):
         for corner in range(2):
             m = n + corner * (total - nz)
-            if m >= begin * area and m < end * area and free[m] == 0:
+            twice = corner == 1 and m < nz  # in a grid of one column
+            if m >= begin * area and m < end * area and free[m] == 0 and not twice:
                 edges[count] = m
                 count += 1
     for i in range(begin, end):

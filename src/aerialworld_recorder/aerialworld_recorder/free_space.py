@@ -1,7 +1,8 @@
 """What has been seen to be free: the kernels of `clearing` and `carving` over the faces of a rig, in three rounds.
 
-The grid is cut along x into slabs, the images into bands of rows; each piece is one task, and no two tasks of a round
-write what the other reads, so the result does not depend on how many threads there are.
+The grid is cut along x into slabs, the images into bands of rows; each piece is one task. No two tasks of a round
+write different marks into one voxel, nor does one read what another may change, so the result does not depend on how
+many threads there are.
 """
 
 from __future__ import annotations
@@ -66,28 +67,21 @@ class FreeSpace:
         self._scratch = [_SlabScratch((b - a) * shape[1] * shape[2], shape[1] * shape[2]) for a, b in self._slabs]
 
     def bound_and_walk(self, faces: Sequence[Face], depth: Images, observed: NDArray[np.uint8]) -> list[Task]:
-        """Prepare the images; walk the rays where they are further apart than voxels."""
+        """Find the cells' bounds; walk the rays where they are further apart than voxels."""
         tasks: list[Task] = []
         for face in faces:
             image = depth[face.spec.name]
             if not self._every_ray:
-                tasks.append(partial(self._prepare, face, image, observed))
+                tasks.append(partial(self._bound, face, image))
             start = 0.0 if self._every_ray else face.reach
             if face.depth_of_grid() > start:
                 bands = range(0, face.spec.height, BAND)
                 tasks += [partial(self._walk, face, image, observed, v, start) for v in bands]
         return tasks
 
-    def _prepare(self, face: Face, depth: NDArray[np.float32], observed: NDArray[np.uint8]) -> None:
-        b, spec = self._bounds[face.spec.name], face.spec
+    def _bound(self, face: Face, depth: NDArray[np.float32]) -> None:
+        b = self._bounds[face.spec.name]
         bound_depth(depth, b.levels, b.low, b.high, b.row_low, b.row_high)
-        narrow = min(spec.height, spec.width)
-        stop = clearing.NARROW_VOXELS * max(face.grid.voxel_size) * spec.focal / narrow
-        every = max(1, narrow // clearing.NARROW_RAYS)
-        carve_rays(
-            0, spec.height, every, depth, face.slant, spec.far, 0.0, stop, face.view, self._shape,
-            clearing.FREE_MIDDLE, observed.reshape(-1),
-        )  # fmt: skip
 
     def _walk(
         self, face: Face, depth: NDArray[np.float32], observed: NDArray[np.uint8], begin: int, start: float
@@ -99,10 +93,20 @@ class FreeSpace:
         )  # fmt: skip
 
     def clear(self, faces: Sequence[Face], depth: Images, observed: NDArray[np.uint8]) -> list[Task]:
-        """Mark the voxels whose middle is seen past."""
+        """Mark the voxels whose middle is seen past, and those that single rays pass just before the camera."""
         if self._every_ray:
             return []
-        return [partial(self._clear_slab, n, faces, depth, observed) for n in range(len(self._slabs))]
+        near: list[Task] = [partial(self._walk_near, face, depth[face.spec.name], observed) for face in faces]
+        return near + [partial(self._clear_slab, n, faces, depth, observed) for n in range(len(self._slabs))]
+
+    def _walk_near(self, face: Face, depth: NDArray[np.float32], observed: NDArray[np.uint8]) -> None:
+        narrow = min(face.spec.height, face.spec.width)
+        stop = clearing.NARROW_VOXELS * max(face.grid.voxel_size) * face.spec.focal / narrow
+        every = max(1, narrow // clearing.NARROW_RAYS)
+        carve_rays(
+            0, face.spec.height, every, depth, face.slant, face.spec.far, 0.0, stop, face.view, self._shape,
+            clearing.FREE_MIDDLE, observed.reshape(-1),
+        )  # fmt: skip
 
     def _clear_slab(self, n: int, faces: Sequence[Face], depth: Images, observed: NDArray[np.uint8]) -> None:
         s, free = self._scratch[n], observed.reshape(-1)

@@ -77,19 +77,21 @@ def bends_gently(x, y, dx, dy, a, b, c):  # type: ignore[no-untyped-def]
 
 
 @helper
-def clip(p, d, n, t0, t1):  # type: ignore[no-untyped-def]
-    """The part of [t0, t1] within the box; empty (t0 > t1) where there is none. A line along the box is in or out."""
+def clip(p, d, inverse, n, t0, t1):  # type: ignore[no-untyped-def]
+    """The part of [t0, t1] in which p + t · d lies in [0, n]; empty (t0 > t1) where there is none."""
+    if p >= 0.0 and p < n and p + d >= 0.0 and p + d < n:
+        return t0, t1
     if d == 0.0:
-        return (t0, t1) if p >= 0.0 and p < n else (1.0, 0.0)
-    a, b = -p / d, (n - p) / d
-    if a > b:
+        return 1.0, 0.0
+    a, b = -p * inverse, (n - p) * inverse
+    if d < 0.0:
         a, b = b, a
     return (a if a > t0 else t0), (b if b < t1 else t1)
 
 
 @helper
 def first_voxel(p, d, t, n):  # type: ignore[no-untyped-def]
-    """The voxel at t, which lies in the box but for rounding."""
+    """The voxel at t, which lies in the grid but for rounding."""
     k = np.int64(np.floor(p + t * d))
     if k < 0:
         return 0
@@ -97,28 +99,23 @@ def first_voxel(p, d, t, n):  # type: ignore[no-untyped-def]
 
 
 @helper
-def first_border(p, d, k):  # type: ignore[no-untyped-def]
-    """Where the line leaves voxel k; never (+inf) when it runs along."""
-    if d == 0.0:
-        return np.inf
-    return ((k + 1 if d > 0.0 else k) - p) / d
-
-
-@helper
 def walk(px, py, pz, qx, qy, qz, label, shape, dynamic, state, classes):  # type: ignore[no-untyped-def]
     """Mark the voxels without samples that the segment p–q (voxel units) crosses with `label`."""
     dx, dy, dz = qx - px, qy - py, qz - pz
+    ix, iy, iz = 1.0 / dx, 1.0 / dy, 1.0 / dz
     nx, ny, nz = shape[0], shape[1], shape[2]
-    t0, t1 = clip(px, dx, nx, 0.0, 1.0)
-    t0, t1 = clip(py, dy, ny, t0, t1)
-    t0, t1 = clip(pz, dz, nz, t0, t1)
+    t0, t1 = clip(px, dx, ix, nx, 0.0, 1.0)
+    t0, t1 = clip(py, dy, iy, ny, t0, t1)
+    t0, t1 = clip(pz, dz, iz, nz, t0, t1)
     if not t0 <= t1:
         return
     # Amanatides & Woo 1987: the voxel, and per axis where the next one begins and how far it is from one to the next.
     i, j, k = first_voxel(px, dx, t0, nx), first_voxel(py, dy, t0, ny), first_voxel(pz, dz, t0, nz)
-    tx, ty, tz = first_border(px, dx, i), first_border(py, dy, j), first_border(pz, dz, k)
-    ax, ay, az = abs(1.0 / dx), abs(1.0 / dy), abs(1.0 / dz)
-    si, sj, sk = (1 if dx > 0 else -1), (1 if dy > 0 else -1), (1 if dz > 0 else -1)
+    si, sj, sk = (1 if dx > 0.0 else -1), (1 if dy > 0.0 else -1), (1 if dz > 0.0 else -1)
+    ax, ay, az = abs(ix), abs(iy), abs(iz)
+    tx = ((i + 1 if dx > 0.0 else i) - px) * ix if dx != 0.0 else np.inf
+    ty = ((j + 1 if dy > 0.0 else j) - py) * iy if dy != 0.0 else np.inf
+    tz = ((k + 1 if dz > 0.0 else k) - pz) * iz if dz != 0.0 else np.inf
     while True:
         index = (i * ny + j) * nz + k
         if state[index] == 0 or (state[index] == CROSSED and dynamic[label] and not dynamic[classes[index]]):

@@ -32,6 +32,8 @@ from aerialworld_recorder.faces import Face
 from aerialworld_recorder.free_space import FreeSpace, Task
 from aerialworld_recorder.surface import Surface
 
+#: A frame's work is cut into about ten pieces of unequal size: more threads would wait.
+MOST_WORKERS = 6
 _BLOCK = 1 << 17
 
 
@@ -63,9 +65,9 @@ class OccupancyProjector:
 
     `datum` is the map height of the grid's z = 0. With `euclidean` the depth is the distance along the ray, otherwise
     along the optical axis (the project's convention). `workers` threads look for free space while the caller's marks
-    surfaces (default: the machine's cores; 1 does all in the caller's); the result does not depend on their number.
-    `carve_all` walks every ray from the camera on, which is slower and observes up to 0.3 % more voxels. `stopwatch` is
-    told the CPU time of the stages place, join, vote, carve and settle.
+    surfaces (default: the machine's cores, at most MOST_WORKERS; 1 does all in the caller's); the result does not
+    depend on their number. `carve_all` walks every ray from the camera on, which is slower and observes up to 0.3 %
+    more voxels. `stopwatch` is told the CPU time of the stages place, join, vote, carve and settle.
 
     Raises InputError when the rig has no depth faces or the datum is not finite. One projection at a time.
     """
@@ -85,7 +87,7 @@ class OccupancyProjector:
             raise InputError(f"rig {rig.name!r} has no depth faces; occupancy is projected from depth images")
         if not np.isfinite(datum):
             raise InputError(f"the datum must be a finite height in map, not {datum}")
-        count = workers if workers is not None else os.cpu_count() or 1
+        count = workers if workers is not None else min(os.cpu_count() or 1, MOST_WORKERS)
         if count < 1:
             raise InputError(f"workers must be at least 1, not {count}")
         self.rig, self.grid, self.datum, self.euclidean = rig, grid, float(datum), euclidean

@@ -100,7 +100,7 @@ class Surface:
         if not self._counts[samples.MIXED_VOXELS]:
             return
         runs = self._runs[:, : self._counts[samples.RUNS]]
-        runs = runs[:, state[runs[0]] == samples.MIXED]
+        runs = runs[:, np.flatnonzero(state[runs[0]] == samples.MIXED)]
         voxels, row = np.unique(runs[0], return_inverse=True)
         votes = np.zeros((len(voxels), NUM_CLASSES), np.int64)
         np.add.at(votes, (row, runs[1]), runs[2])

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from aerialworld.cli import app
 from aerialworld.demo import fingerprint
-from aerialworld.demo.pipeline import content_errors
 from aerialworld.demo.steps import RunFolder, Work, clear, locked
+from aerialworld.judging import content_errors
 from aerialworld_core.errors import InputError
 
 

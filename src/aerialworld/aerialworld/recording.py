@@ -271,3 +271,20 @@ def difference(session: Any, expected: Any, mission: Mapping[str, Any]) -> str |
         if have.get(key) != want.get(key):
             return key
     return None if session.mission == mission else "mission"
+
+
+def finished(folder: Path, expected: Any, plan: Plan) -> bool:
+    """Is the session complete? Raises InputError when it was recorded from another plan or with other options."""
+    session = stage("aerialworld_core.session", "Session").open(folder)
+    other = difference(session, expected, plan.to_dict())
+    if other == "mission":
+        raise InputError(f"{folder}: was recorded from another plan; use the same plan, or another --out")
+    if other:
+        raise InputError(f"{folder}: was recorded with another {other}; use the same options, or another --out")
+    frames = session.meta.frames
+    if frames is not None and len(session.frame_indices) < frames:
+        raise InputError(
+            f"{folder}: was finished with {frames} frames, and {len(session.frame_indices)} are left; "
+            "move it away to record it anew"
+        )
+    return frames is not None

@@ -20,7 +20,8 @@ from aerialworld_core.errors import InputError
 from aerialworld_sim import embree, raster, shading
 from aerialworld_sim.bvh import build_tree
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
-from aerialworld_sim.movers import Placed, placed_for, rows_seen
+from aerialworld_sim.labels import label_rows
+from aerialworld_sim.movers import Placed, in_band, placed_for, rows_seen
 from aerialworld_sim.render_scene import RenderScene
 from aerialworld_sim.sun_map import SunMap
 from aerialworld_sim.textures import DECODE, ENCODE
@@ -69,9 +70,8 @@ class EmbreeBackend:
             raise InputError(f"packets have 4, 8 or 16 lanes, not {lanes}")
         self.device = embree.Device()
         self.lanes = lanes or self.device.lanes
-        from aerialworld_sim import labels, packets, shading  # packets needs Embree's symbols
+        from aerialworld_sim import packets  # needs Embree's symbols
 
-        self._see_rows, self._shade_rows, self._label_rows = raster.see_rows, shading.shade_rows, labels.label_rows
         self._cast_rays, self._trace_rows = packets.cast_rays, packets.trace_rows
         self._new_packet = packets.PacketScratch
         self._plain = embree.query_arguments()
@@ -157,6 +157,18 @@ class EmbreeBackend:
     def _sun_map(self) -> SunMap:
         return SunMap(self.scene.scene.bounds, self.scene.surfaces.to_sun.astype(np.float64))
 
+    def see(
+        self, camera: NDArray[np.float64], movers: Placed, rows: NDArray[np.float64], first: int, last: int,
+        face: Any, depth: Any, u: Any, v: Any,
+    ) -> None:  # fmt: skip
+        """`raster.see_rows` for rows first … last − 1 of a picture, with the movers whose `rows` (see `rows_seen`) they
+        are; the arrays' first row is `first`."""
+        tree, chosen = self.tree, np.flatnonzero(in_band(rows, first, last) & movers.visible)
+        raster.see_rows(
+            tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
+            movers.face, camera, *raster.Scratch().fields, first, first, last, face, depth, u, v,
+        )  # fmt: skip
+
     def _picture(self, job: PictureJob) -> Tasks:
         picture = _PictureTask(self, job)
         return [lambda a=a: picture.rows(a) for a in range(0, job.spec.height, ROWS)]  # type: ignore[misc]
@@ -166,20 +178,14 @@ class EmbreeBackend:
         camera = camera_numbers(job)
         seen = rows_seen(movers.boxes, camera, spec.width)
         camera[raster.NEAR] = 0.0  # what is nearer hides what is behind it, and is told apart below
-        tree, labels = self.tree, self.scene.surfaces.labels
+        pinhole, labels = _pinhole(camera), self.scene.surfaces.labels
         instance = np.zeros((0, 0), np.uint16) if job.instance is None else job.instance
 
         def rows(first: int) -> None:
             last = min(first + ROWS, spec.height)
             face, depth = np.empty((last - first, spec.width), np.int32), job.depth[first:last]
-            chosen = np.flatnonzero((seen[:, 0] <= last) & (seen[:, 1] >= first) & movers.visible)
-            self._see_rows(
-                tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
-                movers.face, camera, *raster.Scratch().fields, first, first, last, face, depth, _NOTHING, _NOTHING,
-            )  # fmt: skip
-            self._label_rows(
-                face, depth, _pinhole(camera), spec.near, spec.far, True, labels, first, job.semantic, instance
-            )
+            self.see(camera, movers, seen, first, last, face, depth, _NOTHING, _NOTHING)
+            label_rows(face, depth, pinhole, spec.near, spec.far, True, labels, first, job.semantic, instance)
 
         return [lambda a=a: rows(a) for a in range(0, spec.height, ROWS)]  # type: ignore[misc]
 
@@ -248,18 +254,12 @@ class _PictureTask:
             semantic = np.zeros((0, 0), np.uint8) if job.semantic is None else job.semantic
             instance = np.zeros((0, 0), np.uint16) if job.instance is None else job.instance
             labels = self.backend.scene.surfaces.labels
-            self.backend._label_rows(
-                face, depth, self.pinhole, spec.near, spec.far, False, labels, first, semantic, instance
-            )
+            label_rows(face, depth, self.pinhole, spec.near, spec.far, False, labels, first, semantic, instance)
 
     def _see(self, first: int, last: int, face: Any, depth: Any, u: Any, v: Any) -> None:
-        b, m, tree = self.backend, self.movers, self.backend.tree
+        b = self.backend
         if self.traced is None or self.job.rays is None:
-            chosen = np.flatnonzero((self.seen[:, 0] <= last) & (self.seen[:, 1] >= first) & m.visible)
-            b._see_rows(
-                tree.nodes, tree.links, tree.corners, tree.face, chosen, m.boxes, m.first, m.corners, m.face,
-                self.camera, *raster.Scratch().fields, first, first, last, face, depth, u, v,
-            )  # fmt: skip
+            b.see(self.camera, self.movers, self.seen, first, last, face, depth, u, v)
         else:
             packet = b._new_packet(b.lanes, b._mask(self.job.viewer))
             b._trace_rows(*self.traced, self.camera, *self.job.rays, *packet.fields, first, face, depth, u, v)
@@ -270,10 +270,10 @@ class _PictureTask:
         rays = self.job.rays or (_NO_RAYS, _NO_RAYS)
         chosen = np.arange(len(m.boxes))
         if self.job.rays is None:
-            chosen = np.flatnonzero((self.shaded[:, 0] <= first + len(face)) & (self.shaded[:, 1] >= first))
+            chosen = np.flatnonzero(in_band(self.shaded, first, first + len(face)))
         missing, above = np.empty(_MISSING, np.int64), np.empty(len(chosen), np.int64)
         run = shading.new_run()
-        while absent := b._shade_rows(
+        while absent := shading.shade_rows(
             face, depth, u, v, self.pinhole, *rays, self.numbers, run, s.records, s.material, s.colour, t.first_level,
             t.levels, t.texels, t.level_offset, t.level_width, t.level_height, DECODE, ENCODE, self.shadows,
             *sun_map.fields, missing, chosen, above, m.rectangles, m.first, m.corners, first, self.job.rgb,

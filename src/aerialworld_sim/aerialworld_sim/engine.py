@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Pose
+from aerialworld_core.frames import Array, Pose
 from aerialworld_core.rig import CameraSpec, LidarSpec
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.world.scene import Light, Scene
@@ -163,7 +163,9 @@ class Engine:
             raise InputError(f"unknown modalities {sorted(unknown)}; there are {sorted(MODALITIES)}")
         rig = self._vehicle(vehicle).rig
         self._place()
-        frame = SensorFrame(state=self.state(vehicle), ground_z=self._ground(vehicle), actors=self._near(vehicle))
+        state = self.state(vehicle)
+        here = state.pose.position
+        frame = SensorFrame(state=state, ground_z=self._ground(here), actors=self._near(here))
         truth = TRUTH in modalities
         jobs: list[PictureJob | DepthJob | ScanJob] = []
         finish: Finish = []
@@ -207,9 +209,8 @@ class Engine:
             raise InputError(f"no vehicle {name!r}; there are {', '.join(self.vehicles) or 'none'}")
         return self.vehicles[name]
 
-    def _ground(self, vehicle: str) -> float:
-        xy = self.state(vehicle).pose.position[:2]
-        return float(np.asarray(self.world.terrain_height(xy[None])).ravel()[0])
+    def _ground(self, here: Array) -> float:
+        return float(np.asarray(self.world.terrain_height(here[None, :2])).ravel()[0])
 
     def _place(self) -> None:
         """Put everything that moves where it is now."""
@@ -225,9 +226,8 @@ class Engine:
         self.backend.moved()
         self._placed_at = self._stamp_ns
 
-    def _near(self, vehicle: str) -> list[dict[str, Any]]:
-        """The actors around a vehicle, as sessions store them."""
-        here = self.state(vehicle).pose.position
+    def _near(self, here: Array) -> list[dict[str, Any]]:
+        """The actors around a point, as sessions store them."""
         found = []
         for actor in self.actors:
             state = actor.motion.state(self._stamp_ns)

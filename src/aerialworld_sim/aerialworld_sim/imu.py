@@ -40,11 +40,6 @@ def sample_stamps(rate: float, after_ns: int, until_ns: int) -> list[int]:
     return stamps
 
 
-def simulate_imu(spec: ImuSpec, motion: Motion, stamps: Sequence[int], seed: int, vehicle: str) -> Array:
-    """`ImuModel.samples` for a single call; where calls follow one another, keep an `ImuModel`."""
-    return ImuModel(spec, seed, vehicle).samples(motion, stamps)
-
-
 class ImuModel:
     """One IMU of one vehicle in one run.
 

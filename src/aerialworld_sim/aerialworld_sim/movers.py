@@ -96,6 +96,12 @@ def rows_seen(boxes: NDArray[np.float32], camera: Array, width: int) -> Array:
     return rows
 
 
+def in_band(rows: Array, first: int, last: int) -> NDArray[np.bool_]:
+    """(M,) which of `rows_seen` touch rows first … last."""
+    touched: NDArray[np.bool_] = (rows[:, 0] <= last) & (rows[:, 1] >= first)
+    return touched
+
+
 @kernel
 def casts_shadow(
     chosen: Any, count: int, rectangles: Any, first: Any, corners: Any, plane: Any, a: float, b: float, h: float

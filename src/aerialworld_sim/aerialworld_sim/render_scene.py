@@ -31,24 +31,16 @@ class Body:
 
 @dataclass(eq=False)
 class Mover:
-    """A body in the scene. Its rows are first … first + count; `corners` (F, 3, 3) float32 and `normals` (F, 3, 3)
-    float32 are in its own frame, `placed` (F, 3, 3) float32 in map; `owner` is a vehicle's number or −1; `pose` is
-    None while it is absent."""
+    """A body in the scene. Its rows are first … first + count; `corners` (F, 3, 3) float32 are in its own
+    frame, `placed` (F, 3, 3) float32 in map; `owner` is a vehicle's number or −1; `pose` is None while it is absent."""
 
     body: Body
     first: int
     count: int
     owner: int
     corners: NDArray[np.float32]
-    normals: NDArray[np.float32]
     placed: NDArray[np.float32]
     pose: Pose | None = None
-
-    @property
-    def bounds(self) -> NDArray[np.float32]:
-        """(2, 3) lowest and highest corner in map."""
-        p = self.placed.reshape(-1, 3)
-        return np.stack([p.min(axis=0), p.max(axis=0)])
 
 
 class RenderScene:
@@ -66,9 +58,9 @@ class RenderScene:
                 raise InputError(f"body {body.name}: its owner {body.owner!r} is no vehicle ({', '.join(numbers)})")
         self.scene, self.light = scene, light
         self.static_count = len(scene.faces)
-        self.instances = [*scene.instances, *(b.name for b in bodies)]
-        if len(self.instances) > 65535:
-            raise InputError(f"{len(self.instances)} instances; at most 65535 have numbers")
+        instances = len(scene.instances) + len(bodies)
+        if instances > 65535:
+            raise InputError(f"{instances} instances; at most 65535 have numbers")
         parts = [scene, *(_numbered(b, len(scene.instances) + 1 + i) for i, b in enumerate(bodies))]
         self.surfaces: Surfaces = build_surfaces(parts, light)
         self._bodies = _Bodies([b.scene for b in bodies], self.static_count)
@@ -76,8 +68,8 @@ class RenderScene:
         for i, body in enumerate(bodies):
             owner = numbers[body.owner] if body.owner is not None else -1
             first, last = int(self._bodies.first[i]), int(self._bodies.first[i + 1])
-            corners, normals, placed = (block[first:last] for block in self._bodies.blocks)
-            self.movers.append(Mover(body, self.static_count + first, last - first, owner, corners, normals, placed))
+            corners, placed = self._bodies.corners[first:last], self._bodies.placed[first:last]
+            self.movers.append(Mover(body, self.static_count + first, last - first, owner, corners, placed))
 
     def place(self, poses: Mapping[str, Pose | None]) -> None:
         """Move the bodies named; None takes one out of the scene. Raises InputError for an unknown name."""
@@ -105,10 +97,6 @@ class _Bodies:
         self.corners = np.concatenate([nothing, *(scene.triangles for scene in scenes)]).astype(np.float32)
         self.normals = np.concatenate([nothing, *(scene.normals for scene in scenes)]).astype(np.float32)
         self.placed = self.corners.copy()
-
-    @property
-    def blocks(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        return self.corners, self.normals, self.placed
 
     def place(self, poses: Sequence[Pose | None], surfaces: Surfaces) -> None:
         """Put every body at its pose; those without one stay where they were."""

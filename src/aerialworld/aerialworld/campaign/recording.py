@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from aerialworld.campaign.jobs import SESSIONS, Job, file_sha256, rig_sha256
-from aerialworld.commands.simulate import finished
-from aerialworld.demo.pipeline import content_errors
+from aerialworld.judging import content_errors
 from aerialworld.provenance import provenance
-from aerialworld.recording import FramesMissing, record_plan, rig_for, session_meta
+from aerialworld.recording import FramesMissing, finished, record_plan, rig_for, session_meta
 from aerialworld_core.errors import AerialWorldError, InputError, SessionError
 from aerialworld_core.plan import Plan
 from aerialworld_core.rig import Rig

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from aerialworld.console import command, kept, note, say
-from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.options import (
     BackendOption,
@@ -31,7 +30,7 @@ from aerialworld.progress import meter
 from aerialworld.provenance import provenance
 from aerialworld.recording import (
     RecordingOptions,
-    difference,
+    finished,
     frame_bytes,
     promised,
     record_plan,
@@ -104,20 +103,3 @@ def simulate(
                 started=started, provenance=provenance(), resume=unfinished, on_frame=bar.update,
             )  # fmt: skip
         say(str(path))
-
-
-def finished(folder: Path, expected: Any, plan: Plan) -> bool:
-    """Is the session complete? Raises InputError when it was recorded from another plan or with other options."""
-    session = stage("aerialworld_core.session", "Session").open(folder)
-    other = difference(session, expected, plan.to_dict())
-    if other == "mission":
-        raise InputError(f"{folder}: was recorded from another plan; use the same plan, or another --out")
-    if other:
-        raise InputError(f"{folder}: was recorded with another {other}; use the same options, or another --out")
-    frames = session.meta.frames
-    if frames is not None and len(session.frame_indices) < frames:
-        raise InputError(
-            f"{folder}: was finished with {frames} frames, and {len(session.frame_indices)} are left; "
-            "move it away to record it anew"
-        )
-    return frames is not None

@@ -12,6 +12,7 @@ from aerialworld import learning
 from aerialworld.console import note
 from aerialworld.demo import fingerprint
 from aerialworld.demo.steps import RunFolder, Work
+from aerialworld.judging import content_errors
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.progress import meter
@@ -333,13 +334,6 @@ def split_by_place(plans: list[Plan]) -> dict[str, Any]:
         part = "train" if plan.place == "A" else "val" if plan.agent_type == "rover" else "test"
         split[part].append(session_name(plan.agent_type, index))
     return split
-
-
-def content_errors(report: dict[str, Any]) -> list[str]:
-    """Errors that stop the demo. Low recall or precision alone does not: it tells how finely the chosen rig sees at the
-    chosen voxel size, and stands in red in the report."""
-    measures = ("recall of the surface", "precision of the surface")
-    return [line for line in report["errors"] if not line.startswith(measures)]
 
 
 def _plain_figures(data: dict[str, Any]) -> dict[str, Any]:

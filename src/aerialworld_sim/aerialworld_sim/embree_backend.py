@@ -32,6 +32,8 @@ _NOTHING = np.zeros((0, 0), np.float32)
 #: Directions of a pinhole's pixels, which need no table; read-only as a table is, so that both are one type to numba.
 _NO_RAYS = np.zeros((0, 0), np.float32)
 _NO_RAYS.flags.writeable = False
+#: Bits of a ray's mask, one for each vehicle whose own body its rays do not see.
+_MASK_BITS = 32
 #: Tiles of the sun map that one task makes at a time.
 _MISSING = 256
 Tasks = list[Callable[[], Any]]
@@ -68,6 +70,8 @@ class EmbreeBackend:
             raise InputError(f"threads is {threads}; need at least 1")
         if lanes not in (None, 4, 8, 16):
             raise InputError(f"packets have 4, 8 or 16 lanes, not {lanes}")
+        if any(m.owner >= _MASK_BITS for m in scene.movers):
+            raise InputError(f"a vehicle beyond the {_MASK_BITS}nd has a body; more cannot hide from their own rays")
         self.device = embree.Device()
         self.lanes = lanes or self.device.lanes
         from aerialworld_sim import packets  # needs Embree's symbols

@@ -180,3 +180,13 @@ def test_movers_are_the_same_on_any_number_of_threads_and_lanes(world, new_world
             assert all((one[k] == two[k]).all() for k in one), field
         assert len(other.lidar) == len(results[0].lidar) and np.allclose(other.lidar, results[0].lidar, atol=1e-4)
     assert (results[0].lidar == results[1].lidar).all()
+
+
+def test_more_vehicles_with_bodies_than_a_ray_can_tell_apart_are_refused(world, new_world, rig):
+    body = box_at_origin(new_world, (1, 1, 1))
+    fleet = {f"drone_{i}": Vehicle(rig, Static(Pose.from_rpy(3.0 * i, 0, 5, 0, 0, 0)), body) for i in range(33)}
+    with pytest.raises(InputError, match="beyond the 32nd"):
+        Engine(world, fleet)
+    del fleet["drone_32"]
+    last = Engine(world, fleet).render("drone_31", modalities={"lidar"})
+    assert np.linalg.norm(last.lidar[:, :3], axis=1).min() > 2.0, "the last one does not see itself"

@@ -102,6 +102,10 @@ def in_band(rows: Array, first: int, last: int) -> NDArray[np.bool_]:
     return touched
 
 
+#: Pixels that are held against the movers' rectangles together.
+CHUNK = 64
+
+
 @kernel
 def casts_shadow(
     chosen: Any, count: int, rectangles: Any, first: Any, corners: Any, plane: Any, a: float, b: float, h: float
@@ -135,3 +139,54 @@ def casts_shadow(
             if (e0 * z0 + e1 * z1 + e2 * z2) / total > h + 0.01:
                 return True
     return False
+
+
+@kernel
+def shade_mask(
+    face: Any, depth: Any, camera: Any, lefts: Any, ups: Any, first_row: int, axes: Any, origin: Any, chosen: Any,
+    near: Any, points: Any, rectangles: Any, first: Any, corners: Any, plane: Any, mask: Any,
+) -> None:  # fmt: skip
+    """Mark the pixels of a band over which a mover of `chosen` stands towards the sun: 1 in `mask`, (R · W) uint8.
+
+    face, depth, camera, lefts, ups, first_row  as `shading.shade_rows` takes them; axes (3, 3) forward, left, up
+    in map; origin (3,); near (len(chosen),) int64 and points (CHUNK, 3) float64 are scratch; plane (3, 3) the sun map's
+    axes. CHUNK pixels at a time are held against the movers' rectangles first.
+    """
+    height, width = face.shape
+    for y in range(height):
+        row = first_row + y
+        for start in range(0, width, CHUNK):
+            low_a = low_b = np.inf
+            high_a = high_b = -np.inf
+            count = min(CHUNK, width - start)
+            for i in range(count):
+                x = start + i
+                if face[y, x] < 0:
+                    continue
+                if len(lefts):
+                    left, up = np.float64(lefts[row, x]), np.float64(ups[row, x])
+                else:
+                    left, up = (camera[0] - x) * camera[2], (camera[1] - row) * camera[3]
+                t = np.float64(depth[y, x])
+                for k in range(3):
+                    points[i, k] = 0.0
+                for k in range(3):
+                    place = origin[k] + t * (axes[0, k] + left * axes[1, k] + up * axes[2, k])
+                    for j in range(3):
+                        points[i, j] += plane[j, k] * place
+                low_a, high_a = min(low_a, points[i, 0]), max(high_a, points[i, 0])
+                low_b, high_b = min(low_b, points[i, 1]), max(high_b, points[i, 1])
+            found = 0
+            for i in range(len(chosen)):
+                m = chosen[i]
+                if low_a <= rectangles[m, 1] and rectangles[m, 0] <= high_a:
+                    if low_b <= rectangles[m, 3] and rectangles[m, 2] <= high_b:
+                        near[found] = m
+                        found += 1
+            if found == 0:
+                continue
+            for i in range(count):
+                if face[y, start + i] >= 0:
+                    a, b, h = points[i, 0], points[i, 1], points[i, 2]
+                    if casts_shadow(near, found, rectangles, first, corners, plane, a, b, h):
+                        mask[y * width + start + i] = 1

@@ -135,6 +135,7 @@ class Engine:
     def reset(self) -> None:
         """Back to time 0; IMU samples start anew, with the sample at time 0 as the first."""
         self._stamp_ns = 0
+        self._states: dict[str, VehicleState] = {}
         self._imu_until = dict.fromkeys(self.vehicles, -1)
 
     def step(self, dt_ns: int) -> dict[str, VehicleState]:
@@ -142,11 +143,14 @@ class Engine:
         if dt_ns <= 0:
             raise InputError(f"a step of {dt_ns} ns does not advance time")
         self._stamp_ns += int(dt_ns)
+        self._states.clear()
         return {name: self.state(name) for name in self.vehicles}
 
     def state(self, vehicle: str) -> VehicleState:
         """The true state of one vehicle now."""
-        return self._vehicle(vehicle).motion.state(self._stamp_ns)
+        if vehicle not in self._states:
+            self._states[vehicle] = self._vehicle(vehicle).motion.state(self._stamp_ns)
+        return self._states[vehicle]
 
     def render(
         self, vehicle: str, *, modalities: Collection[str] = ALL, sensors: Collection[str] | None = None

@@ -83,6 +83,8 @@ def _bounds(points: NDArray[Any], first: NDArray[np.int64]) -> tuple[NDArray[Any
 def rows_seen(boxes: NDArray[np.float32], camera: Array, width: int) -> Array:
     """(M, 2) first and last row (fractional) of a pinhole's picture that boxes (M, 6) may touch, (inf, −inf) for those
     beside or behind it; `camera` as `raster.see_rows` takes it."""
+    if not len(boxes):
+        return np.zeros((0, 2))
     corners = boxes.astype(np.float64).reshape(-1, 2, 3)[:, _CORNERS, np.arange(3)] - camera[:3]
     f, left, up = (corners @ camera[k : k + 3] for k in (FORWARD, LEFTWARD, UPWARD))
     rows = np.tile([np.inf, -np.inf], (len(boxes), 1))

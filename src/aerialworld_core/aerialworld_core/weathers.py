@@ -21,7 +21,8 @@ class Weather:
     usual: tuple[tuple[str, float], ...] = ()
 
 
-#: Fog hides the sun by itself. Haze from 1 km and fog below it (WMO); overcast is 7 to 8 eighths; 10 mm/h is moderate to heavy rain.
+#: Haze from 1 km and fog below it (WMO), which hides the sun by itself; overcast is 7 to 8 eighths; 10 mm/h is moderate
+#: to heavy rain.
 WEATHERS: dict[str, Weather] = {
     "clear": Weather((5_000.0, 200_000.0), (0.0, 0.75)),
     "overcast": Weather((5_000.0, 200_000.0), (0.75, 1.0), usual=(("cloud_cover", 1.0),)),

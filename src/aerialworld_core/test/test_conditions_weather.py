@@ -1,4 +1,4 @@
-"""Weather: the air's formulas against their sources, what clouds and haze leave of the light, exposures, bad entries."""
+"""The air's formulas against their sources, what clouds and haze leave of the light, exposures, bad entries."""
 
 from __future__ import annotations
 

@@ -122,8 +122,10 @@ class LidarWeather:
     def _add_echoes(
         self, limit: Array, target: Array, strength: Array, place: Array, distance: Array, shown: NDArray[np.float32]
     ) -> None:
-        """Put the strongest echo of the air before `limit` (B,) metres in the place of a weaker `target` (B,); its power
-        and range are those that the numbers `strength` and `place` (B,) in (0, 1) draw."""
+        """Put the strongest echo of the air before `limit` (B,) metres in the place of a weaker `target` (B,).
+
+        Its power and range are those that the numbers `strength` and `place` (B,) in (0, 1) draw.
+        """
         cells = np.searchsorted(self.edges, limit, side="right")  # whole ones only
         chance = -np.log(strength)  # the strongest echo is above a power as often as e^−rate is above `strength`
         reached = np.flatnonzero((cells > 0) & (self.rates[0, np.maximum(cells, 1) - 1] > chance))

@@ -25,7 +25,7 @@ from aerialworld_sim.textures import DECODE, ENCODE, ENCODE_STEPS
 #: Seconds that the shutter is open while drops fall; what moves beside them stays sharp.
 SHUTTER = 1.0 / 250.0
 #: Streaks fainter than this share of a drop's light are left to the extinction, which counts all drops.
-FAINTEST = 0.02
+FAINTEST = 0.03
 #: Metres of air before the lens without drops (they would be out of focus), and the farthest drop that is drawn.
 NEAREST, FARTHEST = 0.3, 30.0
 #: Lower edges of the classes of drops that are drawn, mm; smaller ones make no streak that is seen.
@@ -119,22 +119,25 @@ def _veil(
 ) -> None:  # fmt: skip
     """Airlight over a picture (H, W, 3) with depth (H, W); `rise` (3,) is the map's up in the camera."""
     height, width = depth.shape
-    density, overhead = np.float32(-extinction), np.float32(-extinction * layer)
+    density, overhead = np.float32(-extinction), np.float32(layer)
     r0, r1, r2 = np.float32(rise[0]), np.float32(rise[1]), np.float32(rise[2])
     a0, a1, a2 = light[0], light[1], light[2]
-    clear = np.empty(width, np.float32)
-    for y in range(height):
-        up = np.float32((pinhole[1] - y) * pinhole[3])
+    start, step = np.float32(pinhole[0] * pinhole[2]), np.float32(pinhole[2])
+    left, up, clear = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    for x in range(width):
+        left[x] = start - np.float32(x) * step
+    for y in range(height):  # loops over a row that the compiler can widen, one for each step
+        if len(lefts):
+            left[:], up[:] = lefts[y], ups[y]
+        else:
+            up[:] = np.float32((pinhole[1] - y) * pinhole[3])
         for x in range(width):
-            left = np.float32((pinhole[0] - x) * pinhole[2])
-            if len(lefts):
-                left, up = lefts[y, x], ups[y, x]
-            length = np.sqrt(_ONE + left * left + up * up)
-            if depth[y, x] < np.float32(np.inf):
-                clear[x] = np.exp(density * depth[y, x] * length)
-            else:
-                sine = (r0 + left * r1 + up * r2) / length
-                clear[x] = np.exp(overhead / max(sine, np.float32(1e-4)))
+            length = np.sqrt(_ONE + left[x] * left[x] + up[x] * up[x])
+            sine = (r0 + left[x] * r1 + up[x] * r2) / length
+            sky = overhead / max(sine, np.float32(1e-4))
+            clear[x] = depth[y, x] * length if depth[y, x] < np.float32(np.inf) else sky
+        for x in range(width):
+            clear[x] = np.exp(density * clear[x])
         for x in range(width):
             t = clear[x]
             rest = _ONE - t

@@ -182,7 +182,7 @@ class Conditions:
 
         Raises InputError for a local time without a georeference: the sun's place depends on the world's.
         """
-        implied = {k: v for k, v in WEATHERS[self.weather].usual if getattr(self, k) is None}
+        implied: dict[str, Any] = {k: v for k, v in WEATHERS[self.weather].usual if getattr(self, k) is None}
         known = dataclasses.replace(self, **implied) if implied else self
         if known.local_time is None:
             return known
@@ -250,8 +250,10 @@ def _of_world(light: Light) -> Daylight:
     length = float(np.linalg.norm(light.direction))
     to_sun = -np.asarray(light.direction, np.float64) / length if length > 0 else np.array([0.0, 0.0, 1.0])
     zenith = light.background if light.zenith is None else light.zenith
-    colours = (np.asarray(c, np.float64) for c in (light.sun, light.ambient, light.background, zenith))
-    return Daylight(to_sun, *colours, glow=np.zeros(3))
+    sun, ambient, horizon, over = (
+        np.asarray(c, np.float64) for c in (light.sun, light.ambient, light.background, zenith)
+    )
+    return Daylight(to_sun, sun, ambient, horizon, over, glow=np.zeros(3))
 
 
 def _check_date(text: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Bounds = tuple[float, float]
 
@@ -36,6 +38,11 @@ WEATHERS: dict[str, Weather] = {
 PHYSICAL = {"visibility_m": " m", "cloud_cover": "", "rain_mm_h": " mm/h"}
 #: Stops of a fixed exposure.
 EXPOSURE: Bounds = (-10.0, 10.0)
+
+
+def thick_air(conditions: Mapping[str, Any]) -> bool:
+    """Whether recorded `conditions` have haze, fog or rain, so that pictures may show little and LiDARs drops."""
+    return any(conditions.get(entry) is not None for entry in ("visibility_m", "rain_mm_h"))
 
 
 def bounds_of(weather: str, entry: str) -> Bounds | None:

@@ -56,7 +56,7 @@ def town(world):
 @pytest.mark.parametrize("distance", [10.0, 40.0, 120.0])
 @pytest.mark.parametrize("visibility", [100.0, 600.0])
 def test_a_wall_in_haze_has_the_contrast_that_koschmieder_says(world, camera, engine_at, distance, visibility):
-    """A black and a bright half: their difference falls as exp(−βd), d along the pixel's ray; black becomes airlight."""
+    """A black and a bright half: their difference falls as exp(−βd), d along the pixel's ray, as airlight comes."""
     beta = 3.912 / visibility
     world.box((distance + 0.5, 100, 0), (1, 200, 200), colour=(0, 0, 0))
     world.box((distance + 0.5, -100, 0), (1, 200, 200), colour=(0.9, 0.9, 0.9))

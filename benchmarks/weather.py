@@ -3,8 +3,8 @@
     python benchmarks/weather.py [--world DIR] [--frames 7] [--json FILE]
 
 Without `--world`, the ready world `small_city`. Medians over frames of the drone's rig; `added_cpu_ms` is against clear
-weather where the sun casts shadows and against overcast where it casts none, which is cheaper. Pictures are changed, and
-streaks drawn, on one thread. `start_s` is the first frame, with whatever kernels are not cached yet.
+weather where the sun casts shadows and against overcast where it casts none, which is cheaper. Pictures are changed and
+streaks are drawn on one thread. `start_s` is the first frame, with whatever kernels are not cached yet.
 """
 
 from __future__ import annotations

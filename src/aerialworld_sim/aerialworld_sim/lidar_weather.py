@@ -37,6 +37,8 @@ DROP_REFLECTIVITY = 2.0 * np.pi / DROPLET_RATIO
 #: Goodman, "Speckle phenomena in optics", 2007).
 SPECKLES = 4
 _LEVELS = 96
+#: Beams that are worked on at a time, and metres that no range is below.
+_CHUNK, _LEAST = 8192, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,7 @@ class LidarWeather:
 
     def _at(self, reflectivity: Array | float, ranges: Array) -> Array:
         """(N,) echo power of surfaces at `ranges` (N,)."""
+        ranges = np.maximum(ranges, _LEAST)
         gain = np.minimum(1.0, (ranges / CROSSOVER) ** 2)
         dimmed = np.exp(-2.0 * self.air.lidar_extinction * ranges)
         return np.asarray(reflectivity * (self.spec.max_range / ranges) ** 2 * gain * dimmed)
@@ -127,34 +130,39 @@ class LidarWeather:
         Its power and range are those that the numbers `strength` and `place` (B,) in (0, 1) draw.
         """
         cells = np.searchsorted(self.edges, limit, side="right")  # whole ones only
-        chance = -np.log(strength)  # the strongest echo is above a power as often as e^−rate is above `strength`
-        reached = np.flatnonzero((cells > 0) & (self.rates[0, np.maximum(cells, 1) - 1] > chance))
-        if not len(reached):
-            return
-        wanted, last = chance[reached], cells[reached] - 1
+        wanted = -np.log(strength)  # the strongest echo is above a power as often as e^−rate is above `strength`
+        reached = np.flatnonzero((cells > 0) & (self.rates[0, np.maximum(cells, 1) - 1] > wanted))
+        for start in range(0, len(reached), _CHUNK):
+            beam = reached[start : start + _CHUNK]
+            last = cells[beam] - 1
+            level, above, power = self._power(wanted[beam], last)
+            stronger = power > target[beam]
+            beam, last, level, above, power = (v[stronger] for v in (beam, last, level, above, power))
+            at = self._range(place[beam], last, level, above)
+            distance[beam] = at
+            gain = (self.spec.max_range / at) ** 2 * np.minimum(1.0, (at / CROSSOVER) ** 2)
+            shown[beam] = 100.0 * power / gain
+
+    def _power(self, wanted: Array, last: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+        """Where echoes in cells 0 … `last` (N,) number `wanted` (N,): between which two of `powers`, and the power."""
         level = (self.rates[:, last] > wanted).sum(axis=0) - 1  # the highest whose rate is above
         above = np.minimum(level + 1, _LEVELS - 1)
         low, high = self.rates[level, last], self.rates[above, last]
         part = np.clip((low - wanted) / np.maximum(low - high, 1e-300), 0.0, 1.0)
-        power = self.powers[level] * (self.powers[above] / self.powers[level]) ** part
-        stronger = power > target[reached]
-        reached, level, above, last, power = (a[stronger] for a in (reached, level, above, last, power))
-        share = place[reached]
-        for start in range(0, len(reached), 4096):
-            some = slice(start, start + 4096)
-            spread = self.rates[level[some]] - np.where(
-                (above[some] > level[some])[:, None], self.rates[above[some]], 0.0
-            )
-            rows = np.arange(len(spread))
-            goal = share[some] * spread[rows, last[some]]
-            cell = np.minimum((spread <= goal[:, None]).sum(axis=1), last[some])
-            before = np.where(cell > 0, spread[rows, np.maximum(cell, 1) - 1], 0.0)
-            within = np.clip((goal - before) / np.maximum(spread[rows, cell] - before, 1e-300), 0.0, 1.0)
-            begin = np.where(cell > 0, self.edges[np.maximum(cell, 1) - 1], self.spec.min_range)
-            at = begin + within * (self.edges[cell] - begin)
-            distance[reached[some]] = at
-            gain = (self.spec.max_range / at) ** 2 * np.minimum(1.0, (at / CROSSOVER) ** 2)
-            shown[reached[some]] = 100.0 * power[some] / gain
+        return level, above, self.powers[level] * (self.powers[above] / self.powers[level]) ** part
+
+    def _range(
+        self, share: Array, last: NDArray[np.int64], level: NDArray[np.int64], above: NDArray[np.int64]
+    ) -> Array:
+        """(N,) metres below which a `share` (N,) of the echoes between two powers in cells 0 … `last` lie."""
+        spread = self.rates[level] - np.where((above > level)[:, None], self.rates[above], 0.0)
+        rows = np.arange(len(spread))
+        goal = share * spread[rows, last]
+        cell = np.minimum((spread <= goal[:, None]).sum(axis=1), last)
+        before = np.where(cell > 0, spread[rows, np.maximum(cell, 1) - 1], 0.0)
+        within = np.clip((goal - before) / np.maximum(spread[rows, cell] - before, 1e-300), 0.0, 1.0)
+        begin = np.where(cell > 0, self.edges[np.maximum(cell, 1) - 1], self.spec.min_range)
+        return np.maximum(begin + within * (self.edges[cell] - begin), _LEAST)
 
 
 def chance_of(power: Array) -> Array:

@@ -136,9 +136,9 @@ class LidarWeather:
             beam = reached[start : start + _CHUNK]
             last = cells[beam] - 1
             level, above, power = self._power(wanted[beam], last)
-            stronger = power > target[beam]
-            beam, last, level, above, power = (v[stronger] for v in (beam, last, level, above, power))
-            at = self._range(place[beam], last, level, above)
+            won = power > target[beam]
+            beam, power = beam[won], power[won]
+            at = self._range(place[beam], last[won], level[won], above[won])
             distance[beam] = at
             gain = (self.spec.max_range / at) ** 2 * np.minimum(1.0, (at / CROSSOVER) ** 2)
             shown[beam] = 100.0 * power / gain

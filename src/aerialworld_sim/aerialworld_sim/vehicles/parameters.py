@@ -1,0 +1,128 @@
+"""What a vehicle can do: limits, gains and sizes, with the defaults of ArduCopter and Rover 4.7 (centimetres as metres).
+
+The names in brackets are the parameters of ArduPilot that a field stands for. Gains are kept because they show: a
+controller without feed-forward of drag lags behind its leg just as the recorded one does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from aerialworld_core.errors import InputError
+
+Vector = tuple[float, float, float]
+
+
+def _check(parameters: object, free: tuple[str, ...] = ()) -> None:
+    """Raise InputError for a number that is not finite or, where it is not in `free`, not positive."""
+    for field in fields(parameters):  # type: ignore[arg-type]  # called with dataclasses only
+        value = getattr(parameters, field.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(math.isfinite(v) for v in numbers):
+            raise InputError(f"{type(parameters).__name__}.{field.name} must be finite, not {value!r}")
+        if field.name not in free and not all(v > 0 for v in numbers):
+            raise InputError(f"{type(parameters).__name__}.{field.name} must be positive, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Wind:
+    """Moving air: a steady part and gusts.
+
+    mean       (3,) m/s in map, where the air moves to
+    gust       standard deviation of each horizontal component, m/s; half of it vertically
+    gust_time  correlation time of the gusts, seconds (first-order Gauss-Markov, the time form of Dryden's longitudinal
+               spectrum in MIL-F-8785C at constant airspeed)
+    """
+
+    mean: Vector = (0.0, 0.0, 0.0)
+    gust: float = 0.0
+    gust_time: float = 3.0
+
+    def __post_init__(self) -> None:
+        _check(self, free=("mean", "gust"))
+        if self.gust < 0:
+            raise InputError(f"Wind.gust must not be negative, not {self.gust!r}")
+
+
+@dataclass(frozen=True)
+class MultirotorParameters:
+    """A multirotor as ArduCopter's SITL flies its 3 kg quadrotor.
+
+    mass               kg
+    hover_throttle     share of full throttle that holds the weight (MOT_THST_HOVER)
+    thrust_ratio       full thrust over weight
+    drag_linear, drag_quadratic
+                       deceleration by air per m/s and per (m/s)², fitted to the recorded lean angles at 5 to 8 m/s
+    drag_vertical      the same, vertical, per m/s
+    motor_time         time constant of thrust, seconds
+    spool_up           from the take-off command to lift-off, seconds
+    spool_down         from touch-down to stopped motors, seconds
+    speed, climb_speed, descent_speed, acceleration, vertical_acceleration, corner_acceleration, leg_jerk
+                       of legs (WPNAV_SPEED, _SPEED_UP, _SPEED_DN, _ACCEL, _ACCEL_Z, _ACCEL_C with its 0 as twice
+                       _ACCEL, _JERK)
+    input_time         of attitude commands (ATC_INPUT_TC); bounds the snap of legs
+    jerk               of everything else (PSC_JERK_XY, PSC_JERK_Z)
+    brake_acceleration of `Brake`
+    radius             within which a point counts as reached (WPNAV_RADIUS)
+    lean_max           steepest commanded lean, radians (ANGLE_MAX)
+    position_gain, velocity_gain, integral_gain, derivative_gain
+                       horizontal (PSC_POSXY_P, PSC_VELXY_P, _I, _D)
+    height_gain, climb_gain
+                       vertical (PSC_POSZ_P, PSC_VELZ_P)
+    attitude_gain      of lean and heading, 1/s
+    rate_time          time constant of body rates, seconds
+    lean_acceleration, yaw_acceleration
+                       rad/s² (ATC_ACCEL_R_MAX is larger than what motors give; ATC_ACCEL_Y_MAX)
+    yaw_rate           rad/s (ATC_SLEW_YAW)
+    body_radius, body_height
+                       of what collides, metres; base_link stands `body_height` / 2 above what it stands on
+    hard_landing       touch-down faster than this breaks it, m/s
+    """
+
+    mass: float = 3.0
+    hover_throttle: float = 0.37
+    thrust_ratio: float = 2.5
+    drag_linear: float = 0.256
+    drag_quadratic: float = 0.0322
+    drag_vertical: float = 0.1
+    motor_time: float = 0.05
+    spool_up: float = 3.45
+    spool_down: float = 0.6
+    speed: float = 10.0
+    climb_speed: float = 2.5
+    descent_speed: float = 1.5
+    acceleration: float = 2.5
+    vertical_acceleration: float = 1.0
+    corner_acceleration: float = 5.0
+    leg_jerk: float = 1.0
+    input_time: float = 0.15
+    jerk: float = 5.0
+    brake_acceleration: float = 5.0
+    radius: float = 2.0
+    lean_max: float = math.radians(30.0)
+    position_gain: float = 1.0
+    velocity_gain: float = 2.0
+    integral_gain: float = 1.0
+    derivative_gain: float = 0.25
+    height_gain: float = 1.0
+    climb_gain: float = 5.0
+    attitude_gain: float = 6.0
+    rate_time: float = 0.04
+    lean_acceleration: float = 20.0
+    yaw_acceleration: float = math.radians(270.0)
+    yaw_rate: float = math.radians(60.0)
+    body_radius: float = 0.35
+    body_height: float = 0.2
+    hard_landing: float = 2.5
+
+    def __post_init__(self) -> None:
+        _check(self, free=("drag_linear", "drag_quadratic", "drag_vertical", "derivative_gain"))
+        if self.lean_max >= math.radians(80.0):
+            raise InputError(f"MultirotorParameters.lean_max must be below 80 degrees, not {self.lean_max!r} rad")
+        if self.thrust_ratio <= 1.0 / math.cos(self.lean_max):
+            raise InputError(
+                f"MultirotorParameters.thrust_ratio {self.thrust_ratio!r} cannot hold the height at the steepest lean"
+            )
+        if self.hover_throttle >= 1.0:
+            raise InputError(f"MultirotorParameters.hover_throttle is a share below 1, not {self.hover_throttle!r}")

@@ -35,7 +35,7 @@ class MultirotorGuidance:
     def __init__(self, parameters: MultirotorParameters) -> None:
         self._p = parameters
         self.point = Shaped()
-        self._legs = LegFollower(parameters)
+        self._legs = LegFollower(parameters.leg_limits, parameters.radius)
         self._on_legs = False
         self._wanted_heading = 0.0
         self.heading = 0.0

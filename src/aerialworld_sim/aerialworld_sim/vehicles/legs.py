@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector
+from aerialworld_sim.vehicles.parameters import LegLimits, Vector
 from aerialworld_sim.vehicles.profile import Profile
 
 #: Points nearer than this are the same point, metres.
@@ -59,13 +59,12 @@ def _limit(along: float, up: float, level: float, upward: float, downward: float
 class LegFollower:
     """Where the target is along legs. `advance` moves it, `target` says where it is."""
 
-    def __init__(self, parameters: MultirotorParameters) -> None:
-        self._p = parameters
-        self._snap = 0.5 * parameters.leg_jerk * math.pi / (2.0 * max(parameters.input_time, 0.1))
+    def __init__(self, limits: LegLimits, radius: float) -> None:
+        self._p = limits
         self._before: _Piece | None = None
         self._now: _Piece | None = None
         self._next: _Piece | None = None
-        self._radius = parameters.radius
+        self._radius = radius
         self._pace = 1.0
         self.passed = False
 
@@ -82,7 +81,7 @@ class LegFollower:
         if length <= 0:
             top, acceleration = speed, p.acceleration
         return _Piece(
-            start, end, speed, direction, Profile(length, top, acceleration, p.leg_jerk, self._snap, min(initial, top))
+            start, end, speed, direction, Profile(length, top, acceleration, p.jerk, p.snap, min(initial, top))
         )
 
     def begin(self, start: Vector, end: Vector, following: Vector | None, speed: float, radius: float) -> None:
@@ -150,7 +149,7 @@ class LegFollower:
             behind = sum((a - b) * w for a, b, w in zip(where, position, way, strict=True))
             moving = sum(a * w for a, w in zip(velocity, way, strict=True))
             wanted = min(max(_BUFFER + (moving - self._p.position_gain * behind) / pace, 0.0), 1.0)
-        self._pace += (wanted - self._pace) * dt * self._p.leg_jerk / self._p.acceleration
+        self._pace += (wanted - self._pace) * dt * self._p.jerk / self._p.acceleration
         return self._pace
 
     def _may_turn(self, now: _Piece, following: _Piece) -> bool:

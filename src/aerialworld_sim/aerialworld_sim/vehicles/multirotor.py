@@ -177,7 +177,7 @@ class Multirotor:
         air_start = state is None and not self._on_ground
         now = of_state(state) if state is not None else _upright(self._start)
         below = self.surroundings.support((now.position[0], now.position[1], now.position[2] + 0.5))
-        standing = below + 0.5 * self.parameters.body_height
+        standing = below + self.parameters.stand
         if math.isfinite(standing) and not air_start and (state is None or now.position[2] < standing + 0.05):
             x, y, _ = now.position
             now = resting(now.stamp_ns, (x, y, standing), _level(now))
@@ -222,7 +222,7 @@ class Multirotor:
 
     def _stand(self, now: Moment) -> None:
         """At rest on the ground: what is left of the last touch is taken away at once."""
-        standing = self._support + 0.5 * self.parameters.body_height
+        standing = self._support + self.parameters.stand
         after = resting(now.stamp_ns + TICK_NS, (now.position[0], now.position[1], standing), now.orientation)
         self._before, self._now = now, after
         self._throttle = _IDLE_THROTTLE if self._motors == "idle" else 0.0
@@ -341,7 +341,7 @@ class Multirotor:
         ax = self._thrust * ux - drag * wx
         ay = self._thrust * uy - drag * wy
         az = self._thrust * uz - p.drag_vertical * wz - GRAVITY
-        pressed = self._support + 0.5 * p.body_height + _SAG - ahead.position[2]
+        pressed = self._support + p.stand + _SAG - ahead.position[2]
         if pressed > 0.0:
             if not self._touching:
                 self._touch(now)
@@ -352,7 +352,7 @@ class Multirotor:
                 rate = (0.0, 0.0, 0.0)
         self._touching = pressed > 0.0
         after = integrate(now, (ax, ay, az), rate)
-        floor = self._support + 0.5 * p.body_height - 0.1
+        floor = self._support + p.stand - 0.1
         if after.position[2] < floor:
             # Harder than the gear can take: the fall ends here, in one tick.
             after = resting(after.stamp_ns, (after.position[0], after.position[1], floor + 0.1), after.orientation)

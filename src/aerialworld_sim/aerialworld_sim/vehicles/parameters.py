@@ -14,9 +14,11 @@ from aerialworld_core.errors import InputError
 Vector = tuple[float, float, float]
 
 
-def _check(parameters: object, free: tuple[str, ...] = ()) -> None:
+def _check(parameters: object, free: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> None:
     """Raise InputError for a number that is not finite or, where it is not in `free`, not positive."""
     for field in fields(parameters):  # type: ignore[arg-type]  # called with dataclasses only
+        if field.name in skip:
+            continue
         value = getattr(parameters, field.name)
         numbers = value if isinstance(value, tuple) else (value,)
         if not all(math.isfinite(v) for v in numbers):
@@ -43,6 +45,21 @@ class Wind:
         _check(self, free=("mean", "gust"))
         if self.gust < 0:
             raise InputError(f"Wind.gust must not be negative, not {self.gust!r}")
+
+
+@dataclass(frozen=True)
+class LegLimits:
+    """What legs are planned with: speeds (m/s), accelerations (m/s²), jerk (m/s³), snap (m/s⁴); `position_gain` (1/s) is
+    the controller's that follows them, and tells how far it may stay behind."""
+
+    climb_speed: float
+    descent_speed: float
+    acceleration: float
+    vertical_acceleration: float
+    corner_acceleration: float
+    jerk: float
+    snap: float
+    position_gain: float
 
 
 @dataclass(frozen=True)
@@ -76,7 +93,8 @@ class MultirotorParameters:
                        rad/s² (ATC_ACCEL_R_MAX is larger than what motors give; ATC_ACCEL_Y_MAX)
     yaw_rate           rad/s (ATC_SLEW_YAW)
     body_radius, body_height
-                       of what collides, metres; base_link stands `body_height` / 2 above what it stands on
+                       of what collides, metres
+    stand              height of base_link above what it stands on, metres
     hard_landing       touch-down faster than this breaks it, m/s
     """
 
@@ -114,6 +132,7 @@ class MultirotorParameters:
     yaw_rate: float = math.radians(60.0)
     body_radius: float = 0.35
     body_height: float = 0.2
+    stand: float = 0.25
     hard_landing: float = 2.5
 
     def __post_init__(self) -> None:
@@ -126,3 +145,89 @@ class MultirotorParameters:
             )
         if self.hover_throttle >= 1.0:
             raise InputError(f"MultirotorParameters.hover_throttle is a share below 1, not {self.hover_throttle!r}")
+
+    @property
+    def leg_limits(self) -> LegLimits:
+        """ArduCopter leaves half of the snap that the attitude controller can follow as a margin."""
+        return LegLimits(
+            climb_speed=self.climb_speed,
+            descent_speed=self.descent_speed,
+            acceleration=self.acceleration,
+            vertical_acceleration=self.vertical_acceleration,
+            corner_acceleration=self.corner_acceleration,
+            jerk=self.leg_jerk,
+            snap=0.25 * math.pi * self.leg_jerk / max(self.input_time, 0.1),
+            position_gain=self.position_gain,
+        )
+
+
+@dataclass(frozen=True)
+class RoverParameters:
+    """A rover as Rover's SITL drives its car.
+
+    steering           "ackermann" (a car) or "skid" (turns on the spot)
+    full_speed         that full throttle gives on the level, m/s
+    drive_time         with which speed follows throttle, seconds
+    cruise_throttle, cruise_speed
+                       the throttle that the controller believes to give this speed (CRUISE_THROTTLE, CRUISE_SPEED)
+    speed_gain, speed_integral
+                       throttle per m/s of error, and per m (ATC_SPEED_P, _I)
+    speed              of legs (WP_SPEED), m/s
+    acceleration       of wanted speed (ATC_ACCEL_MAX), m/s²; the jerk of legs is the same number (WP_JERK 0)
+    snap               of legs, m/s⁴
+    radius             within which a point counts as reached (WP_RADIUS)
+    position_gain, velocity_gain
+                       (PSC_POS_P, PSC_VEL_P)
+    side_acceleration  m/s² (ATC_TURN_MAX_G)
+    turn_radius        tightest, metres (TURN_RADIUS)
+    yaw_rate           rad/s (ATC_STR_RAT_MAX)
+    heading_gain       1/s, of a wanted heading (ATC_STR_ANG_P)
+    steering_time      with which the wheels turn, seconds
+    wheelbase, track   metres, between the wheels that follow the ground
+    body_radius, body_height, body_bottom
+                       of what collides; the body's underside above the ground
+    steepest           ground steeper than this is no way, radians
+    """
+
+    steering: str = "ackermann"
+    full_speed: float = 20.0
+    drive_time: float = 0.667
+    cruise_throttle: float = 0.3
+    cruise_speed: float = 5.0
+    speed_gain: float = 0.1
+    speed_integral: float = 0.2
+    speed: float = 5.0
+    acceleration: float = 1.0
+    snap: float = 15.0
+    radius: float = 3.0
+    position_gain: float = 0.2
+    velocity_gain: float = 1.0
+    side_acceleration: float = 5.88
+    turn_radius: float = 0.9
+    yaw_rate: float = math.radians(120.0)
+    heading_gain: float = 2.0
+    steering_time: float = 0.1
+    wheelbase: float = 0.6
+    track: float = 0.6
+    body_radius: float = 0.45
+    body_height: float = 0.3
+    body_bottom: float = 0.15
+    steepest: float = math.radians(40.0)
+
+    def __post_init__(self) -> None:
+        if self.steering not in ("ackermann", "skid"):
+            raise InputError(f"RoverParameters.steering is ackermann or skid, not {self.steering!r}")
+        _check(self, skip=("steering",))
+
+    @property
+    def leg_limits(self) -> LegLimits:
+        return LegLimits(
+            climb_speed=self.full_speed,
+            descent_speed=self.full_speed,
+            acceleration=self.acceleration,
+            vertical_acceleration=self.acceleration,
+            corner_acceleration=self.side_acceleration,
+            jerk=self.acceleration,
+            snap=self.snap,
+            position_gain=self.position_gain,
+        )

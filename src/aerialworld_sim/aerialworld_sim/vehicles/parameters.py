@@ -1,4 +1,4 @@
-"""What a vehicle can do: limits, gains and sizes, with the defaults of ArduCopter and Rover 4.7 (centimetres as metres).
+"""What a vehicle can do: limits, gains and sizes, with the defaults of ArduCopter and Rover 4.7 in metres.
 
 The names in brackets are the parameters of ArduPilot that a field stands for. Gains are kept because they show: a
 controller without feed-forward of drag lags behind its leg just as the recorded one does.
@@ -49,8 +49,8 @@ class Wind:
 
 @dataclass(frozen=True)
 class LegLimits:
-    """What legs are planned with: speeds (m/s), accelerations (m/s²), jerk (m/s³), snap (m/s⁴); `position_gain` (1/s) is
-    the controller's that follows them, and tells how far it may stay behind."""
+    """What legs are planned with: speeds (m/s), accelerations (m/s²), jerk (m/s³), snap (m/s⁴); `position_gain` (1/s)
+    is the controller's that follows them, and tells how far it may stay behind."""
 
     climb_speed: float
     descent_speed: float

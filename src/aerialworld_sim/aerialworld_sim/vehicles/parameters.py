@@ -105,7 +105,7 @@ class MultirotorParameters:
     drag_quadratic: float = 0.0322
     drag_vertical: float = 0.1
     motor_time: float = 0.05
-    spool_up: float = 3.45
+    spool_up: float = 3.28
     spool_down: float = 0.6
     speed: float = 10.0
     climb_speed: float = 2.5
@@ -172,6 +172,7 @@ class RoverParameters:
                        the throttle that the controller believes to give this speed (CRUISE_THROTTLE, CRUISE_SPEED)
     speed_gain, speed_integral
                        throttle per m/s of error, and per m (ATC_SPEED_P, _I)
+    estimate_time      lag of the speed that the controller sees, seconds; with it the recorded overshoot comes out
     speed              of legs (WP_SPEED), m/s
     acceleration       of wanted speed (ATC_ACCEL_MAX), m/s²; the jerk of legs is the same number (WP_JERK 0)
     snap               of legs, m/s⁴
@@ -196,6 +197,7 @@ class RoverParameters:
     cruise_speed: float = 5.0
     speed_gain: float = 0.1
     speed_integral: float = 0.2
+    estimate_time: float = 0.4
     speed: float = 5.0
     acceleration: float = 1.0
     snap: float = 15.0
@@ -206,7 +208,7 @@ class RoverParameters:
     turn_radius: float = 0.9
     yaw_rate: float = math.radians(120.0)
     heading_gain: float = 2.0
-    steering_time: float = 0.1
+    steering_time: float = 0.4
     wheelbase: float = 0.6
     track: float = 0.6
     body_radius: float = 0.45

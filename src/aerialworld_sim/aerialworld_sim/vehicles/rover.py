@@ -155,6 +155,7 @@ class Rover:
         self._goal = Off()
         self._guidance = RoverGuidance(self.parameters)
         self._integral = 0.0
+        self._estimate = self._speed
         self._turn = 0.0
         self._throttle = 0.0
         self._incident = ""
@@ -199,7 +200,8 @@ class Rover:
 
     def _throttle_for(self, speed: float) -> float:
         p = self.parameters
-        error = speed - self._speed
+        self._estimate += (self._speed - self._estimate) * TICK / (p.estimate_time + TICK)
+        error = speed - self._estimate
         base = speed * p.cruise_throttle / p.cruise_speed
         throttle = base + p.speed_gain * error + self._integral
         if abs(throttle) < 1.0 or throttle * error < 0:

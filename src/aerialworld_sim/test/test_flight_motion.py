@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,7 @@ def test_the_imu_integrates_to_the_motion(arm):
     position = start.pose.position + rotation @ arm
     velocity = start.linear_velocity + rotation @ np.cross(start.angular_velocity, arm)
     force = rotation @ readings[0, 4:] - [0, 0, GRAVITY]
-    for before, now in zip(readings, readings[1:], strict=False):
+    for before, now in pairwise(readings):
         rotation = rotation @ exponential(0.005 * (before[1:4] + now[1:4]))
         after = rotation @ now[4:] - [0, 0, GRAVITY]
         position = position + 0.01 * velocity + 1e-4 * (2 * force + after) / 6

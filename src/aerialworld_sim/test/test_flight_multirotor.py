@@ -167,7 +167,9 @@ def test_the_seed_decides_the_gusts_and_the_mean_wind_is_held_against():
     assert np.array_equal(logs[0], logs[1]) and not np.array_equal(logs[0], logs[2])
     settled = logs[0][1000:]
     assert 0.02 < settled[:, 1].std() < 1.0 and abs(settled[:, 1].mean()) < 0.3
-    assert math.degrees(settled[:, 8].mean()) < -3.0  # the nose (east) dips into... the wind comes from behind: tail low
+    assert (
+        math.degrees(settled[:, 8].mean()) < -3.0
+    )  # the nose (east) dips into... the wind comes from behind: tail low
 
 
 def test_heading_follows_the_way_and_then_stays():

@@ -1,5 +1,5 @@
-"""A vehicle with dynamics as the engine's motion: it is advanced on demand, and its recent past is kept, so that pictures,
-IMU samples and sweeping scans of one frame all see the same motion."""
+"""A vehicle with dynamics as the engine's motion: it is advanced on demand, and its recent past is kept, so that
+pictures, IMU samples and sweeping scans of one frame all see the same motion."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _COLUMNS = 16
 class FlownMotion:
     """Implements `motion.Motion` and `motion.SampledMotion` for a `SimulatedVehicle`.
 
-    keep    seconds of the past that can still be asked for; memory is bounded by it (some 100 kB a second). It must cover
-            the engine's longest frame interval
+    keep    seconds of the past that can still be asked for; memory is bounded by it (some 100 kB a second). It must
+            cover the engine's longest frame interval
     before  called with the stamp before every tick, e.g. an autopilot's step that commands the vehicle
 
     The vehicle is advanced in its own ticks (10 ms), up to one tick beyond the latest stamp that was asked for; between

@@ -80,9 +80,7 @@ class LegFollower:
         )  # fmt: skip
         if length <= 0:
             top, acceleration = speed, p.acceleration
-        return _Piece(
-            start, end, speed, direction, Profile(length, top, acceleration, p.jerk, p.snap, initial)
-        )
+        return _Piece(start, end, speed, direction, Profile(length, top, acceleration, p.jerk, p.snap, initial))
 
     def begin(self, start: Vector, end: Vector, following: Vector | None, speed: float, radius: float) -> None:
         """A leg after standing (or after anything that is no leg), from `start`."""

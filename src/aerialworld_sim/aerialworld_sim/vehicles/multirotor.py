@@ -29,7 +29,16 @@ from aerialworld_sim.vehicles.interface import (
     Track,
     Velocity,
 )
-from aerialworld_sim.vehicles.moments import TICK, TICK_NS, Moment, between, integrate, of_state, orientation_after, resting
+from aerialworld_sim.vehicles.moments import (
+    TICK,
+    TICK_NS,
+    Moment,
+    between,
+    integrate,
+    of_state,
+    orientation_after,
+    resting,
+)
 from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector, Wind
 from aerialworld_sim.vehicles.shaping import root_speed
 from aerialworld_sim.vehicles.surroundings import Surroundings

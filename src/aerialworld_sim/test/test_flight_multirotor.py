@@ -49,7 +49,7 @@ def fly(vehicle: Multirotor, goal, seconds: float, step: int = 20 * MS) -> np.nd
 
 def specific_force(vehicle: Multirotor) -> np.ndarray:
     s = vehicle.state
-    return s.pose.rotation.T @ (s.linear_acceleration + [0.0, 0.0, GRAVITY])
+    return s.pose.rotation.T @ (s.linear_acceleration + np.array([0.0, 0.0, GRAVITY]))
 
 
 def test_hovering_takes_the_thrust_of_its_weight_and_stays_where_it_is():
@@ -230,7 +230,7 @@ def test_what_is_no_goal_is_refused():
     vehicle = hovering()
     with pytest.raises(InputError, match="Drive is for rovers"):
         vehicle.command(Drive(1.0, 0.0))
-    with pytest.raises(InputError, match="GoTo.position"):
+    with pytest.raises(InputError, match=r"GoTo\.position"):
         vehicle.command(GoTo(np.array([np.nan, 0, 0]), 5.0))
     with pytest.raises(InputError, match="speed must be positive"):
         vehicle.command(GoTo(np.zeros(3), 0.0))
@@ -238,5 +238,5 @@ def test_what_is_no_goal_is_refused():
         vehicle.step(0)
     with pytest.raises(InputError, match="thrust_ratio"):
         MultirotorParameters(thrust_ratio=1.0)
-    with pytest.raises(InputError, match="Wind.gust"):
+    with pytest.raises(InputError, match=r"Wind\.gust"):
         Wind(gust=-1.0)

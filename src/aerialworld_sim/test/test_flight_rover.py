@@ -65,7 +65,7 @@ def test_it_stands_still_and_reads_gravity_up():
         drive(vehicle, goal, 1.0)
     s = vehicle.state
     assert s.pose.position == pytest.approx([2, 3, ABOVE_GROUND]) and s.pose.yaw == pytest.approx(0.7)
-    assert s.pose.rotation.T @ (s.linear_acceleration + [0, 0, GRAVITY]) == pytest.approx([0, 0, GRAVITY])
+    assert s.pose.rotation.T @ (s.linear_acceleration + np.array([0, 0, GRAVITY])) == pytest.approx([0, 0, GRAVITY])
     assert vehicle.contact is Contact.GROUND and vehicle.throttle == 0.0 and vehicle.arrived()
 
 

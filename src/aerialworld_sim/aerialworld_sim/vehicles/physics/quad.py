@@ -1,4 +1,4 @@
-"""A rigid quadrotor that PWM moves: four motors in an X, thrust and reaction, drag, the ground and what stands on it."""
+"""A rigid quadrotor that PWM moves: four motors in an X, thrust, reaction, drag, the ground and what stands on it."""
 
 from __future__ import annotations
 

@@ -92,10 +92,10 @@ class Multirotor:
     ) -> None:
         self.parameters = parameters or MultirotorParameters()
         self.surroundings = surroundings or Surroundings()
-        self._wind = wind or Wind()
-        self._seed = seed
-        self._on_ground = on_ground
-        self._start = start or Pose.identity()
+        self.wind = wind or Wind()
+        self.seed = seed
+        self.on_ground = on_ground
+        self.start = start or Pose.identity()
         self.reset()
 
     # --- the seam -----------------------------------------------------------------------------------------------------
@@ -194,8 +194,8 @@ class Multirotor:
 
     def reset(self, state: VehicleState | None = None) -> None:
         """Back to the start, or to `state` (its stamp included), motors off; in the air at rest it hovers."""
-        air_start = state is None and not self._on_ground
-        now = of_state(state) if state is not None else _upright(self._start)
+        air_start = state is None and not self.on_ground
+        now = of_state(state) if state is not None else _upright(self.start)
         below = self.surroundings.support((now.position[0], now.position[1], now.position[2] + 0.5))
         standing = below + self.parameters.stand
         if math.isfinite(standing) and not air_start and (state is None or now.position[2] < standing + 0.05):
@@ -219,7 +219,7 @@ class Multirotor:
         self._ticks = 0
         self._looked = now.position
         self._left = now.position[2]
-        self._air = Air(self._wind, self._seed, TICK)
+        self._air = Air(self.wind, self.seed, TICK)
         self._wind_now = self._air.next()
         self._guidance = MultirotorGuidance(self.parameters)
         self._guidance.place(now, self._heading())

@@ -67,7 +67,7 @@ class Rover:
     ) -> None:
         self.parameters = parameters or RoverParameters()
         self.surroundings = surroundings or Surroundings()
-        self._start = start or Pose.identity()
+        self.start = start or Pose.identity()
         self.reset()
 
     # --- the seam -----------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Rover:
 
     def reset(self, state: VehicleState | None = None) -> None:
         """Back to the start, or to `state` (position, heading, speed and stamp), motors off."""
-        stamp, pose = (0, self._start) if state is None else (int(state.stamp_ns), state.pose)
+        stamp, pose = (0, self.start) if state is None else (int(state.stamp_ns), state.pose)
         x, y, z = (float(v) for v in pose.position)
         self._heading = float(pose.yaw)
         self._plane = (z, 0.0, 0.0)

@@ -57,6 +57,16 @@ class Surroundings:
         self._origins = np.empty((6, 3))
         self._directions = np.empty((6, 3))
 
+    @property
+    def plane(self) -> float:
+        """Height of the ground where there is no world."""
+        return self._ground
+
+    @property
+    def has_obstacles(self) -> bool:
+        """Whether other things that move are asked for."""
+        return self._obstacles is not None
+
     def ground(self, xy: NDArray[np.float64]) -> list[float]:
         """Terrain height at points (N, 2); NaN where there is none."""
         if self.world is None:

@@ -219,6 +219,28 @@ def test_another_speed_on_the_way_is_taken_up_smoothly():
     assert np.abs(log[:, 2]).max() < 0.1 and np.abs(np.diff(log[:, 11])).max() < 0.6
 
 
+def test_a_following_point_that_comes_or_goes_on_the_way_is_taken_up():
+    """Without one it stops at the corner; with one that comes on the way it cuts it."""
+    near = {}
+    for late in (None, np.array([40.0, 40.0, 30.0])):
+        vehicle = hovering()
+        leg = [np.array([0.0, 0, 30]), np.array([40.0, 0, 30])]
+        fly(vehicle, Leg(*leg, None if late is not None else np.array([40.0, -40.0, 30.0]), 6.0, 2.0), 4.0)
+        log = [fly(vehicle, Leg(*leg, late, 6.0, 2.0), 0.5)]
+        while not vehicle.arrived():
+            log.append(fly(vehicle, Leg(*leg, late, 6.0, 2.0), 0.02))
+        near[late is None] = math.dist(np.vstack(log)[-1, 1:3], (40.0, 0.0)), np.hypot(*np.vstack(log)[-1, 4:6])
+    assert near[True][1] < 1.2 and near[False][0] > 0.5 and near[False][1] > 1.5
+
+
+def test_a_descent_that_the_ground_ends_can_be_left_at_once():
+    vehicle = hovering(3.0)
+    fly(vehicle, Velocity(np.array([0.0, 0.0, -1.0])), 30.0)
+    assert vehicle.contact is Contact.GROUND and not vehicle.incident
+    up = fly(vehicle, Velocity(np.array([0.0, 0.0, 1.0])), 6.0)
+    assert vehicle.contact is Contact.AIR and up[-1, 3] > 1.0
+
+
 def test_on_the_ground_only_a_take_off_lifts_it():
     vehicle = Multirotor()
     vehicle.command(Idle())

@@ -265,7 +265,7 @@ class Multirotor:
             return 0.0, 0.0, 0.0
         self._guidance.advance(goal, now, self._support)
         if not isinstance(goal, Leg):
-            self._guidance.pull(now, self.parameters.speed)
+            self._guidance.pull(now, self.parameters.speed, self._touching)
         return self._control(now)
 
     def _control(self, now: Moment) -> Vector:

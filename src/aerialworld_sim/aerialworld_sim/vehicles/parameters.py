@@ -133,7 +133,7 @@ class MultirotorParameters:
     body_radius: float = 0.35
     body_height: float = 0.2
     stand: float = 0.25
-    hard_landing: float = 2.5
+    hard_landing: float = 3.0
 
     def __post_init__(self) -> None:
         _check(self, free=("drag_linear", "drag_quadratic", "drag_vertical", "derivative_gain"))

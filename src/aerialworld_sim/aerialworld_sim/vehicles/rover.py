@@ -235,7 +235,7 @@ class Rover:
         # Forwards by the drive, sideways by the turn; what rounding leaves over is led back within 50 ms.
         ax = change * level * c - speed * level * turn * s + 20.0 * (vx - now.velocity[0] - now.acceleration[0] * TICK)
         ay = change * level * s + speed * level * turn * c + 20.0 * (vy - now.velocity[1] - now.acceleration[1] * TICK)
-        x, y, z = now.position
+        z = now.position[2]
         ahead = z + TICK * (now.velocity[2] + 0.5 * TICK * now.acceleration[2])
         under = height + ABOVE_GROUND
         az = _SPRING * _SPRING * (under - ahead) + 2.0 * _SPRING * (rise - now.velocity[2] - now.acceleration[2] * TICK)

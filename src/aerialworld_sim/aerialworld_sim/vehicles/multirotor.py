@@ -193,7 +193,8 @@ class Multirotor:
         return self.state
 
     def reset(self, state: VehicleState | None = None) -> None:
-        """Back to the start, or to `state` (its stamp included), motors off; in the air at rest it hovers."""
+        """Back to the start, or to `state` (its stamp included) with motors off: in the air it falls until a goal starts
+        them. A vehicle that starts in the air hovers."""
         air_start = state is None and not self.on_ground
         now = of_state(state) if state is not None else _upright(self.start)
         below = self.surroundings.support((now.position[0], now.position[1], now.position[2] + 0.5))
@@ -345,7 +346,7 @@ class Multirotor:
         else:
             x, y, _, _ = now.orientation
             upright = max(1.0 - 2.0 * (x * x + y * y), 0.3)
-            fall = p.drag_vertical * (now.velocity[2] - self._wind_now[2])
+            fall = self._drag(now.velocity)[2]
             wanted = min(max((GRAVITY + az + fall) / upright, 0.0), p.thrust_ratio * GRAVITY)
         self._thrust += (wanted - self._thrust) * (1.0 - math.exp(-TICK / p.motor_time))
         self._throttle = p.hover_throttle * self._thrust / GRAVITY
@@ -359,11 +360,10 @@ class Multirotor:
         bx, by, bz = now.acceleration
         ahead = now.velocity[0] + TICK * bx, now.velocity[1] + TICK * by, now.velocity[2] + TICK * bz
         height = now.position[2] + TICK * (now.velocity[2] + 0.5 * TICK * bz)
-        wx, wy, wz = ahead[0] - self._wind_now[0], ahead[1] - self._wind_now[1], ahead[2] - self._wind_now[2]
-        drag = p.drag_linear + p.drag_quadratic * math.sqrt(wx * wx + wy * wy)
-        ax = self._thrust * ux - drag * wx
-        ay = self._thrust * uy - drag * wy
-        az = self._thrust * uz - p.drag_vertical * wz - GRAVITY
+        dx, dy, dz = self._drag(ahead)
+        ax = self._thrust * ux - dx
+        ay = self._thrust * uy - dy
+        az = self._thrust * uz - dz - GRAVITY
         pressed = self._support + p.stand + _SAG - height
         if pressed > 0.0:
             if not self._touching:
@@ -381,6 +381,16 @@ class Multirotor:
             # Harder than the gear can take: the fall ends here, in one tick.
             after = resting(after.stamp_ns, (after.position[0], after.position[1], floor + 0.1), after.orientation)
         self._before, self._now = now, after
+
+    def _drag(self, velocity: Vector) -> Vector:
+        """Deceleration by the air. Its linear part is the air that the rotors turn around, which grows with the root of
+        their thrust; the quadratic part is the body's."""
+        p = self.parameters
+        wx, wy, wz = (v - a for v, a in zip(velocity, self._wind_now, strict=True))
+        rotors = math.sqrt(self._thrust / GRAVITY)
+        body = p.drag_quadratic * math.sqrt(wx * wx + wy * wy + wz * wz)
+        level, vertical = p.drag_linear * rotors + body, p.drag_vertical * rotors + body
+        return level * wx, level * wy, vertical * wz
 
     def _touch(self, now: Moment) -> None:
         speed = math.hypot(now.velocity[0], now.velocity[1])

@@ -103,9 +103,9 @@ class Estimator:
     def set_home(self, position: Array) -> None:
         """Make a place (3,) of map home and tell every client, with the origin where there is one."""
         self.home = np.array(position)
-        self._autopilot.broadcast(telemetry_home.home_position(self._autopilot))
         if self.origin is not None:
             self._autopilot.broadcast(telemetry_home.global_origin(self._autopilot))
+        self._autopilot.broadcast(telemetry_home.home_position(self._autopilot))
 
     def home_follows_soon(self) -> None:
         """A rover was disarmed: home comes to where it stands."""

@@ -31,7 +31,6 @@ class Failsafes:
         self._heard: float | None = None
         self._estimate_since: float | None = None
         self._low_since: dict[str, float | None] = {"LOW": None, "CRT": None}
-        self._crashed = False
 
     @property
     def active(self) -> bool:
@@ -181,12 +180,10 @@ class Failsafes:
     def _crash(self) -> None:
         autopilot = self._autopilot
         crashed = autopilot.vehicle.contact is Contact.CRASHED
-        if crashed and not self._crashed:
+        if crashed and autopilot.armed:
             incident = autopilot.vehicle.incident or "on the ground"
-            autopilot.say(f"Crash: {incident}"[:50], Severity.EMERGENCY)
-            if autopilot.armed:
-                autopilot.disarm(force=True)
-        self._crashed = crashed
+            autopilot.say(f"Crash: Disarming: {incident}", Severity.EMERGENCY)
+            autopilot.disarm(force=True)
 
     # What is done
 

@@ -155,10 +155,10 @@ def _plain_place(item: Item) -> Item | MissionResult:
         return wrong
     if not math.isfinite(item.params[0]):
         return MissionResult.INVALID_PARAM1
-    params = tuple(p if math.isfinite(p) else 0.0 for p in item.params)
+    a, b, c, d = (p if math.isfinite(p) else 0.0 for p in item.params)
     frame = _stored_frame(item.frame)
     assert frame is not None
-    return replace(item, params=params, frame=frame)
+    return replace(item, params=(a, b, c, d), frame=frame)
 
 
 def _not_a_number(item: Item, kind: Kind | None) -> MissionResult | None:

@@ -104,7 +104,7 @@ class MissionProtocol:
             autopilot.say(f"Only {capacity} items are supported", Severity.WARNING)
             self._ack(channel, sender, MissionResult.NO_SPACE, kind)
             return
-        collected = None if kind is MissionType.MISSION else []
+        collected: list[Item] | None = None if kind is MissionType.MISSION else []
         self._upload = Upload(kind, channel, sender, count, first, heard_at=autopilot.now, collected=collected)
         if count == 0:
             self._upload = None
@@ -208,8 +208,11 @@ class MissionProtocol:
         elif self._upload is not None:
             self._ack(channel, sender, MissionResult.DENIED, kind)
         else:
-            fields = {"target_system": sender[0], "target_component": sender[1], "count": len(self._list(kind))}
-            channel.post(Message("mission_count", {**fields, "mission_type": int(kind)}))
+            self._tell_count(channel, sender, kind)
+
+    def _tell_count(self, channel: Channel, sender: tuple[int, int], kind: MissionType) -> None:
+        fields = {"target_system": sender[0], "target_component": sender[1], "count": len(self._list(kind))}
+        channel.post(Message("mission_count", {**fields, "mission_type": int(kind)}))
 
     def _request(self, channel: Channel, message: Any) -> None:
         sender, kind = _sender(message), _kind(message)
@@ -221,6 +224,7 @@ class MissionProtocol:
             return
         items = self._list(kind)
         if message.seq >= len(items):
+            self._tell_count(channel, sender, kind)  # so that the client learns how many there are
             self._ack(channel, sender, MissionResult.INVALID_SEQUENCE, kind)
             return
         old = message.get_type() == "MISSION_REQUEST"

@@ -44,11 +44,9 @@ class Sticks:
 
     def manual(self, message: Any) -> None:
         """MANUAL_CONTROL: x forward, y right, z throttle (0 … 1000), r turn; −1000 … 1000."""
-        copter = self._autopilot.settings.kind == "drone"
-        if copter:
-            order = ((0, message.y), (1, -message.x), (2, 2 * message.z - 1000), (3, message.r))
-        else:
-            order = ((0, message.y), (2, 2 * message.z - 1000))
+        order: list[tuple[int, int]] = [(0, message.y), (2, 2 * message.z - 1000)]
+        if self._autopilot.settings.kind == "drone":
+            order += [(1, -message.x), (3, message.r)]
         for channel, value in order:
             if abs(value) <= 1000:
                 self._overridden[channel] = (round(1500 + value / 2), self._autopilot.now)

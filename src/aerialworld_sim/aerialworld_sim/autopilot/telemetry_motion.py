@@ -175,7 +175,7 @@ class Motion:
         rate = state.angular_velocity
         names = ("acc", "gyro", "mag")
         scaled = (force * 1000.0 / GRAVITY, np.asarray(rate) * 1000.0, field)
-        fields = {}
+        fields: dict[str, int] = {}
         for name, (forward, left, up) in zip(names, scaled, strict=True):
             fields |= {f"x{name}": whole(forward, 16), f"y{name}": whole(-left, 16), f"z{name}": whole(-up, 16)}
         return fields

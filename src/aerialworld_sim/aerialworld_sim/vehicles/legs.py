@@ -126,7 +126,7 @@ class LegFollower:
         self._next = None if following is None or same(following, end) else self._piece(end, following, speed)
 
     def advance(self, dt: float, target: Target, position: Vector, velocity: Vector) -> None:
-        """Move on by `dt`; the clock slows down where the vehicle at `position` with `velocity` stays behind `target`."""
+        """Move on by `dt`; the clock slows down where the vehicle at `position` with `velocity` is behind `target`."""
         now, following = self._now, self._next
         assert now is not None
         dt *= self._keep_pace(dt, target, position, velocity)

@@ -43,7 +43,7 @@ def turned(q: Quaternion, x: float, y: float, z: float) -> Quaternion:
 
 
 class Moment:
-    """The motion at one tick, in plain numbers: position, velocity, acceleration in map, attitude x, y, z, w, body rate."""
+    """The motion at one tick in plain numbers: position, velocity, acceleration in map, attitude x, y, z, w, rate."""
 
     __slots__ = ("acceleration", "orientation", "position", "rate", "stamp_ns", "velocity")
 

@@ -1,7 +1,7 @@
 """A multirotor as a point mass that leans: thrust along its body's axis, drag of moving air, attitude with limits.
 
-Computed every 10 ms (`moments.TICK_NS`) since its start; between ticks acceleration and body rate change linearly. What a
-run is cut into changes nothing; a command takes effect at the tick after it.
+Computed every 10 ms (`moments.TICK_NS`) since its start; between ticks acceleration and body rate change linearly. What
+a run is cut into changes nothing; a command takes effect at the tick after it.
 """
 
 from __future__ import annotations
@@ -60,6 +60,16 @@ class Multirotor:
     """
 
     kind: Kind = "drone"
+    _state: VehicleState | None
+    _goal: Goal | None
+    _crashed: bool
+    _touching: bool
+    _motors: str
+    _incident: str
+    _guidance: MultirotorGuidance
+    _before: Moment
+    _now: Moment
+    _looked: Vector
 
     def __init__(
         self,
@@ -103,8 +113,8 @@ class Multirotor:
 
     @property
     def circled(self) -> float:
-        """The angle that the present `Circle`'s target has covered, radians, counter-clockwise positive. ArduCopter counts
-        turns by it: the vehicle follows it with a lag."""
+        """The angle that the present `Circle`'s target has covered, radians, counter-clockwise positive. ArduCopter
+        counts turns by it: the vehicle follows it with a lag."""
         return self._guidance.circled
 
     def command(self, goal: Goal) -> None:
@@ -136,9 +146,10 @@ class Multirotor:
             self._guidance.take_up(goal, before, self._now)
 
     def arrived(self) -> bool:
-        """TakeOff: nine tenths of the height, and the climb nearly over (as ArduCopter's AutoTakeoff). Land, Idle, Off: on the ground. GoTo: within the radius, slower than
-        0.5 m/s. Leg: passed (half through the corner) or, at its last point, within the radius. Circle: within 3 m of
-        it. Velocity: within 0.5 m/s. Track: within 1 m of the moving point. Brake: slower than 0.1 m/s."""
+        """TakeOff: nine tenths of the height, and the climb nearly over (as ArduCopter's AutoTakeoff). Land, Idle, Off:
+        on the ground. GoTo: within the radius, slower than 0.5 m/s. Leg: passed (half through the corner) or, at its
+        last point, within the radius. Circle: within 3 m of it. Velocity: within 0.5 m/s. Track: within 1 m of the
+        moving point. Brake: slower than 0.1 m/s."""
         goal, now, p = self._goal, self._now, self.parameters
         if self._crashed or goal is None:
             return False
@@ -184,11 +195,11 @@ class Multirotor:
         self._support = below
         self._before = self._now = now
         self._stamp_ns = now.stamp_ns
-        self._state: VehicleState | None = None
+        self._state = None
         self._touching = now.position[2] <= standing + 0.01
         self._crashed = False
         self._incident = ""
-        self._goal: Goal | None = Brake() if air_start else Off()
+        self._goal = Brake() if air_start else Off()
         self._motors = "flying" if air_start else "off"
         self._spool = 0.0
         self._thrust = GRAVITY if air_start else 0.0
@@ -197,7 +208,7 @@ class Multirotor:
         self._error = [0.0, 0.0]
         self._change = [0.0, 0.0]
         self._ticks = 0
-        self._looked: Vector = now.position
+        self._looked = now.position
         self._left = now.position[2]
         self._air = Air(self._wind, self._seed, TICK)
         self._wind_now = self._air.next()
@@ -207,10 +218,10 @@ class Multirotor:
     # --- one tick -----------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        now = self._now
         if self._ticks % LOOK_EVERY == 0:
-            self._look(now)
+            self._look(self._now)
         self._ticks += 1
+        now = self._now
         self._wind_now = self._air.next()
         if self._touching and self._motors in ("off", "idle") and self._thrust < 0.05:
             self._stand(now)
@@ -375,16 +386,9 @@ class Multirotor:
             what = self.surroundings.struck(self._looked, now.position, p.body_radius, p.body_height, now.stamp_ns)
             if what:
                 self._crash(what)
-                x, y, z = self._looked
-                self._now = Moment(
-                    now.stamp_ns,
-                    (x, y, z),
-                    (0.0, 0.0, min(now.velocity[2], 0.0)),
-                    now.acceleration,
-                    now.orientation,
-                    now.rate,
-                )
-                now = self._now
+                # What it met takes its speed at once; from where it last was free it falls.
+                now = resting(now.stamp_ns, self._looked, now.orientation)
+                self._now, self._thrust = now, 0.0
         self._looked = now.position
         x, y, z = now.position
         self._support = self.surroundings.support((x, y, max(z, self._support)))

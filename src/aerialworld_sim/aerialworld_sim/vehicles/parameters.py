@@ -1,4 +1,4 @@
-"""What a vehicle can do: limits, gains and sizes, with the defaults of ArduCopter and Rover 4.7 (centimetres as metres).
+"""What a vehicle can do: limits, gains and sizes, with the defaults of ArduCopter and Rover 4.7 in metres.
 
 The names in brackets are the parameters of ArduPilot that a field stands for. Gains are kept because they show: a
 controller without feed-forward of drag lags behind its leg just as the recorded one does.
@@ -49,8 +49,8 @@ class Wind:
 
 @dataclass(frozen=True)
 class LegLimits:
-    """What legs are planned with: speeds (m/s), accelerations (m/s²), jerk (m/s³), snap (m/s⁴); `position_gain` (1/s) is
-    the controller's that follows them, and tells how far it may stay behind."""
+    """What legs are planned with: speeds (m/s), accelerations (m/s²), jerk (m/s³), snap (m/s⁴); `position_gain` (1/s)
+    is the controller's that follows them, and tells how far it may stay behind."""
 
     climb_speed: float
     descent_speed: float
@@ -105,7 +105,7 @@ class MultirotorParameters:
     drag_quadratic: float = 0.0322
     drag_vertical: float = 0.1
     motor_time: float = 0.05
-    spool_up: float = 3.45
+    spool_up: float = 3.28
     spool_down: float = 0.6
     speed: float = 10.0
     climb_speed: float = 2.5
@@ -172,6 +172,7 @@ class RoverParameters:
                        the throttle that the controller believes to give this speed (CRUISE_THROTTLE, CRUISE_SPEED)
     speed_gain, speed_integral
                        throttle per m/s of error, and per m (ATC_SPEED_P, _I)
+    estimate_time      lag of the speed that the controller sees, seconds; with it the recorded overshoot comes out
     speed              of legs (WP_SPEED), m/s
     acceleration       of wanted speed (ATC_ACCEL_MAX), m/s²; the jerk of legs is the same number (WP_JERK 0)
     snap               of legs, m/s⁴
@@ -196,6 +197,7 @@ class RoverParameters:
     cruise_speed: float = 5.0
     speed_gain: float = 0.1
     speed_integral: float = 0.2
+    estimate_time: float = 0.4
     speed: float = 5.0
     acceleration: float = 1.0
     snap: float = 15.0
@@ -206,7 +208,7 @@ class RoverParameters:
     turn_radius: float = 0.9
     yaw_rate: float = math.radians(120.0)
     heading_gain: float = 2.0
-    steering_time: float = 0.1
+    steering_time: float = 0.4
     wheelbase: float = 0.6
     track: float = 0.6
     body_radius: float = 0.45

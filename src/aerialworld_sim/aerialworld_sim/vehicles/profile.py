@@ -1,7 +1,7 @@
 """Speed along a straight leg: from one speed to rest, limited in speed, acceleration, jerk and snap.
 
-The jerk rises and falls as a raised cosine, so that acceleration is smooth (the shape of ArduPilot's SCurve, whose limits
-and order of phases are kept; the times are found here by bisection on the cruising speed).
+The jerk rises and falls as a raised cosine, so that acceleration is smooth (the shape of ArduPilot's SCurve, whose
+limits and order of phases are kept; the times are found here by bisection on the cruising speed).
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def _largest_peak(change: float, acceleration: float, jerk: float, snap: float) 
 
 
 class Profile:
-    """Distance, speed and acceleration over time along a leg of `length` metres that begins with `speed` and ends at rest.
+    """Distance, speed and acceleration over time along a leg of `length` metres that begins with `speed` and ends at
+    rest.
 
     A leg that is too short to stop in is overrun: `length` is then what the stop takes.
     """

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Pose
+from aerialworld_core.frames import Pose, quaternion_from_rotation
 from aerialworld_core.sensing import VehicleState
 from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector
 from aerialworld_sim.vehicles.interface import (
@@ -51,6 +51,12 @@ class Rover:
     """Implements `interface.SimulatedVehicle`. `start` is base_link in map; its height and slope are the ground's."""
 
     kind: Kind = "rover"
+    _state: VehicleState | None
+    _goal: Goal | None
+    _guidance: RoverGuidance
+    _before: Moment
+    _now: Moment
+    _looked: Vector
 
     def __init__(
         self,
@@ -145,16 +151,17 @@ class Rover:
             self._speed = float(state.linear_velocity[0] * c + state.linear_velocity[1] * s)
         self._before = self._now = now
         self._stamp_ns = stamp
-        self._state: VehicleState | None = None
-        self._goal: Goal | None = Off()
+        self._state = None
+        self._goal = Off()
         self._guidance = RoverGuidance(self.parameters)
         self._integral = 0.0
+        self._estimate = self._speed
         self._turn = 0.0
         self._throttle = 0.0
         self._incident = ""
         self._blocked = 0.0
-        self._stopped_at: Vector = now.position
-        self._looked: Vector = now.position
+        self._stopped_at = now.position
+        self._looked = now.position
         self._ticks = 0
 
     # --- one tick -----------------------------------------------------------------------------------------------------
@@ -193,7 +200,8 @@ class Rover:
 
     def _throttle_for(self, speed: float) -> float:
         p = self.parameters
-        error = speed - self._speed
+        self._estimate += (self._speed - self._estimate) * TICK / (p.estimate_time + TICK)
+        error = speed - self._estimate
         base = speed * p.cruise_throttle / p.cruise_speed
         throttle = base + p.speed_gain * error + self._integral
         if abs(throttle) < 1.0 or throttle * error < 0:
@@ -333,7 +341,5 @@ def _standing(heading: float, normal: Vector) -> tuple[float, float, float, floa
     # Body y is the normal crossed with the heading, body x what completes it.
     ly = _unit(-nz * s, nz * c, nx * s - ny * c)
     fx = ly[1] * nz - ly[2] * ny, ly[2] * nx - ly[0] * nz, ly[0] * ny - ly[1] * nx
-    from aerialworld_core.frames import quaternion_from_rotation
-
     x, y, z, w = quaternion_from_rotation(np.array([fx, ly, normal]).T).tolist()
     return x, y, z, w

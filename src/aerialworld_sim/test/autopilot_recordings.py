@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
+import time
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +23,8 @@ import pytest
 
 from aerialworld_core.frames import Georeference
 from aerialworld_sim.autopilot import Autopilot, Settings
+from aerialworld_sim.autopilot.endpoint import Endpoint, Served
+from aerialworld_sim.autopilot.links import TcpServer, Udp
 from aerialworld_sim.autopilot.wire import dialect
 from aerialworld_sim.vehicles.multirotor import Multirotor
 from aerialworld_sim.vehicles.rover import Rover
@@ -216,6 +220,8 @@ class Bench:
         self._decoder = self.words.MAVLink(None)
         self._links: dict[tuple[int, int], Any] = {}
         self.heard: list[Any] = []
+        #: Whether the client sends a heartbeat each second, as a ground-control program does.
+        self.beating = False
 
     @property
     def now(self) -> float:
@@ -231,6 +237,8 @@ class Bench:
 
     def step(self) -> list[Any]:
         """10 ms of simulation; what the vehicle said meanwhile."""
+        if self.beating and self.autopilot.now_ns % 1_000_000_000 == 0:
+            self.heartbeat()
         self.autopilot.advance(STEP_NS)
         self.vehicle.step(STEP_NS)
         data = self.channel.take_all()
@@ -292,6 +300,58 @@ class Bench:
 
     def texts(self, messages: list[Any] | None = None) -> list[str]:
         return [m.text for m in (self.heard if messages is None else messages) if m.get_type() == "STATUSTEXT"]
+
+
+class Served20:
+    """An autopilot behind real sockets on loopback at 20 times real time, in a thread of its own."""
+
+    def __init__(
+        self,
+        kind: str = "drone",
+        *,
+        tcp: bool = True,
+        udp: int | None = None,
+        sysid: int = 1,
+        wait: bool = False,
+        speedup: float = 20.0,
+    ) -> None:
+        vehicle = Multirotor() if kind == "drone" else Rover()
+        self.autopilot = Autopilot(vehicle, Settings(kind, HOME, sysid, speedup))
+        self.links: list[Any] = []
+        if tcp:
+            self.links.append(TcpServer(self.autopilot.open_channel("tcp"), port=0))
+        if udp is not None:
+            self.links.append(Udp(self.autopilot.open_channel("udp"), "127.0.0.1", udp))
+        self.endpoint = Endpoint([Served(self.autopilot, self.links)], wait=wait)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self.endpoint.run()
+        except BaseException as error:
+            self._failure = error
+
+    @property
+    def port(self) -> int:
+        return int(self.links[0].address[1])
+
+    def until(self, second: float) -> None:
+        """Wait until the vehicle's clock shows so much."""
+        deadline = time.monotonic() + 60.0
+        while self.autopilot.now < second:
+            assert time.monotonic() < deadline and self._thread.is_alive(), self._failure
+            time.sleep(0.01)
+
+    def __enter__(self) -> "Served20":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.endpoint.stop()
+        self._thread.join(20.0)
+        self.endpoint.close()
+        assert self._failure is None, self._failure
 
 
 def play(recording: Recording, kind: str, parameters: dict[str, float] | None = None) -> tuple[Bench, dict[str, list[Any]]]:

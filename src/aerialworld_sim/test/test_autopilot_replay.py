@@ -65,13 +65,12 @@ def _comparable(what: str, values: list[Any], name: str) -> list[Any]:
 
 
 def _steps(values: list[Any]) -> list[Any]:
-    """Without repetitions of one value, and of the pair that says that a mission changed in flight: how often a mission
-    was looked at during an upload is the link's timing."""
+    """Without immediate repetitions. Of "Auto mission changed" with the line before it, which are said each time that a
+    mission in flight is found changed, one of a row is kept: how often that is during an upload is the link's timing."""
     kept: list[Any] = []
     for value in values:
-        if value in kept[-2:] and ("CHANGED" if "changed" in str(value) else "WP") and value != kept[-1]:
-            if "Auto mission changed" in str(value) or "Auto mission changed" in str(kept[-1]):
-                continue
+        if value in kept[-2:] and any("Auto mission changed" in str(v) for v in (value, *kept[-1:])):
+            continue
         if not kept or value != kept[-1]:
             kept.append(value)
     return kept

@@ -38,6 +38,8 @@ class Arming:
             checked.append("Need Position Estimate")
         elif autopilot.fence.wants_position() and not autopilot.estimator.has_position and not checked:
             checked.append("Fence requires position")
+        if autopilot.failsafes.station_lost:
+            checked.append("GCS failsafe on")
         if autopilot.vehicle.contact is Contact.CRASHED:
             checked.append(f"Vehicle crashed: {autopilot.vehicle.incident}"[:40])
         return checked

@@ -65,9 +65,10 @@ class Failsafes:
             self.station_lost = False
             drone = autopilot.settings.kind == "drone"
             autopilot.say("GCS Failsafe Cleared", Severity.WARNING if drone else Severity.INFO)
-        elif not self.station_lost and autopilot.armed and silent >= patience:
+        elif not self.station_lost and silent >= patience:
             self.station_lost = True
-            self._station_action()
+            if autopilot.armed:
+                self._station_action()
 
     def _station_action(self) -> None:
         autopilot = self._autopilot

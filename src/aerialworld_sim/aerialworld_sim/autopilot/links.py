@@ -18,6 +18,8 @@ from aerialworld_sim.autopilot.settings import AutopilotError
 CHUNK, DATAGRAMS = 1 << 14, 64
 #: Bytes of frames that share a datagram at most.
 DATAGRAM = 1200
+#: Bytes that the system keeps for a client that does not read, beside the channel's outbox.
+SEND_BUFFER = 1 << 17
 #: What a connection dies of.
 GONE = (ConnectionError, TimeoutError)
 
@@ -127,6 +129,7 @@ class TcpServer:
             return False
         self._client.setblocking(False)
         self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.met = True
         return True
 

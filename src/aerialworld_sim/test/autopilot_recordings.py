@@ -354,7 +354,9 @@ class Served20:
         assert self._failure is None, self._failure
 
 
-def play(recording: Recording, kind: str, parameters: dict[str, float] | None = None) -> tuple[Bench, dict[str, list[Any]]]:
+def play(
+    recording: Recording, kind: str, parameters: dict[str, float] | None = None
+) -> tuple[Bench, dict[str, list[Any]]]:
     """Play a recording's client to our endpoint; what was told, by kind in order."""
     bench, listener, ours = Bench(kind, parameters), Listener(), Recording()
     listener.asked = {

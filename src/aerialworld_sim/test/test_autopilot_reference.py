@@ -82,7 +82,9 @@ def test_3_the_prearm_bit_is_true_too_early_in_stabilize(bench: Bench) -> None:
     bench.every("EKF_STATUS_REPORT", 4)
 
     def prearm() -> bool:
-        return bool([m for m in bench.heard if m.get_type() == "SYS_STATUS"][-1].onboard_control_sensors_health >> 28 & 1)
+        return bool(
+            [m for m in bench.heard if m.get_type() == "SYS_STATUS"][-1].onboard_control_sensors_health >> 28 & 1
+        )
 
     def flags() -> int:
         return int([m for m in bench.heard if m.get_type() == "EKF_STATUS_REPORT"][-1].flags)
@@ -126,7 +128,11 @@ def test_5_armed_and_not_taken_off_it_disarms_after_ten_seconds(bench: Bench) ->
 
 def test_6_upload_asks_with_mission_request_and_item_0_is_home(bench: Bench) -> None:
     bench.ready()
-    items = [item(bench, 0, north=5000.0, z=77.0), item(bench, 1, north=30.0), item(bench, 2, 178, param1=1.0, param2=8.0)]
+    items = [
+        item(bench, 0, north=5000.0, z=77.0),
+        item(bench, 1, north=30.0),
+        item(bench, 2, 178, param1=1.0, param2=8.0),
+    ]
     assert upload(bench, items) == 0
     requests = [m.seq for m in bench.heard if m.get_type() == "MISSION_REQUEST"]
     assert requests == [0, 1, 2] and "MISSION_REQUEST_INT" not in names(bench.heard)

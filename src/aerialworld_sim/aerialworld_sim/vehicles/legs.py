@@ -80,9 +80,7 @@ class LegFollower:
         )  # fmt: skip
         if length <= 0:
             top, acceleration = speed, p.acceleration
-        return _Piece(
-            start, end, speed, direction, Profile(length, top, acceleration, p.jerk, p.snap, min(initial, top))
-        )
+        return _Piece(start, end, speed, direction, Profile(length, top, acceleration, p.jerk, p.snap, initial))
 
     def begin(self, start: Vector, end: Vector, following: Vector | None, speed: float, radius: float) -> None:
         """A leg after standing (or after anything that is no leg), from `start`."""
@@ -146,8 +144,9 @@ class LegFollower:
         wanted = 1.0
         if pace > 0:
             way = speed[0] / pace, speed[1] / pace, speed[2] / pace
-            behind = sum((a - b) * w for a, b, w in zip(where, position, way, strict=True))
-            moving = sum(a * w for a, w in zip(velocity, way, strict=True))
+            x, y, z = way
+            behind = (where[0] - position[0]) * x + (where[1] - position[1]) * y + (where[2] - position[2]) * z
+            moving = velocity[0] * x + velocity[1] * y + velocity[2] * z
             wanted = min(max(_BUFFER + (moving - self._p.position_gain * behind) / pace, 0.0), 1.0)
         self._pace += (wanted - self._pace) * dt * self._p.jerk / self._p.acceleration
         return self._pace

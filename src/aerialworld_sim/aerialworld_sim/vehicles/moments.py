@@ -88,28 +88,28 @@ def of_state(state: VehicleState) -> Moment:
     return Moment(int(state.stamp_ns), (px, py, pz), (vx, vy, vz), (ax, ay, az), (qx, qy, qz, qw), (wx, wy, wz))
 
 
-def integrate(before: Moment, acceleration: Vector, rate: Vector) -> Moment:
-    """The next moment, to which acceleration and body rate change linearly."""
-    t, p, v, a, w = TICK, before.position, before.velocity, before.acceleration, before.rate
+def orientation_after(before: Moment, rate: Vector) -> Quaternion:
+    """The attitude a tick later, to which the body rate changes linearly."""
+    half, w = 0.5 * TICK, before.rate
+    return turned(before.orientation, half * (w[0] + rate[0]), half * (w[1] + rate[1]), half * (w[2] + rate[2]))
+
+
+def integrate(before: Moment, acceleration: Vector, rate: Vector, orientation: Quaternion | None = None) -> Moment:
+    """The next moment, to which acceleration and body rate change linearly. `orientation` as `orientation_after` has
+    it, where it is known already."""
+    t, (px, py, pz), (vx, vy, vz), (ax, ay, az) = TICK, before.position, before.velocity, before.acceleration
+    bx, by, bz = acceleration
+    third, half = t * t / 6.0, 0.5 * t
     return Moment(
         before.stamp_ns + TICK_NS,
         (
-            p[0] + t * (v[0] + t * (2.0 * a[0] + acceleration[0]) / 6.0),
-            p[1] + t * (v[1] + t * (2.0 * a[1] + acceleration[1]) / 6.0),
-            p[2] + t * (v[2] + t * (2.0 * a[2] + acceleration[2]) / 6.0),
+            px + t * vx + third * (2.0 * ax + bx),
+            py + t * vy + third * (2.0 * ay + by),
+            pz + t * vz + third * (2.0 * az + bz),
         ),
-        (
-            v[0] + 0.5 * t * (a[0] + acceleration[0]),
-            v[1] + 0.5 * t * (a[1] + acceleration[1]),
-            v[2] + 0.5 * t * (a[2] + acceleration[2]),
-        ),
+        (vx + half * (ax + bx), vy + half * (ay + by), vz + half * (az + bz)),
         acceleration,
-        turned(
-            before.orientation,
-            0.5 * t * (w[0] + rate[0]),
-            0.5 * t * (w[1] + rate[1]),
-            0.5 * t * (w[2] + rate[2]),
-        ),
+        orientation_after(before, rate) if orientation is None else orientation,
         rate,
     )
 

@@ -29,7 +29,16 @@ from aerialworld_sim.vehicles.interface import (
     Track,
     Velocity,
 )
-from aerialworld_sim.vehicles.moments import TICK, TICK_NS, Moment, between, integrate, of_state, resting
+from aerialworld_sim.vehicles.moments import (
+    TICK,
+    TICK_NS,
+    Moment,
+    between,
+    integrate,
+    of_state,
+    orientation_after,
+    resting,
+)
 from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector, Wind
 from aerialworld_sim.vehicles.shaping import root_speed
 from aerialworld_sim.vehicles.surroundings import Surroundings
@@ -83,10 +92,10 @@ class Multirotor:
     ) -> None:
         self.parameters = parameters or MultirotorParameters()
         self.surroundings = surroundings or Surroundings()
-        self._wind = wind or Wind()
-        self._seed = seed
-        self._on_ground = on_ground
-        self._start = start or Pose.identity()
+        self.wind = wind or Wind()
+        self.seed = seed
+        self.on_ground = on_ground
+        self.start = start or Pose.identity()
         self.reset()
 
     # --- the seam -----------------------------------------------------------------------------------------------------
@@ -185,8 +194,8 @@ class Multirotor:
 
     def reset(self, state: VehicleState | None = None) -> None:
         """Back to the start, or to `state` (its stamp included), motors off; in the air at rest it hovers."""
-        air_start = state is None and not self._on_ground
-        now = of_state(state) if state is not None else _upright(self._start)
+        air_start = state is None and not self.on_ground
+        now = of_state(state) if state is not None else _upright(self.start)
         below = self.surroundings.support((now.position[0], now.position[1], now.position[2] + 0.5))
         standing = below + self.parameters.stand
         if math.isfinite(standing) and not air_start and (state is None or now.position[2] < standing + 0.05):
@@ -210,7 +219,7 @@ class Multirotor:
         self._ticks = 0
         self._looked = now.position
         self._left = now.position[2]
-        self._air = Air(self._wind, self._seed, TICK)
+        self._air = Air(self.wind, self.seed, TICK)
         self._wind_now = self._air.next()
         self._guidance = MultirotorGuidance(self.parameters)
         self._guidance.place(now, self._heading())
@@ -344,25 +353,29 @@ class Multirotor:
     def _fly(self, now: Moment, rate: Vector) -> None:
         """Integrate one tick under thrust, drag, gravity and the ground."""
         p = self.parameters
-        ahead = integrate(now, now.acceleration, rate)
-        x, y, z, w = ahead.orientation
+        orientation = orientation_after(now, rate)
+        x, y, z, w = orientation
         ux, uy, uz = 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)
-        wx, wy, wz = (v - a for v, a in zip(ahead.velocity, self._wind_now, strict=True))
+        bx, by, bz = now.acceleration
+        ahead = now.velocity[0] + TICK * bx, now.velocity[1] + TICK * by, now.velocity[2] + TICK * bz
+        height = now.position[2] + TICK * (now.velocity[2] + 0.5 * TICK * bz)
+        wx, wy, wz = ahead[0] - self._wind_now[0], ahead[1] - self._wind_now[1], ahead[2] - self._wind_now[2]
         drag = p.drag_linear + p.drag_quadratic * math.sqrt(wx * wx + wy * wy)
         ax = self._thrust * ux - drag * wx
         ay = self._thrust * uy - drag * wy
         az = self._thrust * uz - p.drag_vertical * wz - GRAVITY
-        pressed = self._support + p.stand + _SAG - ahead.position[2]
+        pressed = self._support + p.stand + _SAG - height
         if pressed > 0.0:
             if not self._touching:
                 self._touch(now)
             # While it presses on the ground, friction holds it.
-            az += max(0.0, _STIFF * pressed - _DAMPED * ahead.velocity[2])
-            ax, ay = -10.0 * ahead.velocity[0], -10.0 * ahead.velocity[1]
+            az += max(0.0, _STIFF * pressed - _DAMPED * ahead[2])
+            ax, ay = -10.0 * ahead[0], -10.0 * ahead[1]
             if self._motors not in ("flying", "spooling") or isinstance(self._goal, Land):
                 rate = (0.0, 0.0, 0.0)
+                orientation = orientation_after(now, rate)
         self._touching = pressed > 0.0
-        after = integrate(now, (ax, ay, az), rate)
+        after = integrate(now, (ax, ay, az), rate, orientation)
         floor = self._support + p.stand - 0.1
         if after.position[2] < floor:
             # Harder than the gear can take: the fall ends here, in one tick.

@@ -37,9 +37,9 @@ from aerialworld_sim.vehicles.surroundings import Surroundings
 #: Ticks between two looks at ground and solids: 50 ms.
 LOOK_EVERY = 5
 #: base_link stays this far above the ground, so that no pose lies under a triangle (metres).
-ABOVE_GROUND = 0.02
+ABOVE_GROUND = 0.03
 #: The suspension: natural frequency (1/s) with which body follows wheels, critically damped.
-_SPRING = 20.0
+_SPRING = 30.0
 _UPRIGHT = 10.0
 #: A rover that was stopped by something is free again when it is this far away, metres.
 _FREE = 1.0
@@ -67,7 +67,7 @@ class Rover:
     ) -> None:
         self.parameters = parameters or RoverParameters()
         self.surroundings = surroundings or Surroundings()
-        self._start = start or Pose.identity()
+        self.start = start or Pose.identity()
         self.reset()
 
     # --- the seam -----------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Rover:
 
     def reset(self, state: VehicleState | None = None) -> None:
         """Back to the start, or to `state` (position, heading, speed and stamp), motors off."""
-        stamp, pose = (0, self._start) if state is None else (int(state.stamp_ns), state.pose)
+        stamp, pose = (0, self.start) if state is None else (int(state.stamp_ns), state.pose)
         x, y, z = (float(v) for v in pose.position)
         self._heading = float(pose.yaw)
         self._plane = (z, 0.0, 0.0)
@@ -241,7 +241,7 @@ class Rover:
         rise = slope_x * now.velocity[0] + slope_y * now.velocity[1]
         az = _SPRING * _SPRING * (under - ahead) + 2.0 * _SPRING * (rise - now.velocity[2] - now.acceleration[2] * TICK)
         rate = self._body_rate(now, turn)
-        if speed == 0.0 and abs(under - z) < 1e-4 and abs(now.velocity[2]) < 1e-3 and math.hypot(*rate[:2]) < 1e-4:
+        if speed == 0.0 and abs(under - z) < 1e-4 and abs(now.velocity[2]) < 1e-3 and math.hypot(*rate) < 1e-4:
             after = resting(now.stamp_ns + TICK_NS, now.position, now.orientation)
         else:
             after = integrate(now, (ax, ay, az), rate)
@@ -279,22 +279,25 @@ class Rover:
         self._look_at_ground(x, y)
         lift = p.body_bottom + 0.5 * p.body_height
         before, after = self._looked, now.position
+        # What it covers until the next look, and to stop.
+        ahead = abs(self._speed) * (LOOK_EVERY * TICK + abs(self._speed) / (2.0 * _STOP))
         what = self.surroundings.struck(
-            (before[0], before[1], before[2] + lift), (x, y, z + lift), p.body_radius, p.body_height, now.stamp_ns
-        )
-        what = what or self._no_way(x, y)
+            (before[0], before[1], before[2] + lift), (x, y, z + lift), p.body_radius, p.body_height, now.stamp_ns,
+            ahead=ahead, on_ground=True,
+        )  # fmt: skip
+        what = what or self._no_way(x, y, ahead)
         if what and not self._blocked:
             self._incident = "stopped: " + what
             self._blocked = math.copysign(1.0, self._speed)
             self._stopped_at = after
         self._looked = after
 
-    def _no_way(self, x: float, y: float) -> str:
+    def _no_way(self, x: float, y: float, margin: float) -> str:
         """Why the ground ahead cannot be driven on; empty where it can."""
         p = self.parameters
         if self.surroundings.world is None:
             return ""
-        reach = math.copysign(0.5 * p.wheelbase + 0.1, self._speed)
+        reach = math.copysign(0.5 * p.wheelbase + margin, self._speed)
         ahead = x + reach * math.cos(self._heading), y + reach * math.sin(self._heading)
         height = self.surroundings.ground(np.array([ahead]))[0]
         if math.isnan(height):

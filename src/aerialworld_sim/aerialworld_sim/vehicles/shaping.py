@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-#: Share of the acceleration that the approach to a position plans with: so recorded climbs end, and so a followed circle
-#: of 40 m becomes one of 37.8 m.
+#: Share of the acceleration that the approach to a position plans with: so recorded climbs end, and so a followed
+#: circle of 40 m becomes one of 37.8 m.
 _PLANNED = 0.5
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array, Pose
-from aerialworld_core.labels import MANMADE, NAMES, OTHERS
+from aerialworld_core.labels import GROUND, MANMADE, NAMES, OTHERS
 from aerialworld_core.world.scene import Scene
 from aerialworld_sim.vehicles.parameters import Vector
 
@@ -57,6 +57,16 @@ class Surroundings:
         self._origins = np.empty((6, 3))
         self._directions = np.empty((6, 3))
 
+    @property
+    def plane(self) -> float:
+        """Height of the ground where there is no world."""
+        return self._ground
+
+    @property
+    def has_obstacles(self) -> bool:
+        """Whether other things that move are asked for."""
+        return self._obstacles is not None
+
     def ground(self, xy: NDArray[np.float64]) -> list[float]:
         """Terrain height at points (N, 2); NaN where there is none."""
         if self.world is None:
@@ -78,14 +88,24 @@ class Surroundings:
         distance, _ = self.world.cast(np.array([[x, y, z]]), np.array([[0.0, 0.0, -1.0]]))
         return max(height, z - float(distance[0])) if math.isfinite(distance[0]) else height
 
-    def struck(self, before: Vector, after: Vector, radius: float, height: float, stamp_ns: int) -> str:
-        """What a body of `radius` and `height` meets on its way; empty where the way is free.
+    def struck(
+        self,
+        before: Vector,
+        after: Vector,
+        radius: float,
+        height: float,
+        stamp_ns: int,
+        *,
+        ahead: float = 0.0,
+        on_ground: bool = False,
+    ) -> str:
+        """What a body of `radius` and `height` meets on its way and `ahead` metres farther; empty where it is free.
 
         Five rays along the way: the middle, both sides, top and bottom. What is met from above is no hit: a vehicle
-        that sinks lands on it.
+        that sinks lands on it. One that drives `on_ground` does not hit the ground.
         """
         for box in self._obstacles(stamp_ns) if self._obstacles is not None else ():
-            if box.distance(after) < radius:
+            if box.distance(after) < radius + ahead:
                 return f"hit {box.name} at {_place(after)}"
         if self.world is None:
             return ""
@@ -103,12 +123,14 @@ class Surroundings:
         origins[3, 2] += 0.5 * height
         origins[4, 2] -= 0.3 * height
         directions[:] = way
-        reach = length + radius * level / length + 0.5 * height * max(way[2], 0.0) / length
+        reach = length + ahead + radius * level / length + 0.5 * height * max(way[2], 0.0) / length
         distance, face = self.world.cast(origins, directions, cull_backfaces=False, max_distance=reach)
         hit = int(np.argmin(distance))
         if face[hit] < 0:
             return ""
         label = int(self.world.scene.face_class[face[hit]])
+        if on_ground and label in GROUND:
+            return ""
         return f"hit {_thing(label)} at {_place(after)}"
 
 

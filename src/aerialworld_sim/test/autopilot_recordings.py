@@ -128,6 +128,14 @@ def load(name: str) -> Recording:
     return _from_log(log) if log.is_file() else _from_events(events)
 
 
+def told(name: str) -> list[Any]:
+    """Every message of the vehicle in a recording's log; skips the test where there is none."""
+    log = RECORDINGS / f"{name}.tlog"
+    if not log.is_file():
+        pytest.skip(f"no recording {log}")
+    return [message for _, message in _logged(log) if message.get_srcSystem() < 200]
+
+
 def _from_log(path: Path) -> Recording:
     messages = list(_logged(path))
     clock = _Clock([(t, m.time_boot_ms / 1000.0) for t, m in messages if getattr(m, "time_boot_ms", 0) > 1000])

@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from autopilot_recordings import load, play
+from autopilot_recordings import load, play, told
 
 SHORT = [("copter_early", "drone"), ("copter_arm_autodisarm", "drone"), ("copter_mission_errors", "drone")]
 SHORT += [("copter_failsafe", "drone"), ("rover_failsafe", "rover")]
@@ -74,3 +75,42 @@ def _steps(values: list[Any]) -> list[Any]:
         if not kept or value != kept[-1]:
             kept.append(value)
     return kept
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "kind", "mean", "most"),
+    [("full_arducopter_udp_7", "drone", 0.7, 2.5), ("full_ardurover_udp_11", "rover", 1.6, 5.5)],
+)
+def test_a_recorded_mission_is_flown_where_and_when_it_was(name: str, kind: str, mean: float, most: float) -> None:
+    """Each item is reached within 2.5 s of the recorded time, and between them the track is the recorded one: metres
+    apart in the mean, and at most for 95 % of the time, aligned at the items that were reached."""
+    real, real_start, real_reached = _flight(told(name))
+    bench, _ = play(load(name), kind)
+    ours, start, reached = _flight(bench.heard)
+    items = sorted(real_reached)
+    assert sorted(reached) == items
+    recorded = np.array([real_reached[i] - real_start for i in items])
+    flown = np.array([reached[i] - start for i in items])
+    assert np.abs(flown - recorded).max() < 2.5
+    moments = real[(real[:, 0] > real_start + 1.0) & (real[:, 0] < real_reached[items[-1]])]
+    aligned = np.interp(moments[:, 0] - real_start, np.append(0.0, recorded), np.append(0.0, flown)) + start
+    places = np.stack([np.interp(aligned, ours[:, 0], ours[:, i]) for i in (1, 2, 3)], axis=1)
+    apart = np.linalg.norm(places - moments[:, 1:], axis=1)
+    assert apart.mean() < mean
+    assert np.percentile(apart, 95) < most
+
+
+def _flight(messages: list[Any]) -> tuple[Any, float, dict[int, float]]:
+    """Track (N, 4) of seconds, north, east, down; when the mission was started; when each item was reached."""
+    track, reached, began, now = [], {}, 0.0, 0.0
+    for message in messages:
+        name = message.get_type()
+        if name == "LOCAL_POSITION_NED":
+            now = message.time_boot_ms / 1000.0
+            track.append((now, message.x, message.y, message.z))
+        elif name == "MISSION_ITEM_REACHED":
+            reached[message.seq] = now
+        elif name == "COMMAND_ACK" and message.command == 300:
+            began = now
+    return np.array(track), began, reached

@@ -9,7 +9,7 @@ import numpy as np
 
 from aerialworld_core.frames import Array
 from aerialworld_sim.autopilot.goals import Kept
-from aerialworld_sim.vehicles.interface import Contact, Goal, GoTo, Land
+from aerialworld_sim.vehicles.interface import Contact, Goal, Land, Leg
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot
@@ -56,6 +56,7 @@ class Homecoming:
         self._altitude = self._height(position)
         self._yaw = autopilot.vehicle.state.pose.yaw
         self._stage = "climb"
+        self._start = position
         self._climb_to = np.array([position[0], position[1], self._altitude])
         self._over_home = np.array([self._home[0], self._home[1], self._altitude])
         self._there_at = 0.0
@@ -88,10 +89,12 @@ class Homecoming:
             self._stage = "land"
         if self._stage == "land":
             return self._landing.goal()
-        place, speed = self.target, self._speed()
-        climb = max(0.1, autopilot.parameters["WPNAV_SPEED_UP"] / 100.0)
+        start, place, speed = self._start, self.target, self._speed()
+        if self._stage == "return":
+            start = self._climb_to
         return self._kept.of(
-            (self._stage == "climb", speed), lambda: GoTo(place, speed, self._yaw, climb_speed=climb)
+            (self._stage == "climb", speed),
+            lambda: Leg(start, place, None, speed, autopilot.waypoint_radius(), self._yaw),
         )
 
     def _speed(self) -> float:

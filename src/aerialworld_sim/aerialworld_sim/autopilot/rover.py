@@ -10,7 +10,7 @@ from aerialworld_core.frames import Array
 from aerialworld_sim.autopilot.logic import ModeLogic
 from aerialworld_sim.autopilot.modes import Mode
 from aerialworld_sim.autopilot.words import Severity
-from aerialworld_sim.vehicles.interface import Circle, Drive, Goal, GoTo
+from aerialworld_sim.vehicles.interface import Circle, Drive, Goal, Leg
 
 
 class Rover(ModeLogic):
@@ -75,8 +75,8 @@ class Rover(ModeLogic):
 
     def _home(self, home: Array) -> Goal:
         autopilot = self.autopilot
-        speed = autopilot.parameters["RTL_SPEED"] or self.speed
-        goal = self.kept.of(("home", speed), lambda: GoTo(home, speed))
+        start, speed = autopilot.estimator.position, autopilot.parameters["RTL_SPEED"] or self.speed
+        goal = self.kept.of(("home", speed), lambda: Leg(start, home, None, speed, self.radius))
         if autopilot.arrived(goal) and not self._told:
             self._told = True
             autopilot.say("Reached destination")

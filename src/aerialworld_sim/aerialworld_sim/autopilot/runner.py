@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Items looked at in one go before a circle of jumps is taken for one.
 LONGEST_SEARCH = 1000
+#: Leading items towards which a copter cuts the corner; before others it stops. A rover stops before none with a place.
+CORNERS = (Cmd.NAV_WAYPOINT, Cmd.NAV_SPLINE_WAYPOINT, Cmd.NAV_LOITER_UNLIM, Cmd.NAV_LOITER_TIME)
 #: mission_state of MISSION_CURRENT.
 NO_MISSION, NOT_STARTED, ACTIVE, PAUSED, COMPLETE = 1, 2, 3, 4, 5
 
@@ -82,7 +84,7 @@ class MissionRunner:
             if item.command == Cmd.DO_JUMP:
                 return None
             if item.is_nav:
-                cut = item.command in (Cmd.NAV_WAYPOINT, Cmd.NAV_SPLINE_WAYPOINT)
+                cut = item.command in CORNERS or self._autopilot.settings.kind == "rover"
                 return missions.target(item) if cut and item.has_place else None
         return None
 

@@ -47,6 +47,13 @@ class Step:
     def finish(self) -> None:
         """What is said at its end."""
 
+    def leg_to(self, place: Array, yaw: float | None = None, following: Array | None = None) -> Goal:
+        """Straight from where the vehicle is now to a place, and stay (or cut the corner to the one `following`); the same
+        goal until the speed or `yaw` changes."""
+        autopilot, speed = self.autopilot, self.autopilot.modes.speed
+        start, radius = autopilot.estimator.position, autopilot.waypoint_radius()
+        return self.kept.of((tuple(place.tolist()), speed, yaw), lambda: Leg(start, place, following, speed, radius, yaw))
+
     def waited(self, seconds: float) -> bool:
         """Whether so long has gone since this was first asked."""
         if self.since is None:
@@ -135,9 +142,8 @@ class LoiterStep(Step):
         return self._place
 
     def goal(self) -> Goal:
-        modes = self.autopilot.modes
-        yaw = modes.yaw.value() if self.autopilot.settings.kind == "drone" else None
-        return self.kept.of((modes.speed, yaw), lambda: GoTo(self._place, modes.speed, yaw))
+        drone = self.autopilot.settings.kind == "drone"
+        return self.leg_to(self._place, self.autopilot.modes.yaw.value() if drone else None)
 
     def done(self) -> bool:
         if self.item.command == Cmd.NAV_LOITER_UNLIM:
@@ -161,7 +167,7 @@ class TurnsStep(Step):
         usual = autopilot.parameters["CIRCLE_RADIUS"] / 100.0 if drone else autopilot.parameters["CIRC_RADIUS"]
         asked = item.params[2]
         self._radius = max(abs(asked) or abs(usual), 0.5)
-        rate = autopilot.copter.circle_rate(self._radius) if drone else autopilot.modes.speed / self._radius
+        rate = autopilot.copter.circle_rate(self._radius) if drone else autopilot.modes.default_speed() / self._radius
         self._rate = rate if asked < 0 else -rate
         self._edge = self._nearest_edge()
         self._told_turns = 0
@@ -189,7 +195,14 @@ class TurnsStep(Step):
             self._tell(1)
         if self._circle is not None:
             return self._circle
-        return self.kept.of("edge", lambda: GoTo(self._edge, autopilot.modes.speed))
+        return self.leg_to(self._edge, following=self._onwards())
+
+    def _onwards(self) -> Array | None:
+        """A rover drives into the circle; a copter stops at its edge."""
+        if self.autopilot.settings.kind == "drone":
+            return None
+        outwards, turn = self._edge - self._centre, math.copysign(1.0, self._rate)
+        return self._edge + turn * np.array([-outwards[1], outwards[0], 0.0])
 
     def _tell(self, turn: int) -> None:
         self._told_turns = turn
@@ -224,8 +237,7 @@ class ReturnStep(Step):
             goal = self._way.goal()
             self.landing = self._way.landing
             return goal
-        speed = self.autopilot.parameters["RTL_SPEED"] or self.autopilot.modes.speed
-        return self.kept.of(speed, lambda: GoTo(self._home, speed))
+        return self.leg_to(self._home)
 
     def done(self) -> bool:
         return self._way.done if self._way is not None else self.autopilot.arrived(self.kept.last)
@@ -251,7 +263,7 @@ class LandStep(Step):
             self.landing = True
         if self.landing:
             return self._down.goal()
-        return self.kept.of(autopilot.modes.speed, lambda: GoTo(self._over, autopilot.modes.speed))
+        return self.leg_to(self._over)
 
     def done(self) -> bool:
         return self._down.done

@@ -1,7 +1,6 @@
 """One vehicle with its autopilot, without rendering: what `aerialworld autopilot` sets up and runs.
 
-Who flies is decided in `flown`: the embedded autopilot. Another one (ArduPilot's own binary over its physics protocol)
-takes the vehicle of `place` just as well.
+The embedded autopilot flies it (`flown`), or ArduPilot's own binary over its physics protocol (`flown_by_sitl`).
 """
 
 from __future__ import annotations
@@ -50,6 +49,7 @@ class AutopilotOptions:
     allow_remote: bool = False
     trust_collada: bool = False
     seed: int = 0
+    instance: int = 0
     parameters: dict[str, float] = field(default_factory=dict)
 
 
@@ -151,3 +151,73 @@ def status(endpoint: Any, measured: float | None) -> str:
         f"{height:.1f} m up, {north:.1f} m north, {east:.1f} m east, {speed:.1f} m/s, "
         f"battery {autopilot.battery.remaining} %, {clients} client{'s' * (clients != 1)}{trouble}"
     )
+
+
+class SitlRun:
+    """A vehicle that moves as long as ArduPilot SITL sends motor outputs; where it waits, so does the vehicle."""
+
+    def __init__(self, motion: Any) -> None:
+        self.motion = motion
+        self.sim_seconds = 0.0
+        self.waiting = True
+        motion.vehicle.timeout = SITL_LOOK
+
+    def run(self, duration: float | None, report: Callable[[], None] | None = None) -> None:
+        """Serve for `duration` simulated seconds, or for ever."""
+        vehicle = self.motion.vehicle
+        silent, period = stage("aerialworld_sim.vehicles.physics.sitl", "SilentAutopilot"), vehicle.body.period_ns
+        while duration is None or self.sim_seconds < duration - 1e-9:
+            if report is not None:
+                report()
+            try:
+                for _ in range(SITL_STEPS):
+                    vehicle.step(period)
+                    self.sim_seconds += period * 1e-9
+                self.waiting = False
+            except silent:
+                self.waiting = True
+
+    def close(self) -> None:
+        self.motion.close()
+
+    def status(self) -> str:
+        """One line: whether SITL is there, and where the vehicle is."""
+        counts, state = self.motion.vehicle.counts, self.motion.vehicle.state
+        x, y, z = state.pose.position
+        trouble = f", {self.motion.vehicle.incident}" if self.motion.vehicle.incident else ""
+        heard = "waiting for SITL" if self.waiting else "flown by SITL"
+        return f"{heard}  {self.sim_seconds:.1f} s, {counts.steps} steps  x {x:.1f} y {y:.1f} z {z:.1f} m{trouble}"
+
+
+#: Wall seconds between looks while SITL is silent, and physics steps between two reports.
+SITL_LOOK, SITL_STEPS = 0.5, 100
+
+
+def flown_by_sitl(options: AutopilotOptions) -> tuple[SitlRun, str]:
+    """The vehicle behind ArduPilot's physics protocol, on UDP 9002 + 10 · instance, and how SITL is started for it: its
+    home must be the vehicle's."""
+    home, geo, piloted = options.home or DEFAULT_HOME, "aerialworld_sim.autopilot.geo", "aerialworld_sim.piloted"
+    how = stage(piloted, "Piloting")("sitl", number=options.instance)
+    yaw = stage(geo, "yaw_of_heading")(math.radians(home.heading))
+    if options.world is None:
+        motion = stage(piloted, "stood")(
+            options.vehicle, Pose.from_rpy(0.0, 0.0, 0.0, yaw=yaw), None, how, options.seed
+        )
+        latitude, longitude, altitude = home.latitude, home.longitude, home.altitude or 0.0
+    else:
+        world = open_world(options.world, trust_collada=options.trust_collada)
+        if world.georeference is None:
+            raise OptionError(f"--world: {options.world} has no place on earth; add <spherical_coordinates> to its SDF")
+        earth = stage(geo, "Earth")(world.georeference)
+        x, y = 0.0, 0.0
+        if options.home is not None:
+            x, y = (float(v) for v in earth.map_of(round(home.latitude * 1e7), round(home.longitude * 1e7)))
+        motion = stage(piloted, "piloted")(
+            options.vehicle, Pose.from_rpy(x, y, 0.0, yaw=yaw), world, how, seed=options.seed
+        )
+        place = motion.vehicle.state.pose.position
+        latitude, longitude = (v * 1e-7 for v in earth.e7_of(place))
+        altitude = float(earth.altitude_of(float(place[2])))
+    binary = "arducopter" if options.vehicle == "drone" else "ardurover"
+    start = f"--home {latitude:.7f},{longitude:.7f},{altitude:.2f},{home.heading:g}"
+    return SitlRun(motion), f"{binary} --model JSON:127.0.0.1 -I{options.instance} {start}"

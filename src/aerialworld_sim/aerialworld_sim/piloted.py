@@ -103,7 +103,9 @@ class PilotedMotion:
         if self.autopilot is None:
             host, port = self.links[0].address
             return f"flown by ArduPilot SITL, which is awaited on UDP {host}:{port}"
-        return "MAVLink on " + ", ".join(f"{type(link).__name__} {link.address[0]}:{link.address[1]}" for link in self.links)
+        return "MAVLink on " + ", ".join(
+            f"{type(link).__name__} {link.address[0]}:{link.address[1]}" for link in self.links
+        )
 
     def _work(self, stamp_ns: int) -> None:
         if self.autopilot is None:
@@ -116,7 +118,14 @@ class PilotedMotion:
 
 
 def piloted(
-    kind: Kind, pose: Pose, world: Any, how: Piloting, *, seed: int = 0, speedup: float = 1.0, allow_remote: bool = False
+    kind: Kind,
+    pose: Pose,
+    world: Any,
+    how: Piloting,
+    *,
+    seed: int = 0,
+    speedup: float = 1.0,
+    allow_remote: bool = False,
 ) -> PilotedMotion:
     """A vehicle of `kind` that stands on the ground at `pose` in `world` (as `World` of the engine, with rays).
 
@@ -127,9 +136,9 @@ def piloted(
     if not np.isfinite(ground):
         raise InputError(f"the world has no ground at ({x:.1f}, {y:.1f}): put the vehicle elsewhere")
     start = Pose.from_rpy(x, y, ground + 0.5, 0.0, 0.0, pose.yaw)
-    surroundings = Surroundings(world)
     if how.pilot == "sitl":
-        return _flown_by_sitl(kind, start, surroundings, how, seed)
+        return stood(kind, start, world, how, seed)
+    surroundings = Surroundings(world)
     vehicle: SimulatedVehicle = (
         Multirotor(start, seed=seed, surroundings=surroundings)
         if kind == "drone"
@@ -168,12 +177,14 @@ def _link(autopilot: Any, text: str, allow_remote: bool) -> Any:
     raise InputError(f"mavlink: {text!r} is none of tcp:PORT, tcp:HOST:PORT, udp:HOST:PORT, udpin:HOST:PORT")
 
 
-def _flown_by_sitl(kind: Kind, start: Pose, surroundings: Surroundings, how: Piloting, seed: int) -> PilotedMotion:
+def stood(kind: Kind, start: Pose, world: Any, how: Piloting, seed: int = 0) -> PilotedMotion:
+    """A vehicle at `start` that waits for ArduPilot SITL; without a world on the plane z = 0. Raises InputError."""
     from aerialworld_sim.vehicles.physics.car import CarBody
     from aerialworld_sim.vehicles.physics.quad import QuadBody
-    from aerialworld_sim.vehicles.physics.sitl import SitlVehicle
+    from aerialworld_sim.vehicles.physics.sitl import Body, SitlVehicle
 
-    body = (
+    surroundings = Surroundings(world)
+    body: Body = (
         QuadBody(start, seed=seed, surroundings=surroundings)
         if kind == "drone"
         else CarBody(Rover(start, surroundings=surroundings))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from aerialworld.autopilot import (
     AutopilotOptions,
     Home,
     flown,
+    flown_by_sitl,
     place,
     status,
 )
@@ -24,7 +26,7 @@ from aerialworld.console import ERR, command, note, say
 from aerialworld.lazy import stage
 from aerialworld.options import OptionError, SeedOption, TrustColladaOption, numbers
 
-VEHICLES = ("drone", "rover")
+VEHICLES, PILOTS = ("drone", "rover"), ("embedded", "sitl")
 #: Wall seconds between status lines: on a terminal, where one line stays in place, and in a log.
 LIVE_INTERVAL, PLAIN_INTERVAL = 0.5, 10.0
 
@@ -32,18 +34,32 @@ LIVE_INTERVAL, PLAIN_INTERVAL = 0.5, 10.0
 @command
 def autopilot(
     vehicle: Annotated[str, typer.Option("--vehicle", metavar="drone|rover", help="What is flown.")] = "drone",
+    pilot: Annotated[
+        str,
+        typer.Option(
+            "--autopilot",
+            metavar="embedded|sitl",
+            help="Who flies it: our autopilot, or an ArduPilot SITL binary that you start (the command says how).",
+        ),
+    ] = "embedded",
     port: Annotated[
         int, typer.Option("--port", help="TCP port to listen on, as ArduPilot's simulation; 0: no TCP.")
     ] = 5760,
     udp: Annotated[
         str | None,
-        typer.Option("--udp", metavar="HOST:PORT", help="Also send to a program that listens there (QGroundControl: 14550)."),
+        typer.Option(
+            "--udp", metavar="HOST:PORT", help="Also send to a program that listens there (QGroundControl: 14550)."
+        ),
     ] = None,
     udp_server: Annotated[
         str | None,
-        typer.Option("--udp-server", metavar="HOST:PORT", help="Also listen for datagrams there; answers the last sender."),
+        typer.Option(
+            "--udp-server", metavar="HOST:PORT", help="Also listen for datagrams there; answers the last sender."
+        ),
     ] = None,
-    speedup: Annotated[float, typer.Option("--speedup", help="Simulated seconds per second; SIM_SPEEDUP in flight.")] = 1.0,
+    speedup: Annotated[
+        float, typer.Option("--speedup", help="Simulated seconds per second; SIM_SPEEDUP in flight.")
+    ] = 1.0,
     home: Annotated[
         str | None,
         typer.Option(
@@ -57,12 +73,16 @@ def autopilot(
         Path | None, typer.Option("--world", help="World folder to fly in: its ground and solids count.")
     ] = None,
     sysid: Annotated[int, typer.Option("--sysid", help="MAVLink system id, 1 to 255.")] = 1,
-    instance: Annotated[int, typer.Option("--instance", "-I", help="Adds 10 × N to the TCP port, as ArduPilot does.")] = 0,
+    instance: Annotated[
+        int, typer.Option("--instance", "-I", help="Adds 10 × N to the TCP port, as ArduPilot does.")
+    ] = 0,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", metavar="NAME=VALUE", help="A parameter before it boots; may be given several times."),
     ] = None,
-    duration: Annotated[float | None, typer.Option("--duration", help="Simulated seconds to run. Default: until Ctrl-C.")] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", help="Simulated seconds to run. Default: until Ctrl-C.")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Boot when the first TCP client connects, or at once.")
     ] = True,
@@ -77,16 +97,43 @@ def autopilot(
     pymavlink or `aerialworld`'s missions, in real time or faster. Nothing is rendered.
 
     It boots as ArduPilot does: armable with a position after 42 simulated seconds. Ctrl-C ends it.
+
+    With `--autopilot sitl` it is ArduPilot's own binary that flies: the vehicle is its physics (UDP 9002 + 10 × instance),
+    and MAVLink is spoken by SITL, whose options say where.
     """
+    if pilot not in PILOTS:
+        raise OptionError(f"--autopilot: {pilot!r} is neither {' nor '.join(PILOTS)}")
     options = _options(locals())
+    if pilot == "sitl":
+        _refuse_mavlink(locals())
+        run, line = flown_by_sitl(options)
+        try:
+            say(
+                f"{options.vehicle}: waiting for ArduPilot on UDP {run.motion.vehicle.address[1]}. Start it with\n  {line}"
+            )
+            _serve(run, duration, lambda _: run.status())
+        finally:
+            run.close()
+        return
     links = stage("aerialworld_sim.autopilot.links")
     links.checked_host(options.host, allow_remote)
     endpoint = flown(place(options), options)
     try:
         say(_banner(endpoint, options))
-        _serve(endpoint, duration)
+        _serve(endpoint, duration, lambda measured: status(endpoint, measured))
     finally:
         endpoint.close()
+
+
+def _refuse_mavlink(given: dict[str, Any]) -> None:
+    """Options that only the embedded autopilot heeds."""
+    for name, default, option in (
+        ("udp", None, "--udp"), ("udp_server", None, "--udp-server"), ("param", None, "--param"), ("sysid", 1, "--sysid"),
+        ("port", 5760, "--port"), ("speedup", 1.0, "--speedup"), ("host", "127.0.0.1", "--host"),
+        ("allow_remote", False, "--allow-remote"),
+    ):  # fmt: skip
+        if given[name] not in (default, [] if name == "param" else default):
+            raise OptionError(f"{option} is the embedded autopilot's; with --autopilot sitl give it to SITL")
 
 
 def _options(given: dict[str, Any]) -> AutopilotOptions:
@@ -100,11 +147,11 @@ def _options(given: dict[str, Any]) -> AutopilotOptions:
     if given["duration"] is not None and not 0 < given["duration"] < 1e9:
         raise OptionError(f"--duration: {given['duration']:g} is no time in seconds")
     links = stage("aerialworld_sim.autopilot.links")
-    address = {
+    address: dict[str, Any] = {
         name: links.parse_address(given[name], option) if given[name] else None
         for name, option in (("udp", "--udp"), ("udp_server", "--udp-server"))
     }
-    same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "trust_collada", "seed")
+    same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "trust_collada", "seed", "instance")
     return AutopilotOptions(
         **{name: given[name] for name in same},
         **address,
@@ -143,7 +190,7 @@ def _banner(endpoint: Any, options: AutopilotOptions) -> str:
     return f"{options.vehicle}, system {options.sysid}: {', '.join(where)}"
 
 
-def _serve(endpoint: Any, duration: float | None) -> None:
+def _serve(endpoint: Any, duration: float | None, status: Callable[[float | None], str]) -> None:
     """Run, with a status line that stays in place on a terminal and comes now and then elsewhere."""
     live = Live(Text(), console=ERR, auto_refresh=False, transient=True) if ERR.is_terminal else None
     interval = LIVE_INTERVAL if live else PLAIN_INTERVAL
@@ -156,14 +203,14 @@ def _serve(endpoint: Any, duration: float | None) -> None:
             return
         measured = (endpoint.sim_seconds - before) / (now - last)
         last, before = now, endpoint.sim_seconds
-        line = status(endpoint, measured)
+        line = status(measured)
         if live:
             live.update(Text(line), refresh=True)
         else:
             note(line)
 
     if live is None:
-        note(status(endpoint, None))
+        note(status(None))
         endpoint.run(duration, report)
         return
     with live:

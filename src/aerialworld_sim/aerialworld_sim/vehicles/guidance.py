@@ -5,19 +5,7 @@ from __future__ import annotations
 import math
 
 from aerialworld_sim.vehicles.goals import vector, wrap
-from aerialworld_sim.vehicles.interface import (
-    Brake,
-    Circle,
-    Goal,
-    GoTo,
-    Idle,
-    Land,
-    Leg,
-    Off,
-    TakeOff,
-    Track,
-    Velocity,
-)
+from aerialworld_sim.vehicles.interface import Circle, Goal, GoTo, Land, Leg, TakeOff, Track, Velocity
 from aerialworld_sim.vehicles.legs import LegFollower, same
 from aerialworld_sim.vehicles.moments import TICK, Moment
 from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector
@@ -139,7 +127,7 @@ class MultirotorGuidance:
             )  # fmt: skip
             self._turn(None, 0.0, 0.0)
         else:
-            assert isinstance(goal, Brake | Idle | Off) or goal is not None
+            # Brake; and what is told to idle or to switch off while it flies holds its place.
             point.level_velocity(0.0, 0.0, p.brake_acceleration, p.jerk, TICK)
             self._climb_at(0.0)
             self._turn(None, 0.0, 0.0)

@@ -37,13 +37,19 @@ def autopilot(
     ] = 5760,
     udp: Annotated[
         str | None,
-        typer.Option("--udp", metavar="HOST:PORT", help="Also send to a program that listens there (QGroundControl: 14550)."),
+        typer.Option(
+            "--udp", metavar="HOST:PORT", help="Also send to a program that listens there (QGroundControl: 14550)."
+        ),
     ] = None,
     udp_server: Annotated[
         str | None,
-        typer.Option("--udp-server", metavar="HOST:PORT", help="Also listen for datagrams there; answers the last sender."),
+        typer.Option(
+            "--udp-server", metavar="HOST:PORT", help="Also listen for datagrams there; answers the last sender."
+        ),
     ] = None,
-    speedup: Annotated[float, typer.Option("--speedup", help="Simulated seconds per second; SIM_SPEEDUP in flight.")] = 1.0,
+    speedup: Annotated[
+        float, typer.Option("--speedup", help="Simulated seconds per second; SIM_SPEEDUP in flight.")
+    ] = 1.0,
     home: Annotated[
         str | None,
         typer.Option(
@@ -57,12 +63,16 @@ def autopilot(
         Path | None, typer.Option("--world", help="World folder to fly in: its ground and solids count.")
     ] = None,
     sysid: Annotated[int, typer.Option("--sysid", help="MAVLink system id, 1 to 255.")] = 1,
-    instance: Annotated[int, typer.Option("--instance", "-I", help="Adds 10 × N to the TCP port, as ArduPilot does.")] = 0,
+    instance: Annotated[
+        int, typer.Option("--instance", "-I", help="Adds 10 × N to the TCP port, as ArduPilot does.")
+    ] = 0,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", metavar="NAME=VALUE", help="A parameter before it boots; may be given several times."),
     ] = None,
-    duration: Annotated[float | None, typer.Option("--duration", help="Simulated seconds to run. Default: until Ctrl-C.")] = None,
+    duration: Annotated[
+        float | None, typer.Option("--duration", help="Simulated seconds to run. Default: until Ctrl-C.")
+    ] = None,
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Boot when the first TCP client connects, or at once.")
     ] = True,
@@ -105,13 +115,9 @@ def _options(given: dict[str, Any]) -> AutopilotOptions:
         for name, option in (("udp", "--udp"), ("udp_server", "--udp-server"))
     }
     same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "trust_collada", "seed")
-    return AutopilotOptions(
-        **{name: given[name] for name in same},
-        **address,
-        home=_home(given["home"]),
-        port=port,
-        parameters=_parameters(given["param"] or []),
-    )
+    values: dict[str, Any] = {name: given[name] for name in same} | address
+    values |= {"home": _home(given["home"]), "port": port, "parameters": _parameters(given["param"] or [])}
+    return AutopilotOptions(**values)
 
 
 def _home(text: str | None) -> Home | None:

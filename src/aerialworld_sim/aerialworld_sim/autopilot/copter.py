@@ -194,5 +194,3 @@ class Copter(ModeLogic):
         centre = position + radius * np.array([math.cos(yaw), math.sin(yaw), 0.0])
         direction = -1.0 if parameters["CIRCLE_RATE"] >= 0 else 1.0
         return centre, radius, direction * self.circle_rate(radius)
-
-

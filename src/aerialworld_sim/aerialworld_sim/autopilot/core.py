@@ -48,7 +48,8 @@ class Autopilot:
     """An ArduPilot-like autopilot that flies `vehicle`.
 
     `parameters` are set before it boots, as a file of defaults is. Raises AutopilotError for one that there is not.
-    `ground` gives map's terrain height at a place (3,), for altitudes above terrain; without it the start's height counts.
+    `ground` gives map's terrain height at a place (3,), for altitudes above terrain; without it the start's height
+    counts.
     """
 
     def __init__(

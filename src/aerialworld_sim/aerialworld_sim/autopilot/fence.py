@@ -1,4 +1,4 @@
-"""The geofence: the tin can of the parameters, and uploaded polygons and circles; what lies outside, and what follows."""
+"""The geofence: the tin can of the parameters, uploaded polygons and circles; what lies outside, and what follows."""
 
 from __future__ import annotations
 

@@ -85,7 +85,9 @@ class Homecoming:
             self._stage = "return"
         elif self._stage == "return" and autopilot.arrived(self._kept.last):
             self._stage, self._there_at = "loiter", autopilot.now
-        elif self._stage == "loiter" and autopilot.now - self._there_at >= autopilot.parameters["RTL_LOIT_TIME"] / 1000.0:
+        elif (
+            self._stage == "loiter" and autopilot.now - self._there_at >= autopilot.parameters["RTL_LOIT_TIME"] / 1000.0
+        ):
             self._stage = "land"
         if self._stage == "land":
             return self._landing.goal()

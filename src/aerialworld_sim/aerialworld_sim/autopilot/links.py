@@ -69,8 +69,8 @@ def checked_host(host: str, allow_remote: bool) -> str:
 
 
 class TcpServer:
-    """One client at a time. A second one may connect but gets no byte until the first has gone; whoever comes back finds
-    the channel as it was."""
+    """One client at a time. A second one may connect but gets no byte until the first has gone; whoever comes back
+    finds the channel as it was."""
 
     def __init__(self, channel: Channel, host: str = "127.0.0.1", port: int = 5760, allow_remote: bool = False) -> None:
         self.channel = channel
@@ -81,7 +81,9 @@ class TcpServer:
             self._listening.listen(2)
         except OSError as error:
             self._listening.close()
-            taken = "; is another autopilot running? --port or --instance takes another" * (error.errno == errno.EADDRINUSE)
+            taken = "; is another autopilot running? --port or --instance takes another" * (
+                error.errno == errno.EADDRINUSE
+            )
             raise AutopilotError(f"TCP {host}:{port}: {error.strerror or error}{taken}") from error
         except AutopilotError:
             self._listening.close()
@@ -170,7 +172,9 @@ class TcpServer:
 class Udp:
     """Datagrams: to a given address (as ArduPilot's udpclient), or, as a server, to whoever sent last."""
 
-    def __init__(self, channel: Channel, host: str, port: int, server: bool = False, allow_remote: bool = False) -> None:
+    def __init__(
+        self, channel: Channel, host: str, port: int, server: bool = False, allow_remote: bool = False
+    ) -> None:
         self.channel = channel
         self._peer: tuple[str, int] | None = None
         self._heard = False

@@ -48,11 +48,13 @@ class Step:
         """What is said at its end."""
 
     def leg_to(self, place: Array, yaw: float | None = None, following: Array | None = None) -> Goal:
-        """Straight from where the vehicle is now to a place, and stay (or cut the corner to the one `following`); the same
-        goal until the speed or `yaw` changes."""
+        """Straight from where the vehicle is now to a place, and stay (or cut the corner to the one `following`); the
+        same goal until the speed or `yaw` changes."""
         autopilot, speed = self.autopilot, self.autopilot.modes.speed
         start, radius = autopilot.estimator.position, autopilot.waypoint_radius()
-        return self.kept.of((tuple(place.tolist()), speed, yaw), lambda: Leg(start, place, following, speed, radius, yaw))
+        return self.kept.of(
+            (tuple(place.tolist()), speed, yaw), lambda: Leg(start, place, following, speed, radius, yaw)
+        )
 
     def waited(self, seconds: float) -> bool:
         """Whether so long has gone since this was first asked."""

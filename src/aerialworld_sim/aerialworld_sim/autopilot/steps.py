@@ -10,6 +10,7 @@ import numpy as np
 from aerialworld_core.frames import Array
 from aerialworld_sim.autopilot.goals import Kept
 from aerialworld_sim.autopilot.homecoming import Homecoming, Landing
+from aerialworld_sim.autopilot.logic import radius_within
 from aerialworld_sim.autopilot.mission_items import Item
 from aerialworld_sim.autopilot.words import Cmd
 from aerialworld_sim.vehicles.interface import Brake, Circle, Contact, Goal, GoTo, Leg, TakeOff
@@ -168,7 +169,7 @@ class TurnsStep(Step):
         drone = autopilot.settings.kind == "drone"
         usual = autopilot.parameters["CIRCLE_RADIUS"] / 100.0 if drone else autopilot.parameters["CIRC_RADIUS"]
         asked = item.params[2]
-        self._radius = max(abs(asked) or abs(usual), 0.5)
+        self._radius = radius_within(abs(asked) or abs(usual))
         rate = autopilot.copter.circle_rate(self._radius) if drone else autopilot.modes.default_speed() / self._radius
         self._rate = rate if asked < 0 else -rate
         self._edge = self._nearest_edge()

@@ -16,6 +16,7 @@ from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
 from aerialworld.commands.generate import generate
 from aerialworld.commands.look import look
+from aerialworld.commands.replay import replay
 from aerialworld.commands.report import report
 from aerialworld.commands.rerender import rerender
 from aerialworld.commands.simulate import simulate
@@ -74,6 +75,7 @@ app.command(
     epilog="Examples: aerialworld generate --example > campaign.yaml   |   aerialworld generate campaign.yaml --dry-run"
     "   |   aerialworld generate campaign.yaml --out data/mine --workers 8"
 )(generate)
+app.command(epilog="Example: aerialworld replay flight.jsonl --world world")(replay)
 app.add_typer(session.app, name="session")
 app.command(
     epilog="Example: aerialworld train --sessions sessions --split split.json --work-dir work --set vae.steps=200"

@@ -50,6 +50,7 @@ class Flight:
         self.vehicle, self.begin = vehicle, begin
         self.events: list[float] = []
         self._rows: list[list[float]] = []
+        self._log = np.empty((0, 10))
 
     @property
     def now(self) -> float:
@@ -74,7 +75,9 @@ class Flight:
     @property
     def log(self) -> np.ndarray:
         """(N, 10): t, position, velocity, roll, pitch, yaw."""
-        return np.array(self._rows)
+        if len(self._log) != len(self._rows):
+            self._log = np.array(self._rows)
+        return self._log.copy()
 
     def at(self, t: np.ndarray) -> np.ndarray:
         """(N, 9) of `log` without its time, at times `t`."""

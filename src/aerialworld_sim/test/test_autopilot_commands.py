@@ -360,9 +360,10 @@ def test_no_value_of_a_parameter_stops_the_autopilot(kind: str) -> None:
                 usual = bench.autopilot.parameters[parameter.name]
                 bench.autopilot.parameters.keep(parameter.name, value)
                 bench.autopilot.set_mode(number)
-                bench.run(0.02)
+                bench.step()
                 bench.autopilot.modes.go_to(np.array([5.0, 5.0, 20.0]))
-                bench.command(512, 87)
+                bench.step()
+                bench.autopilot.telemetry.send_named(bench.channel, "position_target_global_int")
                 bench.autopilot.parameters.keep(parameter.name, usual)
                 tried += 1
         if not bench.autopilot.armed:  # a failsafe, the fence or the landing has ended it

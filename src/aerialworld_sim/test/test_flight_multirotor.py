@@ -76,7 +76,8 @@ def test_steady_flight_leans_by_what_the_drag_asks():
     vehicle, p = hovering(), MultirotorParameters()
     log = fly(vehicle, Velocity(np.array([8.0, 0.0, 0.0])), 25.0)
     assert log[-1, 4] == pytest.approx(8.0, abs=0.02) and abs(log[-1, 6]) < 0.01
-    drag = p.drag_linear * 8.0 + p.drag_quadratic * 64.0
+    rotors = math.sqrt(vehicle.throttle / p.hover_throttle)
+    drag = p.drag_linear * rotors * 8.0 + p.drag_quadratic * 64.0
     assert math.degrees(log[-1, 8]) == pytest.approx(math.degrees(math.atan(drag / GRAVITY)), abs=0.3)
     power = vehicle.throttle / p.hover_throttle * p.mass * GRAVITY * math.sin(log[-1, 8]) * 8.0
     assert power == pytest.approx(p.mass * drag * 8.0, rel=0.02)
@@ -111,6 +112,8 @@ def test_it_spools_up_and_climbs_as_recorded_and_lands_softly():
     assert log[np.argmax(height > 5.0), 0] == pytest.approx(6.7, abs=0.2)
     assert log[np.argmax(height > 29.5), 0] == pytest.approx(17.5, abs=0.5)
     assert log[:, 6].max() == pytest.approx(2.5, abs=0.05) and height.max() < 30.1 and vehicle.arrived()
+    steady = log[(log[:, 0] > 8) & (log[:, 0] < 13), 10].mean() / vehicle.parameters.hover_throttle
+    assert steady == pytest.approx(40 / 36, abs=0.02)  # the recorded throttle, climbing and hovering
     down = fly(vehicle, Land(1.5, 0.5), 45.0)
     height = down[:, 3] - ground
     assert down[:, 6].min() == pytest.approx(-1.5, abs=0.05)
@@ -122,11 +125,14 @@ def test_it_spools_up_and_climbs_as_recorded_and_lands_softly():
 
 
 def test_motors_off_in_the_air_it_falls_and_breaks():
-    """From 20 m the recorded vehicle hit the ground at 12.7 m/s; here drag takes its share of √(2 g h)."""
+    """From about 20 m the recorded vehicle hit the ground at 12.7 m/s. Here drag k v² takes its share:
+    v² = g / k · (1 − exp(−2 k h))."""
     vehicle = hovering(20.0)
     log = fly(vehicle, Off(), 5.0)
     assert vehicle.contact is Contact.CRASHED and vehicle.incident.startswith("hit the ground at 1")
-    assert 12.0 < -log[:, 6].min() < math.sqrt(2 * GRAVITY * 20.0)
+    k = MultirotorParameters().drag_quadratic
+    fallen = math.sqrt(GRAVITY / k * (1 - math.exp(-2 * k * 19.75)))
+    assert -log[:, 6].min() == pytest.approx(fallen, abs=0.6)
     vehicle.command(TakeOff(10.0))
     after = fly(vehicle, TakeOff(10.0), 5.0)
     assert np.ptp(after[:, 1:4], axis=0).max() < 1e-9 and not vehicle.arrived()
@@ -217,6 +223,28 @@ def test_another_speed_on_the_way_is_taken_up_smoothly():
     assert [log[-1, 4] for log in logs] == pytest.approx([4.0, 8.0, 3.0], abs=0.4)
     log = np.vstack(logs)
     assert np.abs(log[:, 2]).max() < 0.1 and np.abs(np.diff(log[:, 11])).max() < 0.6
+
+
+def test_a_following_point_that_comes_or_goes_on_the_way_is_taken_up():
+    """Without one it stops at the corner; with one that comes on the way it cuts it."""
+    near = {}
+    for late in (None, np.array([40.0, 40.0, 30.0])):
+        vehicle = hovering()
+        leg = [np.array([0.0, 0, 30]), np.array([40.0, 0, 30])]
+        fly(vehicle, Leg(*leg, None if late is not None else np.array([40.0, -40.0, 30.0]), 6.0, 2.0), 4.0)
+        log = [fly(vehicle, Leg(*leg, late, 6.0, 2.0), 0.5)]
+        while not vehicle.arrived():
+            log.append(fly(vehicle, Leg(*leg, late, 6.0, 2.0), 0.02))
+        near[late is None] = math.dist(np.vstack(log)[-1, 1:3], (40.0, 0.0)), np.hypot(*np.vstack(log)[-1, 4:6])
+    assert near[True][1] < 1.2 and near[False][0] > 0.5 and near[False][1] > 1.5
+
+
+def test_a_descent_that_the_ground_ends_can_be_left_at_once():
+    vehicle = hovering(3.0)
+    fly(vehicle, Velocity(np.array([0.0, 0.0, -1.0])), 30.0)
+    assert vehicle.contact is Contact.GROUND and not vehicle.incident
+    up = fly(vehicle, Velocity(np.array([0.0, 0.0, 1.0])), 6.0)
+    assert vehicle.contact is Contact.AIR and up[-1, 3] > 1.0
 
 
 def test_on_the_ground_only_a_take_off_lifts_it():

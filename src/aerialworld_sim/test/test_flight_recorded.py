@@ -11,7 +11,7 @@ import pytest
 
 from aerialworld_core.frames import Pose
 from aerialworld_core.sensing import VehicleState
-from aerialworld_sim.vehicles.interface import Circle, Contact, GoTo, Land, Leg, TakeOff
+from aerialworld_sim.vehicles.interface import Circle, Contact, GoTo, Land, Leg, TakeOff, Track
 from aerialworld_sim.vehicles.multirotor import Multirotor
 from aerialworld_sim.vehicles.rover import Rover
 
@@ -28,6 +28,19 @@ ROVER_REACHED = [77.45, 99.65, 104.35, 126.15, 130.75, 152.55, 157.25, 179.05, 1
 
 def rms(values: np.ndarray) -> float:
     return float(np.degrees(np.sqrt((values**2).mean())))
+
+
+def flying_since(recording: Recording, t: float) -> Flight:
+    """A multirotor with the place, heading and velocity of the recorded one at `t`, level."""
+    k = int(recording.between(t, t + 1.0)[0])
+    place = recording.position[k] + [0.0, 0.0, STAND]
+    vehicle = Multirotor()
+    vehicle.reset(
+        VehicleState(
+            0, Pose.from_rpy(*place, yaw=float(recording.yaw[k])), recording.velocity[k], np.zeros(3), np.zeros(3)
+        )
+    )
+    return Flight(vehicle, float(recording.t[k]))
 
 
 @pytest.fixture(scope="module")
@@ -110,19 +123,33 @@ def test_loiter_turns_make_the_recorded_circle(copter):
     assert distances(copter, flight, 236.0, 307.0).max() < 2.0
 
 
+def test_a_guided_goto_and_streamed_points_are_followed_as_recorded(copter):
+    """GUIDED to a point 40 m north, then a point on a circle of 40 m at 6 m/s, five times a second: 40.9 m flown."""
+    flight = flying_since(copter, 310.95)
+    flight.vehicle.command(GoTo(np.array([0.0, 40.0, LIFT[2]]), 10.0))
+    flight.until(lambda: flight.now >= 318.3)
+    off = distances(copter, flight, 311.0, 318.2)
+    assert off.max() < 1.2 and off.mean() < 0.6
+    for k in range(200):
+        angle = math.pi / 2 - 0.15 * 0.2 * k
+        way = np.array([math.cos(angle), math.sin(angle), 0.0])
+        ahead = np.array([way[1], -way[0], 0.0])
+        flight.vehicle.command(Track(40.0 * way + [0, 0, LIFT[2]], 6.0 * ahead))
+        flight.wait(0.2)
+    late = flight.log[(flight.log[:, 0] > 332.0) & (flight.log[:, 0] < 358.0)]
+    rows = copter.between(332.0, 358.0)
+    ours, recorded = np.hypot(late[:, 1], late[:, 2]), np.hypot(*copter.position[rows, :2].T)
+    assert ours.mean() == pytest.approx(recorded.mean(), abs=0.2)
+    speed = np.hypot(*copter.velocity[rows, :2].T).mean()
+    assert np.hypot(late[:, 4], late[:, 5]).mean() == pytest.approx(speed, abs=0.1)
+
+
 def test_the_way_home_and_the_landing_are_the_recorded_ones(copter):
     """RTL from a drift of 3.3 m/s: fly, wait, 1.5 m/s down to 10 m, 0.5 m/s, ground."""
-    k = int(copter.between(367.2, 368.0)[0])
-    vehicle = Multirotor()
-    vehicle.reset(
-        VehicleState(
-            0, Pose.from_rpy(*(copter.position[k] + [0, 0, STAND]), 0, 0, float(copter.yaw[k])), copter.velocity[k],
-            np.zeros(3), np.zeros(3),
-        )
-    )  # fmt: skip
-    flight = Flight(vehicle, float(copter.t[k]))
+    flight = flying_since(copter, 367.2)
+    vehicle = flight.vehicle
     home = np.array([0.0, 0.0, 30.0 + STAND])
-    vehicle.command(Leg(copter.position[k], home, None, 10.0, 2.0, yaw=float(copter.yaw[k])))
+    vehicle.command(Leg(vehicle.state.pose.position, home, None, 10.0, 2.0, yaw=vehicle.state.pose.yaw))
     flight.until(vehicle.arrived)
     vehicle.command(GoTo(home, 10.0))
     flight.until(lambda: flight.now >= 384.9)

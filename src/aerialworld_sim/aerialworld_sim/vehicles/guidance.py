@@ -5,19 +5,7 @@ from __future__ import annotations
 import math
 
 from aerialworld_sim.vehicles.goals import vector, wrap
-from aerialworld_sim.vehicles.interface import (
-    Brake,
-    Circle,
-    Goal,
-    GoTo,
-    Idle,
-    Land,
-    Leg,
-    Off,
-    TakeOff,
-    Track,
-    Velocity,
-)
+from aerialworld_sim.vehicles.interface import Circle, Goal, GoTo, Land, Leg, TakeOff, Track, Velocity
 from aerialworld_sim.vehicles.legs import LegFollower, same
 from aerialworld_sim.vehicles.moments import TICK, Moment
 from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector
@@ -75,7 +63,7 @@ class MultirotorGuidance:
         following = None if goal.following is None else vector(goal.following)
         if self._on_legs and isinstance(before, Leg):
             if same(end, vector(before.end)) and same(vector(goal.start), vector(before.start)):
-                self._legs.change_speed(goal.speed, following)
+                self._legs.amend(following, goal.speed, goal.radius)
                 return
             if same(vector(goal.start), vector(before.end)) and self._legs.proceed(
                 end, following, goal.speed, goal.radius
@@ -139,12 +127,12 @@ class MultirotorGuidance:
             )  # fmt: skip
             self._turn(None, 0.0, 0.0)
         else:
-            assert isinstance(goal, Brake | Idle | Off) or goal is not None
+            # Brake; and what is told to idle or to switch off while it flies holds its place.
             point.level_velocity(0.0, 0.0, p.brake_acceleration, p.jerk, TICK)
             self._climb_at(0.0)
             self._turn(None, 0.0, 0.0)
 
-    def pull(self, moment: Moment, speed: float) -> None:
+    def pull(self, moment: Moment, speed: float, touching: bool) -> None:
         """Keep the target within reach of a vehicle that cannot follow, so that nothing winds up."""
         p = self._p
         farthest = speed * speed / (2.0 * p.acceleration) + p.acceleration / (2.0 * p.position_gain**2) + 1.0
@@ -153,13 +141,19 @@ class MultirotorGuidance:
         if distance > farthest:
             self.point.x = moment.position[0] + dx * farthest / distance
             self.point.y = moment.position[1] + dy * farthest / distance
+        if touching:
+            # Nothing leads below the ground that it stands on.
+            self.point.z = max(self.point.z, moment.position[2] - 0.05)
+            self.point.vz, self.point.az = max(self.point.vz, -0.3), max(self.point.az, 0.0)
+        height = p.climb_speed**2 / (2.0 * p.vertical_acceleration) + 1.0
+        self.point.z = min(max(self.point.z, moment.position[2] - height), moment.position[2] + height)
 
     def _level_to(self, x: float, y: float, vx: float, vy: float, speed: float) -> None:
         self.point.level_to(x, y, vx, vy, speed, self._p.acceleration, self._p.jerk, TICK)
 
     def _climb_at(self, vz: float) -> None:
         p = self._p
-        vz = min(max(vz, -max(p.descent_speed, 0.0)), p.climb_speed)
+        vz = min(max(vz, -max(p.descent_speed, p.climb_speed)), p.climb_speed)
         self.point.height_velocity(vz, p.vertical_acceleration, p.jerk, TICK)
 
     def _advance_leg(self, moment: Moment) -> None:

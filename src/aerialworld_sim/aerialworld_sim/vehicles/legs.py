@@ -103,18 +103,26 @@ class LegFollower:
         self._follow(following, speed, radius)
         return True
 
-    def change_speed(self, speed: float, following: Vector | None) -> None:
-        """Another speed from here on: the rest of the leg is planned anew from the present speed."""
+    def amend(self, following: Vector | None, speed: float, radius: float) -> None:
+        """Another speed, radius or following point on the way. With another speed the rest of the leg is planned anew
+        from the present one; a corner that has begun is finished as it is."""
         now = self._now
-        if now is None or speed == now.speed:
-            return
-        distance, pace, _ = now.profile.at(now.time)
-        at = tuple(s + distance * d for s, d in zip(now.start, now.direction, strict=True))
-        here = (at[0], at[1], at[2])
-        self._now = self._piece(here, now.end, speed, pace)
-        self._now.end = now.end
-        if self._next is None or self._next.time == 0.0:
-            self._follow(following, speed, self._radius)
+        assert now is not None
+        again = speed != now.speed
+        if again:
+            distance, pace, _ = now.profile.at(now.time)
+            (x, y, z), (dx, dy, dz) = now.start, now.direction
+            here = x + distance * dx, y + distance * dy, z + distance * dz
+            self._now = self._piece(here, now.end, speed, pace)
+        begun = self._next is not None and self._next.time > 0.0
+        other = (following is None) != (self._next is None) or (
+            following is not None and self._next is not None and not same(following, self._next.end)
+        )
+        if not begun and (again or other):
+            passed = self.passed
+            self._follow(following, speed, radius)
+            self.passed = passed
+        self._radius = radius
 
     def _follow(self, following: Vector | None, speed: float, radius: float) -> None:
         assert self._now is not None

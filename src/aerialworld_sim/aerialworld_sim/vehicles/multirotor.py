@@ -11,7 +11,8 @@ import math
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.sensing import GRAVITY, VehicleState
-from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector, wrap
+from aerialworld_sim.vehicles.control import MultirotorControl
+from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector
 from aerialworld_sim.vehicles.guidance import MultirotorGuidance
 from aerialworld_sim.vehicles.interface import (
     Brake,
@@ -40,7 +41,6 @@ from aerialworld_sim.vehicles.moments import (
     resting,
 )
 from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector, Wind
-from aerialworld_sim.vehicles.shaping import root_speed
 from aerialworld_sim.vehicles.surroundings import Surroundings
 from aerialworld_sim.vehicles.wind import Air
 
@@ -50,8 +50,6 @@ LOOK_EVERY = 5
 _STIFF = 400.0
 _DAMPED = 1.6 * math.sqrt(_STIFF)
 _SAG = GRAVITY / _STIFF
-#: Filter of the velocity error and of its derivative, Hz (PSC_VELXY_FLTE, _FLTD).
-_FILTER = 1.0 - math.exp(-2.0 * math.pi * 5.0 * TICK)
 #: Sliding faster than this when it touches the ground breaks a multirotor, m/s.
 _SCRAPE = 2.0
 #: Share of the spool-up in which nothing is felt but idling motors.
@@ -193,7 +191,8 @@ class Multirotor:
         return self.state
 
     def reset(self, state: VehicleState | None = None) -> None:
-        """Back to the start, or to `state` (its stamp included), motors off; in the air at rest it hovers."""
+        """Back to the start, or to `state` (its stamp included) with motors off: in the air it falls until a goal
+        starts them. A vehicle that starts in the air hovers."""
         air_start = state is None and not self.on_ground
         now = of_state(state) if state is not None else _upright(self.start)
         below = self.surroundings.support((now.position[0], now.position[1], now.position[2] + 0.5))
@@ -213,9 +212,7 @@ class Multirotor:
         self._spool = 0.0
         self._thrust = GRAVITY if air_start else 0.0
         self._throttle = self.parameters.hover_throttle if air_start else 0.0
-        self._integral = [0.0, 0.0]
-        self._error = [0.0, 0.0]
-        self._change = [0.0, 0.0]
+        self._control = MultirotorControl(self.parameters)
         self._ticks = 0
         self._looked = now.position
         self._left = now.position[2]
@@ -258,76 +255,24 @@ class Multirotor:
             self._motors = "flying"
             self._guidance.place(now, self._heading())
             self._guidance.take_up(self._goal or Brake(), None, now)
-            self._integral = [0.0, 0.0]
+            self._control.relax()
         goal = self._goal or Brake()
         if isinstance(goal, Land) and self._touching:
             self._motors = "stopping"
             return 0.0, 0.0, 0.0
         self._guidance.advance(goal, now, self._support)
         if not isinstance(goal, Leg):
-            self._guidance.pull(now, self.parameters.speed)
-        return self._control(now)
-
-    def _control(self, now: Moment) -> Vector:
-        p, point = self.parameters, self._guidance.point
-        dx, dy = point.x - now.position[0], point.y - now.position[1]
-        distance = math.sqrt(dx * dx + dy * dy)
-        vx, vy = point.vx, point.vy
-        if distance > 0:
-            want = min(root_speed(distance, p.position_gain, p.acceleration), p.speed) / distance
-            vx, vy = vx + want * dx, vy + want * dy
-        most = GRAVITY * math.tan(p.lean_max)
-        out = [point.ax, point.ay]
-        for axis, target in enumerate((vx, vy)):
-            error = target - now.velocity[axis]
-            step = _FILTER * (error - self._error[axis])
-            self._error[axis] += step
-            self._change[axis] += _FILTER * (step / TICK - self._change[axis])
-            out[axis] += (
-                p.velocity_gain * self._error[axis]
-                + self._integral[axis]
-                + p.derivative_gain * self._change[axis]
-            )  # fmt: skip
-        size = math.sqrt(out[0] * out[0] + out[1] * out[1])
-        for axis in range(2):
-            # A saturated lean must not wind up what it cannot give.
-            if size < most or out[axis] * self._error[axis] < 0:
-                self._integral[axis] += p.integral_gain * self._error[axis] * TICK
-        if size > most:
-            out = [out[0] * most / size, out[1] * most / size]
-        error = point.z - now.position[2]
-        climb = math.copysign(root_speed(abs(error), p.height_gain, p.vertical_acceleration), error)
-        up = point.az + p.climb_gain * (point.vz + climb - now.velocity[2])
-        return out[0], out[1], min(max(up, -0.8 * GRAVITY), 1.2 * GRAVITY)
+            self._guidance.pull(now, self.parameters.speed, self._touching)
+        return self._control.acceleration(self._guidance.point, now)
 
     def _rate(self, now: Moment, ax: float, ay: float) -> Vector:
-        """The body rate at the next tick, on the way to the lean that gives (ax, ay) and to the heading."""
-        p = self.parameters
-        if self._motors in ("off", "stopping", "idle") or self._crashed:
+        """The body rate at the next tick."""
+        if self._crashed or self._motors not in ("flying", "spooling"):
             fade = 1.0 - TICK / 0.5
             return now.rate[0] * fade, now.rate[1] * fade, now.rate[2] * fade
-        x, y, z, w = now.orientation
-        fx, fy, fz = 1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)  # body x in map
-        lx, ly, lz = 2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)  # body y
-        ux, uy, uz = 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)  # body z
-        n = 1.0 / math.sqrt(ax * ax + ay * ay + GRAVITY * GRAVITY)
-        tx, ty, tz = ax * n, ay * n, GRAVITY * n
-        cx, cy, cz = uy * tz - uz * ty, uz * tx - ux * tz, ux * ty - uy * tx  # axis that turns body z to the target
-        roll = p.attitude_gain * (cx * fx + cy * fy + cz * fz)
-        pitch = p.attitude_gain * (cx * lx + cy * ly + cz * lz)
-        error = wrap(self._guidance.heading - math.atan2(fy, fx))
-        yaw = (p.attitude_gain * error + self._guidance.heading_rate) * uz
-        # Turning about the vertical while leaning takes roll and pitch as well.
-        roll += self._guidance.heading_rate * fz
-        pitch += self._guidance.heading_rate * lz
         if self._motors == "spooling":
-            roll = pitch = yaw = 0.0
-        share, lean, turn = TICK / p.rate_time, p.lean_acceleration * TICK, p.yaw_acceleration * TICK
-        return (
-            now.rate[0] + min(max(share * (roll - now.rate[0]), -lean), lean),
-            now.rate[1] + min(max(share * (pitch - now.rate[1]), -lean), lean),
-            now.rate[2] + min(max(share * (yaw - now.rate[2]), -turn), turn),
-        )
+            return 0.0, 0.0, 0.0
+        return self._control.rate(now, ax, ay, self._guidance.heading, self._guidance.heading_rate)
 
     def _set_thrust(self, now: Moment, az: float) -> None:
         """Thrust per mass follows what is asked with the motors' lag."""
@@ -345,7 +290,7 @@ class Multirotor:
         else:
             x, y, _, _ = now.orientation
             upright = max(1.0 - 2.0 * (x * x + y * y), 0.3)
-            fall = p.drag_vertical * (now.velocity[2] - self._wind_now[2])
+            fall = self._drag(now.velocity)[2]
             wanted = min(max((GRAVITY + az + fall) / upright, 0.0), p.thrust_ratio * GRAVITY)
         self._thrust += (wanted - self._thrust) * (1.0 - math.exp(-TICK / p.motor_time))
         self._throttle = p.hover_throttle * self._thrust / GRAVITY
@@ -359,11 +304,10 @@ class Multirotor:
         bx, by, bz = now.acceleration
         ahead = now.velocity[0] + TICK * bx, now.velocity[1] + TICK * by, now.velocity[2] + TICK * bz
         height = now.position[2] + TICK * (now.velocity[2] + 0.5 * TICK * bz)
-        wx, wy, wz = ahead[0] - self._wind_now[0], ahead[1] - self._wind_now[1], ahead[2] - self._wind_now[2]
-        drag = p.drag_linear + p.drag_quadratic * math.sqrt(wx * wx + wy * wy)
-        ax = self._thrust * ux - drag * wx
-        ay = self._thrust * uy - drag * wy
-        az = self._thrust * uz - p.drag_vertical * wz - GRAVITY
+        dx, dy, dz = self._drag(ahead)
+        ax = self._thrust * ux - dx
+        ay = self._thrust * uy - dy
+        az = self._thrust * uz - dz - GRAVITY
         pressed = self._support + p.stand + _SAG - height
         if pressed > 0.0:
             if not self._touching:
@@ -381,6 +325,16 @@ class Multirotor:
             # Harder than the gear can take: the fall ends here, in one tick.
             after = resting(after.stamp_ns, (after.position[0], after.position[1], floor + 0.1), after.orientation)
         self._before, self._now = now, after
+
+    def _drag(self, velocity: Vector) -> Vector:
+        """Deceleration by the air. Its linear part is the air that the rotors turn around, which grows with the root of
+        their thrust; the quadratic part is the body's."""
+        p = self.parameters
+        wx, wy, wz = (v - a for v, a in zip(velocity, self._wind_now, strict=True))
+        rotors = math.sqrt(self._thrust / GRAVITY)
+        body = p.drag_quadratic * math.sqrt(wx * wx + wy * wy + wz * wz)
+        level, vertical = p.drag_linear * rotors + body, p.drag_vertical * rotors + body
+        return level * wx, level * wy, vertical * wz
 
     def _touch(self, now: Moment) -> None:
         speed = math.hypot(now.velocity[0], now.velocity[1])

@@ -70,8 +70,9 @@ class MultirotorParameters:
     hover_throttle     share of full throttle that holds the weight (MOT_THST_HOVER)
     thrust_ratio       full thrust over weight
     drag_linear, drag_quadratic
-                       deceleration by air per m/s and per (m/s)², fitted to the recorded lean angles at 5 to 8 m/s
-    drag_vertical      the same, vertical, per m/s
+                       deceleration by air per m/s and per (m/s)², fitted to the recorded lean angles at 5 to 8 m/s; the
+                       linear part is of turning rotors and is given for hovering thrust
+    drag_vertical      the linear part of vertical motion, fitted to the recorded throttle of climb and descent
     motor_time         time constant of thrust, seconds
     spool_up           from the take-off command to lift-off, seconds
     spool_down         from touch-down to stopped motors, seconds
@@ -101,9 +102,9 @@ class MultirotorParameters:
     mass: float = 3.0
     hover_throttle: float = 0.37
     thrust_ratio: float = 2.5
-    drag_linear: float = 0.256
+    drag_linear: float = 0.247
     drag_quadratic: float = 0.0322
-    drag_vertical: float = 0.1
+    drag_vertical: float = 0.36
     motor_time: float = 0.05
     spool_up: float = 3.28
     spool_down: float = 0.6
@@ -133,7 +134,7 @@ class MultirotorParameters:
     body_radius: float = 0.35
     body_height: float = 0.2
     stand: float = 0.25
-    hard_landing: float = 2.5
+    hard_landing: float = 3.0
 
     def __post_init__(self) -> None:
         _check(self, free=("drag_linear", "drag_quadratic", "drag_vertical", "derivative_gain"))

@@ -39,7 +39,7 @@ LOOK_EVERY = 5
 #: base_link stays this far above the ground, so that no pose lies under a triangle (metres).
 ABOVE_GROUND = 0.03
 #: The suspension: natural frequency (1/s) with which body follows wheels, critically damped.
-_SPRING = 30.0
+_SPRING = 20.0
 _UPRIGHT = 10.0
 #: A rover that was stopped by something is free again when it is this far away, metres.
 _FREE = 1.0
@@ -140,7 +140,7 @@ class Rover:
         x, y, z = (float(v) for v in pose.position)
         self._heading = float(pose.yaw)
         self._plane = (z, 0.0, 0.0)
-        self._look_at_ground(x, y)
+        self._plane = self._behind = self._look_at_ground(x, y)
         height, slope_x, slope_y = self._plane
         normal = _unit(-slope_x, -slope_y, 1.0)
         now = resting(stamp, (x, y, height + ABOVE_GROUND), _standing(self._heading, normal))
@@ -225,7 +225,7 @@ class Rover:
         return min(max(self._turn, -most), most)
 
     def _drive(self, now: Moment, change: float, turn: float) -> None:
-        height, slope_x, slope_y = self._plane
+        height, slope_x, slope_y, rise = self._ground_now()
         speed = self._speed + change * TICK
         heading = self._heading + turn * TICK
         c, s = math.cos(heading), math.sin(heading)
@@ -235,12 +235,11 @@ class Rover:
         # Forwards by the drive, sideways by the turn; what rounding leaves over is led back within 50 ms.
         ax = change * level * c - speed * level * turn * s + 20.0 * (vx - now.velocity[0] - now.acceleration[0] * TICK)
         ay = change * level * s + speed * level * turn * c + 20.0 * (vy - now.velocity[1] - now.acceleration[1] * TICK)
-        x, y, z = now.position
+        z = now.position[2]
         ahead = z + TICK * (now.velocity[2] + 0.5 * TICK * now.acceleration[2])
-        under = height + slope_x * (x - self._centre[0]) + slope_y * (y - self._centre[1]) + ABOVE_GROUND
-        rise = slope_x * now.velocity[0] + slope_y * now.velocity[1]
+        under = height + ABOVE_GROUND
         az = _SPRING * _SPRING * (under - ahead) + 2.0 * _SPRING * (rise - now.velocity[2] - now.acceleration[2] * TICK)
-        rate = self._body_rate(now, turn)
+        rate = self._body_rate(now, turn, (slope_x, slope_y))
         if speed == 0.0 and abs(under - z) < 1e-4 and abs(now.velocity[2]) < 1e-3 and math.hypot(*rate) < 1e-4:
             after = resting(now.stamp_ns + TICK_NS, now.position, now.orientation)
         else:
@@ -248,13 +247,21 @@ class Rover:
         self._speed, self._heading = speed, math.remainder(heading, 2.0 * math.pi)
         self._before, self._now = now, after
 
-    def _body_rate(self, now: Moment, turn: float) -> Vector:
+    def _ground_now(self) -> tuple[float, float, float, float]:
+        """Height and slopes of the ground at the next tick, and how fast the height changes: between the last look and
+        the place that it looked at, which is where the rover is at the next look."""
+        share = ((self._ticks - 1) % LOOK_EVERY + 1) / LOOK_EVERY
+        a, b = self._behind, self._plane
+        height, slope_x, slope_y = (u + share * (v - u) for u, v in zip(a, b, strict=True))
+        return height, slope_x, slope_y, (b[0] - a[0]) / (LOOK_EVERY * TICK)
+
+    def _body_rate(self, now: Moment, turn: float, slopes: tuple[float, float]) -> Vector:
         """The body's rate at the next tick: its z axis follows the ground's normal, its x axis the heading."""
         x, y, z, w = now.orientation
         fx, fy, fz = 1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)
         lx, ly, lz = 2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)
         ux, uy, uz = 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)
-        nx, ny, nz = _unit(-self._plane[1], -self._plane[2], 1.0)
+        nx, ny, nz = _unit(-slopes[0], -slopes[1], 1.0)
         cx, cy, cz = uy * nz - uz * ny, uz * nx - ux * nz, ux * ny - uy * nx
         error = math.remainder(self._heading - math.atan2(fy, fx), 2.0 * math.pi)
         share = 1.0 - math.exp(-TICK / 0.05)
@@ -275,8 +282,13 @@ class Rover:
             self._incident, self._blocked = "", 0.0
         if self._speed == 0.0 and self._now.velocity[2] == 0.0:
             self._looked = now.position
+            self._behind = self._plane
             return
-        self._look_at_ground(x, y)
+        span = LOOK_EVERY * TICK
+        self._behind, self._plane = (
+            self._plane,
+            self._look_at_ground(x + span * now.velocity[0], y + span * now.velocity[1]),
+        )
         lift = p.body_bottom + 0.5 * p.body_height
         before, after = self._looked, now.position
         # What it covers until the next look, and to stop.
@@ -306,9 +318,9 @@ class Rover:
             return f"the ground is too steep at ({ahead[0]:.1f}, {ahead[1]:.1f})"
         return ""
 
-    def _look_at_ground(self, x: float, y: float) -> None:
-        """The plane through the ground under the wheels: height under the middle, slopes along map's x and y."""
-        self._centre = (x, y)
+    def _look_at_ground(self, x: float, y: float) -> tuple[float, float, float]:
+        """The plane through the ground under the wheels of a rover at (x, y): height under the middle, slopes along
+        map's x and y."""
         p = self.parameters
         c, s = math.cos(self._heading), math.sin(self._heading)
         f, b = 0.5 * p.wheelbase, 0.5 * p.track
@@ -325,11 +337,10 @@ class Rover:
         if any(math.isnan(h) for h in heights):
             # At the ground's edge what is there counts as level.
             known = [h for h in heights if not math.isnan(h)]
-            self._plane = (known[0] if known else self._plane[0], 0.0, 0.0)
-            return
+            return known[0] if known else self._plane[0], 0.0, 0.0
         along, across = (heights[1] - heights[2]) / p.wheelbase, (heights[3] - heights[4]) / p.track
         middle = max(heights[0], 0.25 * sum(heights[1:]))
-        self._plane = (middle, along * c - across * s, along * s + across * c)
+        return middle, along * c - across * s, along * s + across * c
 
 
 def _unit(x: float, y: float, z: float) -> Vector:

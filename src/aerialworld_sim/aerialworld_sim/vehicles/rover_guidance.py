@@ -55,7 +55,7 @@ class RoverGuidance:
         if isinstance(goal, GoTo):
             x, y, _ = vector(goal.position)
             if isinstance(before, GoTo) and self._on_legs and same((x, y, 0.0), _flat(before.position)):
-                self._legs.change_speed(goal.speed, None)
+                self._legs.amend(None, goal.speed, self._p.radius)
                 return
             self._legs.begin(self._stopping_point(flat, velocity), (x, y, 0.0), None, goal.speed, self._p.radius)
             self._on_legs = True
@@ -64,7 +64,7 @@ class RoverGuidance:
         following = None if goal.following is None else _flat(goal.following)
         if self._on_legs and isinstance(before, Leg):
             if same(end, _flat(before.end)) and same(start, _flat(before.start)):
-                self._legs.change_speed(goal.speed, following)
+                self._legs.amend(following, goal.speed, goal.radius)
                 return
             if same(start, _flat(before.end)) and self._legs.proceed(end, following, goal.speed, goal.radius):
                 return

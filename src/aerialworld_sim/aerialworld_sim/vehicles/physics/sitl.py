@@ -124,6 +124,11 @@ class SitlVehicle:
     def throttle(self) -> float:
         return self.body.throttle
 
+    @property
+    def circled(self) -> float:
+        """Nothing: what ArduPilot circles, it counts itself."""
+        return 0.0
+
     def command(self, goal: Goal) -> None:
         raise InputError(f"{type(goal).__name__}: this vehicle is commanded by its ArduPilot, over MAVLink")
 

@@ -137,4 +137,4 @@ class Arming:
             self._idle_since = autopilot.now
         delay = autopilot.parameters["DISARM_DELAY"]
         if delay > 0 and autopilot.now - self._idle_since >= delay - 0.06:
-            self.disarm()
+            autopilot.disarm()

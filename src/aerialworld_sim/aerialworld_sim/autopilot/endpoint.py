@@ -70,7 +70,7 @@ class Endpoint:
     ) -> None:
         self.served = list(served)
         self._clock = clock
-        self._doze = doze or _select
+        self._doze = doze or _poll
         self._wait = wait
         self._stopped = False
         self.sim_seconds = 0.0
@@ -132,8 +132,8 @@ class Endpoint:
             served.close()
 
 
-def _select(descriptors: list[int], seconds: float) -> None:
-    if descriptors:
-        select.select(descriptors, [], [], seconds)
-    else:
-        time.sleep(seconds)
+def _poll(descriptors: list[int], seconds: float) -> None:
+    watch = select.poll()
+    for descriptor in descriptors:
+        watch.register(descriptor, select.POLLIN)
+    watch.poll(seconds * 1000.0)

@@ -74,7 +74,8 @@ def place(options: AutopilotOptions) -> Placed:
     make = make or stage("aerialworld_sim.vehicles.rover", "Rover")
     if options.world is None:
         vehicle = make(Pose.from_rpy(0.0, 0.0, 0.0, yaw=yaw), **({"seed": options.seed} if drone else {}))
-        # base_link stands above what the wheels or legs touch; home's altitude is base_link's, as the autopilot tells it.
+        # base_link stands above what the wheels or legs touch; home's altitude is base_link's, as the autopilot tells
+        # it.
         stands = float(vehicle.state.pose.position[2])
         height = (home.altitude or 0.0) - stands
         return Placed(vehicle, Georeference(home.latitude, home.longitude, height), None)

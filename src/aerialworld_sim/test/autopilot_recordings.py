@@ -1,9 +1,9 @@
 """Recorded exchanges with a real ArduPilot, and a scripted client that plays their sending side to our endpoint.
 
-A recording is read into what the client sent and what it was told, both with the vehicle's time. The scripted client sends
-each message at its recorded time, but not before our endpoint has given as many answers as the real one had given by then
-(acknowledgements, mission requests, mode changes, reached items): it reacts as the recorded client did. A vehicle that
-flies a leg a second slower is therefore no difference, a missing answer is.
+A recording is read into what the client sent and what it was told, both with the vehicle's time. The scripted client
+sends each message at its recorded time, but not before our endpoint has given as many answers as the real one had given
+by then (acknowledgements, mission requests, mode changes, reached items): it reacts as the recorded client did. A
+vehicle that flies a leg a second slower is therefore no difference, a missing answer is.
 """
 
 from __future__ import annotations
@@ -351,7 +351,7 @@ class Served20:
             assert time.monotonic() < deadline and self._thread.is_alive(), self._failure
             time.sleep(0.01)
 
-    def __enter__(self) -> "Served20":
+    def __enter__(self) -> Served20:
         self._thread.start()
         return self
 

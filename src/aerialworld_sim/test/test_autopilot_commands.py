@@ -105,7 +105,7 @@ def test_modes_in_the_air() -> None:
         bench.send(bench.words.MAVLink_rc_channels_override_message(1, 1, 1500, 1100, 1500, 1500, *[65535] * 4))
         bench.run(0.1)
     assert height(bench) == pytest.approx(held, abs=0.7)
-    assert float(bench.vehicle.state.linear_velocity[1]) > 4.0  # pitch forward: to the north
+    assert float(bench.vehicle.state.linear_velocity[0]) > 4.0  # pitch forward: its nose points east
     assert bench.result(176, 1, GUIDED) == ACCEPTED
     bench.run(6.0)
     # CIRCLE: 20 degrees a second, less as the acceleration allows, its centre 10 m ahead.
@@ -333,3 +333,39 @@ def test_rover_modes() -> None:
     bench.run_until(lambda: "Reached destination" in bench.texts(), 60.0)
     assert bench.autopilot.armed and bench.autopilot.mode.number == 11
     assert bench.result(400, 0) == ACCEPTED and "Throttle disarmed" in bench.texts(bench.run(0.1)) + bench.texts()
+
+
+def moving(kind: str) -> Bench:
+    """On its way, with a mission at hand."""
+    bench = Bench(kind).flying(20.0) if kind == "drone" else Bench(kind).ready()
+    if kind == "rover":
+        assert bench.result(176, 1, 15) == 0 and bench.result(400, 1) == 0
+    items = [item(bench, 0), item(bench, 1, 18, param1=1.0), item(bench, 2, north=20.0), item(bench, 3, 20)]
+    assert upload(bench, items) == 0
+    return bench
+
+
+@pytest.mark.parametrize("kind", ["drone", "rover"])
+def test_no_value_of_a_parameter_stops_the_autopilot(kind: str) -> None:
+    """Every parameter that counts, at values without sense, while every mode is flown for a moment."""
+    bench, tried = moving(kind), 0
+    numbers = [2, 3, 4, 5, 6, 7, 9, 17] if kind == "drone" else [0, 4, 5, 9, 10, 11, 15]
+    kept = ("ARMING", "MAV_", "SIM_GPS1", "STAT", "LOG", "SERVO", "SERIAL", "INS", "COMPASS", "EK3", "RC")
+    for parameter in list(bench.autopilot.parameters._in_order):
+        if parameter.name.startswith(kept):
+            continue
+        speeds = parameter.name.startswith(("WP", "CIRC", "RTL", "LAND", "PILOT", "LOIT_SPEED"))
+        for i, value in enumerate((-3e38, 0.0, 3e38)):
+            for number in numbers if speeds else numbers[i::3]:
+                usual = bench.autopilot.parameters[parameter.name]
+                bench.autopilot.parameters.keep(parameter.name, value)
+                bench.autopilot.set_mode(number)
+                bench.step()
+                bench.autopilot.modes.go_to(np.array([5.0, 5.0, 20.0]))
+                bench.step()
+                bench.autopilot.telemetry.send_named(bench.channel, "position_target_global_int")
+                bench.autopilot.parameters.keep(parameter.name, usual)
+                tried += 1
+        if not bench.autopilot.armed:  # a failsafe, the fence or the landing has ended it
+            bench = moving(kind)
+    assert tried > 200

@@ -1,4 +1,4 @@
-"""What the vehicle does by itself: stations, satellites, batteries and fences lost, with the recorded seconds and words."""
+"""What the vehicle does by itself when station, satellites, battery or fence are lost: recorded seconds and words."""
 
 import sys
 from pathlib import Path

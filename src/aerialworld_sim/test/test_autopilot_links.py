@@ -1,4 +1,4 @@
-"""Real sockets on loopback: pymavlink's own helpers fly it; clients that crowd, vanish, sleep or shout do not stop it."""
+"""Real sockets on loopback: pymavlink's helpers fly it; clients that crowd, vanish, sleep or shout do not stop it."""
 
 import os
 import socket

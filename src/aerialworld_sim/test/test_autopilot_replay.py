@@ -1,4 +1,4 @@
-"""The recorded client of each exchange with a real ArduPilot, played to our endpoint: the same answers in the same order.
+"""The recorded client of each exchange with a real ArduPilot, played to our endpoint: the same answers in one order.
 
 Compared, each kind by itself and in order: every COMMAND_ACK (command, result), every heartbeat's change of mode, of
 arming and of system status, every STATUSTEXT (severity and text), every MISSION_ACK, MISSION_REQUEST, MISSION_COUNT and
@@ -67,7 +67,8 @@ def _comparable(what: str, values: list[Any], name: str) -> list[Any]:
 
 def _steps(values: list[Any]) -> list[Any]:
     """Without immediate repetitions. Of "Auto mission changed" with the line before it, which are said each time that a
-    mission in flight is found changed, one of a row is kept: how often that is during an upload is the link's timing."""
+    mission in flight is found changed, one of a row is kept: how often that is during an upload is the link's
+    timing."""
     kept: list[Any] = []
     for value in values:
         if value in kept[-2:] and any("Auto mission changed" in str(v) for v in (value, *kept[-1:])):

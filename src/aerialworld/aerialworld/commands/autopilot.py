@@ -152,13 +152,9 @@ def _options(given: dict[str, Any]) -> AutopilotOptions:
         for name, option in (("udp", "--udp"), ("udp_server", "--udp-server"))
     }
     same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "trust_collada", "seed", "instance")
-    return AutopilotOptions(
-        **{name: given[name] for name in same},
-        **address,
-        home=_home(given["home"]),
-        port=port,
-        parameters=_parameters(given["param"] or []),
-    )
+    values: dict[str, Any] = {name: given[name] for name in same} | address
+    values |= {"home": _home(given["home"]), "port": port, "parameters": _parameters(given["param"] or [])}
+    return AutopilotOptions(**values)
 
 
 def _home(text: str | None) -> Home | None:

@@ -59,7 +59,10 @@ class Arming:
         least = max(autopilot.parameters["BATT_ARM_VOLT"], autopilot.parameters["BATT_CRT_VOLT"])
         if autopilot.battery.voltage < least:
             return ["Battery 1 below minimum arming voltage"]
-        if autopilot.parameters["BATT_LOW_VOLT"] > 0 and autopilot.battery.voltage < autopilot.parameters["BATT_LOW_VOLT"]:
+        if (
+            autopilot.parameters["BATT_LOW_VOLT"] > 0
+            and autopilot.battery.voltage < autopilot.parameters["BATT_LOW_VOLT"]
+        ):
             return ["Battery 1 low voltage failsafe"]
         return []
 
@@ -134,4 +137,4 @@ class Arming:
             self._idle_since = autopilot.now
         delay = autopilot.parameters["DISARM_DELAY"]
         if delay > 0 and autopilot.now - self._idle_since >= delay - 0.06:
-            self.disarm()
+            autopilot.disarm()

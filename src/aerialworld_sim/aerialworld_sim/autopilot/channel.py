@@ -1,7 +1,7 @@
 """One link's end inside the autopilot: what it sent, what waits to be sent, which streams it asked for.
 
-A channel outlives its clients, so that a client that comes back finds its intervals as it left them. It knows no sockets:
-a link feeds bytes and takes frames.
+A channel outlives its clients, so that a client that comes back finds its intervals as it left them. It knows no
+sockets: a link feeds bytes and takes frames.
 """
 
 from __future__ import annotations

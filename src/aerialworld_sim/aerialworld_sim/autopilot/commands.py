@@ -33,8 +33,8 @@ CHANGE_MODE = 1
 
 @dataclass(frozen=True)
 class Command:
-    """A command in either form: `p` its parameters 1 to 4; `x`, `y` degrees × 1e7; `z` its seventh parameter in `frame`.
-    `whole` tells a COMMAND_INT."""
+    """A command in either form: `p` its parameters 1 to 4; `x`, `y` degrees × 1e7; `z` its seventh parameter in
+    `frame`. `whole` tells a COMMAND_INT."""
 
     channel: Channel
     number: int
@@ -247,7 +247,9 @@ class Commands:
         place = np.zeros(3)
         place[:2] = autopilot.earth.map_of(command.x, command.y)
         relative = command.whole and command.frame in RELATIVE_FRAMES
-        place[2] = command.z + autopilot.estimator.home_z() if relative else command.z - autopilot.earth.reference.height
+        place[2] = (
+            command.z + autopilot.estimator.home_z() if relative else command.z - autopilot.earth.reference.height
+        )
         autopilot.estimator.set_home(place)
         return Result.ACCEPTED
 
@@ -315,4 +317,3 @@ class Commands:
 def _whole(value: float, low: int, high: int) -> bool:
     """Whether a parameter holds a whole number of that range."""
     return math.isfinite(value) and low <= value <= high and value == int(value)
-

@@ -8,7 +8,7 @@ import numpy as np
 
 from aerialworld_core.frames import Array
 from aerialworld_sim.autopilot.homecoming import Homecoming, Landing
-from aerialworld_sim.autopilot.logic import ModeLogic
+from aerialworld_sim.autopilot.logic import ModeLogic, radius_within, speed_within
 from aerialworld_sim.autopilot.modes import Mode
 from aerialworld_sim.vehicles.interface import Circle, Contact, Goal, GoTo, Idle, TakeOff, Velocity
 
@@ -29,24 +29,24 @@ class Copter(ModeLogic):
     # Speeds, m/s
 
     def default_speed(self) -> float:
-        return max(0.1, self.autopilot.parameters["WPNAV_SPEED"] / 100.0)
+        return speed_within(self.autopilot.parameters["WPNAV_SPEED"] / 100.0)
 
     @property
     def climb(self) -> float:
         asked = self.asked_climb
-        return asked if asked is not None else max(0.1, self.autopilot.parameters["WPNAV_SPEED_UP"] / 100.0)
+        return asked if asked is not None else speed_within(self.autopilot.parameters["WPNAV_SPEED_UP"] / 100.0)
 
     @property
     def descent(self) -> float:
         asked = self.asked_descent
-        return asked if asked is not None else max(0.1, self.autopilot.parameters["WPNAV_SPEED_DN"] / 100.0)
+        return asked if asked is not None else speed_within(self.autopilot.parameters["WPNAV_SPEED_DN"] / 100.0)
 
     def circle_rate(self, radius: float) -> float:
         """Radians per second around a circle: CIRCLE_RATE, less where the acceleration does not allow it."""
         parameters = self.autopilot.parameters
-        asked = math.radians(abs(parameters["CIRCLE_RATE"]))
-        acceleration = CIRCLE_SHARE * parameters["WPNAV_ACCEL"] / 100.0
-        return min(asked, math.sqrt(acceleration * radius) / radius) if radius > 0 else asked
+        asked = math.radians(min(abs(parameters["CIRCLE_RATE"]), 360.0))
+        acceleration = CIRCLE_SHARE * min(max(1.0, parameters["WPNAV_ACCEL"]), 1000.0) / 100.0
+        return min(asked, math.sqrt(acceleration / radius))
 
     # Modes
 
@@ -169,30 +169,30 @@ class Copter(ModeLogic):
         if self.on_ground and up <= 0:
             return self.kept.of("idle", Idle)
         parameters = autopilot.parameters
-        climb, sink = parameters["PILOT_SPEED_UP"] / 100.0, parameters["PILOT_SPEED_DN"] / 100.0
-        vertical = up * (climb if up > 0 else (sink or climb))
+        climb = speed_within(parameters["PILOT_SPEED_UP"] / 100.0)
+        sink = speed_within(parameters["PILOT_SPEED_DN"] / 100.0) if parameters["PILOT_SPEED_DN"] else climb
+        vertical = up * (climb if up > 0 else sink)
         if self.on_ground:
             z = float(autopilot.estimator.position[2]) + 1.0
             return self.kept.of("takeoff", lambda: TakeOff(z))
         forward, right = (0.0 if abs(v) < DEADZONE else v * self._stick_speed() for v in (-pitch, roll))
-        rate = 0.0 if abs(turn) < DEADZONE else -turn * math.radians(parameters["PILOT_Y_RATE"])
+        fastest_turn = math.radians(min(abs(parameters["PILOT_Y_RATE"]), 360.0))
+        rate = 0.0 if abs(turn) < DEADZONE else -turn * fastest_turn
         yaw = autopilot.vehicle.state.pose.yaw if (forward or right) else 0.0
         c, s = math.cos(yaw), math.sin(yaw)
         velocity = np.array([forward * c + right * s, forward * s - right * c, vertical])
         return self.kept.of((*velocity.tolist(), rate), lambda: Velocity(velocity, yaw_rate=rate))
 
     def _stick_speed(self) -> float:
-        return self.autopilot.parameters["LOIT_SPEED"] / 100.0
+        return speed_within(self.autopilot.parameters["LOIT_SPEED"] / 100.0)
 
     # Circles
 
     def _circle_ahead(self) -> tuple[Array, float, float]:
         """CIRCLE's centre is ahead of the nose; positive CIRCLE_RATE turns clockwise."""
         parameters, state = self.autopilot.parameters, self.autopilot.vehicle.state
-        radius = max(0.0, parameters["CIRCLE_RADIUS"] / 100.0)
+        radius = radius_within(parameters["CIRCLE_RADIUS"] / 100.0)
         yaw, position = state.pose.yaw, state.pose.position
         centre = position + radius * np.array([math.cos(yaw), math.sin(yaw), 0.0])
         direction = -1.0 if parameters["CIRCLE_RATE"] >= 0 else 1.0
         return centre, radius, direction * self.circle_rate(radius)
-
-

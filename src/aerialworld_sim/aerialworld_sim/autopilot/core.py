@@ -29,7 +29,7 @@ from aerialworld_sim.autopilot.failsafes import Failsafes
 from aerialworld_sim.autopilot.fence import Fence
 from aerialworld_sim.autopilot.geo import Earth
 from aerialworld_sim.autopilot.inbox import Inbox
-from aerialworld_sim.autopilot.logic import ModeLogic
+from aerialworld_sim.autopilot.logic import ModeLogic, radius_within
 from aerialworld_sim.autopilot.mission_protocol import MissionProtocol
 from aerialworld_sim.autopilot.missions import Missions
 from aerialworld_sim.autopilot.modes import Mode, mode_named, modes_of
@@ -48,7 +48,8 @@ class Autopilot:
     """An ArduPilot-like autopilot that flies `vehicle`.
 
     `parameters` are set before it boots, as a file of defaults is. Raises AutopilotError for one that there is not.
-    `ground` gives map's terrain height at a place (3,), for altitudes above terrain; without it the start's height counts.
+    `ground` gives map's terrain height at a place (3,), for altitudes above terrain; without it the start's height
+    counts.
     """
 
     def __init__(
@@ -345,6 +346,5 @@ class Autopilot:
 
     def waypoint_radius(self) -> float:
         """Metres around a waypoint within which it is reached."""
-        if self.settings.kind == "rover":
-            return max(0.1, self.parameters["WP_RADIUS"])
-        return max(0.1, self.parameters["WPNAV_RADIUS"] / 100.0)
+        rover = self.settings.kind == "rover"
+        return radius_within(self.parameters["WP_RADIUS"] if rover else self.parameters["WPNAV_RADIUS"] / 100.0)

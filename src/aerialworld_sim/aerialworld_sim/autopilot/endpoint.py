@@ -1,7 +1,7 @@
 """Autopilots with their vehicles and links, run in real time times a speed-up.
 
-One thread does all: it lets simulation time follow the wall clock as far as it is able to, and listens meanwhile, so that
-a command is answered within a millisecond or two at any speed.
+One thread does all: it lets simulation time follow the wall clock as far as it is able to, and listens meanwhile, so
+that a command is answered within a millisecond or two at any speed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from aerialworld_sim.autopilot.links import Link, TcpServer
 STEP_NS, PATIENCE = 10_000_000, 0.05
 #: Wall seconds behind from which on lost time is given up instead of caught up with.
 HOPELESS = 0.25
+#: Seconds that are none.
+TINY = 1e-9
 #: Wall seconds between looks at the links when no message comes.
 NAP = 0.02
 
@@ -68,7 +70,7 @@ class Endpoint:
     ) -> None:
         self.served = list(served)
         self._clock = clock
-        self._doze = doze or _select
+        self._doze = doze or _poll
         self._wait = wait
         self._stopped = False
         self.sim_seconds = 0.0
@@ -91,8 +93,8 @@ class Endpoint:
 
     def run(self, duration: float | None = None, report: Callable[[], None] | None = None) -> None:
         """Serve for `duration` simulated seconds, or until `stop`. `report` is called at each turn."""
-        step, anchor, base, pace = STEP_NS * 1e-9, self._clock(), 0.0, self.speedup
-        while not self._stopped and (duration is None or self.sim_seconds < duration - 1e-9):
+        step, anchor, base, pace = STEP_NS * 1e-9, self._clock(), self.sim_seconds, self.speedup
+        while not self._stopped and not self._over(duration):
             if report is not None:
                 report()
             now = self._clock()
@@ -100,20 +102,23 @@ class Endpoint:
             if self.waiting or pace != self.speedup or behind > HOPELESS * pace + step:
                 anchor, base, pace = now, self.sim_seconds, self.speedup
                 behind = step if not self.waiting else 0.0
-            if behind < step:
+            if behind < step - TINY:
                 self._listen_until(now + (NAP if self.waiting else min(NAP, (step - behind) / pace)))
-                continue
-            self._catch_up(min(behind, (duration or 1e18) - self.sim_seconds), now + PATIENCE)
+            else:
+                self._catch_up(behind, duration, now + PATIENCE)
 
-    def _catch_up(self, behind: float, limit: float) -> None:
+    def _catch_up(self, behind: float, duration: float | None, limit: float) -> None:
         step = STEP_NS * 1e-9
-        while behind >= step - 1e-9 and not self._stopped:
+        while behind >= step - TINY and not self._stopped and not self._over(duration):
             for served in self.served:
                 served.step()
             self.sim_seconds += step
             behind -= step
             if self._clock() >= limit:
                 return
+
+    def _over(self, duration: float | None) -> bool:
+        return duration is not None and self.sim_seconds >= duration - TINY
 
     def _listen_until(self, moment: float) -> None:
         """Answer what comes until a moment of the clock."""
@@ -127,8 +132,8 @@ class Endpoint:
             served.close()
 
 
-def _select(descriptors: list[int], seconds: float) -> None:
-    if descriptors:
-        select.select(descriptors, [], [], seconds)
-    else:
-        time.sleep(seconds)
+def _poll(descriptors: list[int], seconds: float) -> None:
+    watch = select.poll()
+    for descriptor in descriptors:
+        watch.register(descriptor, select.POLLIN)
+    watch.poll(seconds * 1000.0)

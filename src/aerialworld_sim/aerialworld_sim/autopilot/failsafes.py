@@ -152,9 +152,7 @@ class Failsafes:
 
     def _battery_action(self, word: str, action: int) -> None:
         autopilot, battery = self._autopilot, self._autopilot.battery
-        autopilot.say(
-            f"Battery 1 is {word} {battery.voltage:.2f}V used {battery.used_mah:.0f} mAh", Severity.WARNING
-        )
+        autopilot.say(f"Battery 1 is {word} {battery.voltage:.2f}V used {battery.used_mah:.0f} mAh", Severity.WARNING)
         if not action:
             return
         autopilot.say("Battery Failsafe", Severity.WARNING)

@@ -1,4 +1,4 @@
-"""The geofence: the tin can of the parameters, and uploaded polygons and circles; what lies outside, and what follows."""
+"""The geofence: the tin can of the parameters, uploaded polygons and circles; what lies outside, and what follows."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ class Fence:
     def update(self) -> None:
         """Notice a breach and act on it, once; notice its end."""
         autopilot = self._autopilot
-        if not autopilot.armed or not autopilot.estimator.has_position:
+        if not autopilot.armed:
+            self.breached = 0
+            return
+        if not autopilot.estimator.has_position:
             return
         if MIN_ALTITUDE & self._types() and autopilot.modes.taking_off:
             return

@@ -50,8 +50,8 @@ def attitude_of(state: VehicleState) -> tuple[float, float, float, float, float,
 class Earth:
     """Where map's points lie on earth: WGS 84, map a plane that touches it at the georeference.
 
-    Written out in scalars (Bowring's formula for the way back, good to a tenth of a millimetre below 10 km), because the
-    telemetry asks dozens of times a second and arrays of one cost a hundred times as much.
+    Written out in scalars (Bowring's formula for the way back, good to a tenth of a millimetre below 10 km), because
+    the telemetry asks dozens of times a second and arrays of one cost a hundred times as much.
     """
 
     def __init__(self, georeference: Georeference) -> None:

@@ -1,7 +1,7 @@
 """Setpoints of GUIDED: SET_POSITION_TARGET_LOCAL_NED and _GLOBAL_INT in every frame and mask that ArduPilot takes.
 
-Whatever it does not take (a place beyond the fence, a mask without sense, numbers that are none) is met with silence, as
-there: a client sees it only by nothing moving.
+Whatever it does not take (a place beyond the fence, a mask without sense, numbers that are none) is met with silence,
+as there: a client sees it only by nothing moving.
 """
 
 from __future__ import annotations
@@ -154,7 +154,8 @@ class Guided:
         if setpoint.position is not None:
             place, yaw = setpoint.position, setpoint.yaw
             return self._kept.of(
-                ("go", id(setpoint), yaw, speed), lambda: GoTo(place, speed, yaw, climb_speed=climb, descent_speed=descent)
+                ("go", id(setpoint), yaw, speed),
+                lambda: GoTo(place, speed, yaw, climb_speed=climb, descent_speed=descent),
             )
         if setpoint.stopped:
             return self._kept.of("brake", Brake)

@@ -9,6 +9,7 @@ import numpy as np
 
 from aerialworld_core.frames import Array
 from aerialworld_sim.autopilot.goals import Kept
+from aerialworld_sim.autopilot.logic import speed_within
 from aerialworld_sim.vehicles.interface import Contact, Goal, Land, Leg
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ class Landing:
         parameters = autopilot.parameters
         fast = parameters["LAND_SPEED_HIGH"] or parameters["WPNAV_SPEED_DN"]
         slow, low = parameters["LAND_SPEED"] / 100.0, parameters["LAND_ALT_LOW"] / 100.0
-        return self._kept.of((fast, slow, low), lambda: Land(max(fast / 100.0, slow, 0.1), max(slow, 0.1), low))
+        return self._kept.of(
+            (fast, slow, low), lambda: Land(speed_within(max(fast / 100.0, slow)), speed_within(slow), low)
+        )
 
     @property
     def done(self) -> bool:
@@ -85,7 +88,9 @@ class Homecoming:
             self._stage = "return"
         elif self._stage == "return" and autopilot.arrived(self._kept.last):
             self._stage, self._there_at = "loiter", autopilot.now
-        elif self._stage == "loiter" and autopilot.now - self._there_at >= autopilot.parameters["RTL_LOIT_TIME"] / 1000.0:
+        elif (
+            self._stage == "loiter" and autopilot.now - self._there_at >= autopilot.parameters["RTL_LOIT_TIME"] / 1000.0
+        ):
             self._stage = "land"
         if self._stage == "land":
             return self._landing.goal()
@@ -99,7 +104,7 @@ class Homecoming:
 
     def _speed(self) -> float:
         parameters = self._autopilot.parameters
-        return max(0.1, (parameters["RTL_SPEED"] or parameters["WPNAV_SPEED"]) / 100.0)
+        return speed_within((parameters["RTL_SPEED"] or parameters["WPNAV_SPEED"]) / 100.0)
 
     @property
     def done(self) -> bool:

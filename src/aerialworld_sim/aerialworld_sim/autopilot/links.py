@@ -20,8 +20,6 @@ CHUNK, DATAGRAMS = 1 << 14, 64
 DATAGRAM = 1200
 #: Bytes that the system keeps for a client that does not read, beside the channel's outbox.
 SEND_BUFFER = 1 << 17
-#: What a connection dies of.
-GONE = (ConnectionError, TimeoutError)
 
 
 class Link(Protocol):
@@ -69,8 +67,8 @@ def checked_host(host: str, allow_remote: bool) -> str:
 
 
 class TcpServer:
-    """One client at a time. A second one may connect but gets no byte until the first has gone; whoever comes back finds
-    the channel as it was."""
+    """One client at a time. A second one may connect but gets no byte until the first has gone; whoever comes back
+    finds the channel as it was."""
 
     def __init__(self, channel: Channel, host: str = "127.0.0.1", port: int = 5760, allow_remote: bool = False) -> None:
         self.channel = channel
@@ -81,7 +79,9 @@ class TcpServer:
             self._listening.listen(2)
         except OSError as error:
             self._listening.close()
-            taken = "; is another autopilot running? --port or --instance takes another" * (error.errno == errno.EADDRINUSE)
+            taken = "; is another autopilot running? --port or --instance takes another" * (
+                error.errno == errno.EADDRINUSE
+            )
             raise AutopilotError(f"TCP {host}:{port}: {error.strerror or error}{taken}") from error
         except AutopilotError:
             self._listening.close()
@@ -115,7 +115,7 @@ class TcpServer:
                 data = self._client.recv(size)
             except BlockingIOError:
                 return
-            except GONE:
+            except OSError:  # whatever a connection dies of
                 data = b""
             if not data:
                 self._hang_up()
@@ -125,9 +125,10 @@ class TcpServer:
     def _accept(self) -> bool:
         try:
             self._client, _ = self._listening.accept()
-        except (BlockingIOError, *GONE):
+        except (BlockingIOError, ConnectionError):
             return False
         self._client.setblocking(False)
+        self._client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self.met = True
@@ -148,7 +149,7 @@ class TcpServer:
                 sent = self._client.send(self._rest)
             except BlockingIOError:
                 return
-            except GONE:
+            except OSError:
                 self._hang_up()
                 return
             self._rest = self._rest[sent:]
@@ -170,7 +171,9 @@ class TcpServer:
 class Udp:
     """Datagrams: to a given address (as ArduPilot's udpclient), or, as a server, to whoever sent last."""
 
-    def __init__(self, channel: Channel, host: str, port: int, server: bool = False, allow_remote: bool = False) -> None:
+    def __init__(
+        self, channel: Channel, host: str, port: int, server: bool = False, allow_remote: bool = False
+    ) -> None:
         self.channel = channel
         self._peer: tuple[str, int] | None = None
         self._heard = False
@@ -207,7 +210,7 @@ class Udp:
                 data, sender = self._socket.recvfrom(65535)
             except BlockingIOError:
                 return
-            except GONE:  # nobody listens where the last datagram went
+            except OSError:  # nobody listens where the last datagram went
                 self._heard = False
                 continue
             self._peer, self._heard = sender, True
@@ -231,7 +234,7 @@ class Udp:
                 self._socket.sendto(data, self._peer)
             else:
                 self._socket.send(data)
-        except (BlockingIOError, *GONE):
+        except OSError:
             self.lost += 1
 
     def close(self) -> None:

@@ -16,8 +16,19 @@ from aerialworld_sim.vehicles.interface import Brake, Goal
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot
 
-#: Metres per second beyond which no speed is taken.
-FASTEST = 100.0
+#: Metres per second between which a speed is taken, and metres between which a radius is.
+SLOWEST, FASTEST = 0.1, 100.0
+SMALLEST, WIDEST = 0.1, 10_000.0
+
+
+def speed_within(speed: float) -> float:
+    """A speed that a vehicle can be asked for, whatever a parameter says."""
+    return min(max(speed, SLOWEST), FASTEST)
+
+
+def radius_within(radius: float) -> float:
+    """A radius that there can be, whatever a parameter says."""
+    return min(max(radius, SMALLEST), WIDEST)
 
 
 class ModeLogic:

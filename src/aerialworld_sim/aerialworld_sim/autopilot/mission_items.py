@@ -1,8 +1,8 @@
 """Mission items as ArduPilot takes them: what each command keeps of what is sent, and why one is refused.
 
-An item goes through what a real autopilot's storage does to it: frames become three, parameters that the command does not
-use are lost, altitudes are whole centimetres and delays whole seconds. What is downloaded again is therefore what will be
-flown.
+An item goes through what a real autopilot's storage does to it: frames become three, parameters that the command does
+not use are lost, altitudes are whole centimetres and delays whole seconds. What is downloaded again is therefore what
+will be flown.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from aerialworld_sim.vehicles.interface import Kind
 @dataclass(frozen=True)
 class Mode:
     """`base` is the heartbeat's base_mode, unarmed. `position`: refused in the air without a position estimate.
-    `armable`: may be armed in. `pilot`: flown by the sticks. `planned`: goes where it was told, which is told to clients."""
+    `armable`: may be armed in. `pilot`: flown by the sticks. `planned`: goes where it was told, which is told to
+    clients."""
 
     name: str
     number: int

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.autopilot.logic import ModeLogic
+from aerialworld_sim.autopilot.logic import ModeLogic, radius_within, speed_within
 from aerialworld_sim.autopilot.modes import Mode
 from aerialworld_sim.autopilot.words import Severity
 from aerialworld_sim.vehicles.interface import Circle, Drive, Goal, Leg
@@ -21,16 +21,16 @@ class Rover(ModeLogic):
     _told = False
 
     def default_speed(self) -> float:
-        return max(0.1, self.autopilot.parameters["WP_SPEED"])
+        return speed_within(self.autopilot.parameters["WP_SPEED"])
 
     @property
     def radius(self) -> float:
         """Metres around a waypoint within which it is reached."""
-        return max(0.1, self.autopilot.parameters["WP_RADIUS"])
+        return radius_within(self.autopilot.parameters["WP_RADIUS"])
 
     def circle_rate(self, radius: float) -> float:
-        """Radians per second around a circle, counter-clockwise positive: CIRC_SPEED, or the usual speed."""
-        return (self.autopilot.parameters["CIRC_SPEED"] or self.speed) / max(radius, 0.1)
+        """Radians per second around a circle: CIRC_SPEED, or the usual speed."""
+        return speed_within(self.autopilot.parameters["CIRC_SPEED"] or self.speed) / radius
 
     def enter(self, mode: Mode) -> str:
         autopilot = self.autopilot
@@ -75,7 +75,7 @@ class Rover(ModeLogic):
 
     def _home(self, home: Array) -> Goal:
         autopilot = self.autopilot
-        start, speed = autopilot.estimator.position, autopilot.parameters["RTL_SPEED"] or self.speed
+        start, speed = autopilot.estimator.position, speed_within(autopilot.parameters["RTL_SPEED"] or self.speed)
         goal = self.kept.of(("home", speed), lambda: Leg(start, home, None, speed, self.radius))
         if autopilot.arrived(goal) and not self._told:
             self._told = True
@@ -84,7 +84,7 @@ class Rover(ModeLogic):
 
     def _circle_ahead(self) -> tuple[Array, float, float]:
         parameters, state = self.autopilot.parameters, self.autopilot.vehicle.state
-        radius = max(0.1, parameters["CIRC_RADIUS"])
+        radius = radius_within(parameters["CIRC_RADIUS"])
         yaw = state.pose.yaw
         centre = state.pose.position + radius * np.array([math.cos(yaw), math.sin(yaw), 0.0])
         direction = 1.0 if parameters["CIRC_DIR"] else -1.0

@@ -1,7 +1,8 @@
 """AUTO: works through the mission, one leading item after the other, and does what stands between them.
 
 The order is ArduPilot's: when a leading item is done, the items up to the next leading one are done at once (or held up
-by a condition), and the next one begins. The mission may be changed while it is flown; the present item then starts anew.
+by a condition), and the next one begins. The mission may be changed while it is flown; the present item then starts
+anew.
 """
 
 from __future__ import annotations

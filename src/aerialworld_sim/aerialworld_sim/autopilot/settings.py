@@ -36,4 +36,6 @@ class Settings:
             raise AutopilotError(f"a speed-up is above 0 and at most 1000, not {self.speedup:g}")
         g = self.georeference
         if not (-90.0 <= g.latitude <= 90.0 and -180.0 <= g.longitude <= 180.0 and abs(g.height) < 1e5):
-            raise AutopilotError(f"no place on earth: latitude {g.latitude:g}, longitude {g.longitude:g}, {g.height:g} m")
+            raise AutopilotError(
+                f"no place on earth: latitude {g.latitude:g}, longitude {g.longitude:g}, {g.height:g} m"
+            )

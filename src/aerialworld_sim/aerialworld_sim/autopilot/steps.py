@@ -10,6 +10,7 @@ import numpy as np
 from aerialworld_core.frames import Array
 from aerialworld_sim.autopilot.goals import Kept
 from aerialworld_sim.autopilot.homecoming import Homecoming, Landing
+from aerialworld_sim.autopilot.logic import radius_within
 from aerialworld_sim.autopilot.mission_items import Item
 from aerialworld_sim.autopilot.words import Cmd
 from aerialworld_sim.vehicles.interface import Brake, Circle, Contact, Goal, GoTo, Leg, TakeOff
@@ -48,11 +49,13 @@ class Step:
         """What is said at its end."""
 
     def leg_to(self, place: Array, yaw: float | None = None, following: Array | None = None) -> Goal:
-        """Straight from where the vehicle is now to a place, and stay (or cut the corner to the one `following`); the same
-        goal until the speed or `yaw` changes."""
+        """Straight from where the vehicle is now to a place, and stay (or cut the corner to the one `following`); the
+        same goal until the speed or `yaw` changes."""
         autopilot, speed = self.autopilot, self.autopilot.modes.speed
         start, radius = autopilot.estimator.position, autopilot.waypoint_radius()
-        return self.kept.of((tuple(place.tolist()), speed, yaw), lambda: Leg(start, place, following, speed, radius, yaw))
+        return self.kept.of(
+            (tuple(place.tolist()), speed, yaw), lambda: Leg(start, place, following, speed, radius, yaw)
+        )
 
     def waited(self, seconds: float) -> bool:
         """Whether so long has gone since this was first asked."""
@@ -166,7 +169,7 @@ class TurnsStep(Step):
         drone = autopilot.settings.kind == "drone"
         usual = autopilot.parameters["CIRCLE_RADIUS"] / 100.0 if drone else autopilot.parameters["CIRC_RADIUS"]
         asked = item.params[2]
-        self._radius = max(abs(asked) or abs(usual), 0.5)
+        self._radius = radius_within(abs(asked) or abs(usual))
         rate = autopilot.copter.circle_rate(self._radius) if drone else autopilot.modes.default_speed() / self._radius
         self._rate = rate if asked < 0 else -rate
         self._edge = self._nearest_edge()

@@ -1,4 +1,4 @@
-"""The remote control: RC_CHANNELS_OVERRIDE and MANUAL_CONTROL, or, without either, sticks as the simulation leaves them."""
+"""The remote control: RC_CHANNELS_OVERRIDE and MANUAL_CONTROL; without either, sticks as the simulation leaves them."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ TEXT_SIZE = 50
 #: What a rover sends each second without being asked.
 ROVER_DEFAULTS = (
     "sys_status power_status meminfo mission_current gps_raw_int fence_status global_position_int local_position_ned "
-    "nav_controller_output attitude vfr_hud ahrs ahrs2 system_time rc_channels servo_output_raw rc_channels_scaled raw_imu "
-    "scaled_imu2 scaled_imu3 scaled_pressure scaled_pressure2 vibration battery_status ekf_status_report "
+    "nav_controller_output attitude vfr_hud ahrs ahrs2 system_time rc_channels servo_output_raw rc_channels_scaled "
+    "raw_imu scaled_imu2 scaled_imu3 scaled_pressure scaled_pressure2 vibration battery_status ekf_status_report "
     "position_target_global_int simstate"
 ).split()
 #: Groups of the old REQUEST_DATA_STREAM by MAV_DATA_STREAM.

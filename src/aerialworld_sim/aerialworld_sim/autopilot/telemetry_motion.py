@@ -168,7 +168,7 @@ class Motion:
     # Inertial sensors
 
     def _inertial(self) -> dict[str, int]:
-        """Specific force in thousandths of g, rates in thousandths of rad/s, field in milligauss; forward, right, down."""
+        """Specific force in 1/1000 g, rates in 1/1000 rad/s, magnetic field in milligauss; forward, right, down."""
         state = self._autopilot.vehicle.state
         force = state.pose.rotation.T @ (np.asarray(state.linear_acceleration) + np.array([0.0, 0.0, GRAVITY]))
         field = state.pose.rotation.T @ np.array([-41.0, 303.0, -353.0])

@@ -108,7 +108,10 @@ class System:
             healthy &= ~BATTERY
         flying = autopilot.mode.planned or autopilot.mode.position
         if flying:
-            enabled, healthy = enabled | POSITION_CONTROL | ALTITUDE_CONTROL, healthy | POSITION_CONTROL | ALTITUDE_CONTROL
+            enabled, healthy = (
+                enabled | POSITION_CONTROL | ALTITUDE_CONTROL,
+                healthy | POSITION_CONTROL | ALTITUDE_CONTROL,
+            )
         if autopilot.now >= autopilot.boot.timeline.checks:
             enabled |= AHRS
             good = autopilot.settings.kind == "drone" or autopilot.estimator.has_position

@@ -38,8 +38,8 @@ def dialect() -> Any:
         return importlib.import_module("pymavlink.dialects.v20.ardupilotmega")
     except ModuleNotFoundError as error:
         raise AutopilotError(
-            f"the autopilot's links need pymavlink, and Python module {error.name!r} is not installed here; install it: "
-            "pip install 'aerialworld_sim[autopilot]'"
+            f"the autopilot's links need pymavlink, and Python module {error.name!r} is not installed here; "
+            "install it: pip install 'aerialworld_sim[autopilot]'"
         ) from error
 
 
@@ -128,7 +128,9 @@ class Encoder:
         try:
             packed: bytes = bytes(made.pack(self._mavlink))
         except struct.error as error:
-            raise ValueError(f"{message.name}: a field does not fit its type ({error}): {dict(message.fields)}") from error
+            raise ValueError(
+                f"{message.name}: a field does not fit its type ({error}): {dict(message.fields)}"
+            ) from error
         self._mavlink.seq = (self._mavlink.seq + 1) % 256
         return packed
 

@@ -1,7 +1,6 @@
 """One vehicle with its autopilot, without rendering: what `aerialworld autopilot` sets up and runs.
 
-Who flies is decided in `flown`: the embedded autopilot. Another one (ArduPilot's own binary over its physics protocol)
-takes the vehicle of `place` just as well.
+Who flies is the embedded autopilot, or a real ArduPilot that has the vehicle as its physics.
 """
 
 from __future__ import annotations
@@ -19,8 +18,10 @@ from aerialworld.opened import open_world
 from aerialworld.options import OptionError
 from aerialworld_core.frames import Georeference, Pose
 
-#: Ports of further instances, as ArduPilot counts them.
-PORTS_PER_INSTANCE = 10
+#: Ports of MAVLink and of the JSON physics, and of further instances, as ArduPilot counts them.
+MAVLINK_PORT, PHYSICS_PORT, PORTS_PER_INSTANCE = 5760, 9002, 10
+#: Wall seconds after which ArduPilot counts as silent, and simulated nanoseconds between two reports.
+SILENCE, PHYSICS_STEP_NS = 0.5, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -54,36 +55,33 @@ class AutopilotOptions:
 
 
 @dataclass
-class Placed:
-    """A vehicle where it starts, and where that is on earth; `ground` gives terrain height at a place (3,)."""
+class Start:
+    """Where a vehicle starts: base_link over the ground at `pose`; `heading` in compass degrees. `surroundings` None: a
+    plane. `ground` gives terrain height at a place (3,)."""
 
-    vehicle: Any
+    pose: Pose
+    heading: float
     georeference: Georeference
-    ground: Callable[[Any], float] | None
+    surroundings: Any | None = None
+    ground: Callable[[Any], float] | None = None
 
 
 DEFAULT_HOME = Home(35.681236, 139.767125, 10.0, 0.0)
+GEO = "aerialworld_sim.autopilot.geo"
 
 
-def place(options: AutopilotOptions) -> Placed:
-    """The vehicle on the ground at home: on a plane, or in a world."""
-    home, drone = options.home or DEFAULT_HOME, options.vehicle == "drone"
-    geo = "aerialworld_sim.autopilot.geo"
-    yaw = stage(geo, "yaw_of_heading")(math.radians(home.heading))
-    make = stage("aerialworld_sim.vehicles.multirotor", "Multirotor") if drone else None
-    make = make or stage("aerialworld_sim.vehicles.rover", "Rover")
+def start_of(options: AutopilotOptions) -> Start:
+    """Home on a plane, or in a world."""
+    home = options.home or DEFAULT_HOME
+    yaw = stage(GEO, "yaw_of_heading")(math.radians(home.heading))
     if options.world is None:
-        vehicle = make(Pose.from_rpy(0.0, 0.0, 0.0, yaw=yaw), **({"seed": options.seed} if drone else {}))
-        # base_link stands above what the wheels or legs touch; home's altitude is base_link's, as the autopilot tells
-        # it.
-        stands = float(vehicle.state.pose.position[2])
-        height = (home.altitude or 0.0) - stands
-        return Placed(vehicle, Georeference(home.latitude, home.longitude, height), None)
+        reference = Georeference(home.latitude, home.longitude, home.altitude or 0.0)
+        return Start(Pose.from_rpy(0.0, 0.0, 0.0, yaw=yaw), home.heading, reference)
     world = open_world(options.world, trust_collada=options.trust_collada)
     reference = world.georeference
     x, y = 0.0, 0.0
     if options.home is not None:
-        earth = stage(geo, "Earth")(reference)
+        earth = stage(GEO, "Earth")(reference)
         x, y = (float(v) for v in earth.map_of(round(home.latitude * 1e7), round(home.longitude * 1e7)))
     ground = _terrain(world)
     z = ground(np.array([x, y, 0.0]))
@@ -93,9 +91,7 @@ def place(options: AutopilotOptions) -> Placed:
             f"{reference.latitude:.6f},{reference.longitude:.6f}; give a place within it"
         )
     surroundings = stage("aerialworld_sim.vehicles.surroundings", "Surroundings")(world)
-    pose = Pose.from_rpy(x, y, z + 0.5, yaw=yaw)
-    extra = {"seed": options.seed} if drone else {}
-    return Placed(make(pose, surroundings=surroundings, **extra), reference, ground)
+    return Start(Pose.from_rpy(x, y, z + 0.5, yaw=yaw), home.heading, reference, surroundings, ground)
 
 
 def _terrain(world: Any) -> Callable[[Any], float]:
@@ -105,13 +101,23 @@ def _terrain(world: Any) -> Callable[[Any], float]:
     return height
 
 
-def flown(placed: Placed, options: AutopilotOptions) -> Any:
-    """The vehicle with the embedded autopilot and its links, ready to be run: an `autopilot.endpoint.Endpoint`."""
-    package = "aerialworld_sim.autopilot"
-    settings = stage(f"{package}.settings", "Settings")(
-        options.vehicle, placed.georeference, options.sysid, options.speedup
-    )
-    autopilot = stage(f"{package}.core", "Autopilot")(placed.vehicle, settings, options.parameters, placed.ground)
+def _vehicle(start: Start, options: AutopilotOptions) -> Any:
+    if options.vehicle == "rover":
+        return stage("aerialworld_sim.vehicles.rover", "Rover")(start.pose, surroundings=start.surroundings)
+    make = stage("aerialworld_sim.vehicles.multirotor", "Multirotor")
+    return make(start.pose, surroundings=start.surroundings, seed=options.seed)
+
+
+def embedded(options: AutopilotOptions) -> Any:
+    """A vehicle with the embedded autopilot and its links, ready to be run: an `autopilot.endpoint.Endpoint`."""
+    start, package = start_of(options), "aerialworld_sim.autopilot"
+    vehicle, reference = _vehicle(start, options), start.georeference
+    if options.world is None:
+        # base_link stands above what the wheels or legs touch; home's altitude is base_link's, as ArduPilot tells it.
+        stands = float(vehicle.state.pose.position[2])
+        reference = Georeference(reference.latitude, reference.longitude, reference.height - stands)
+    settings = stage(f"{package}.settings", "Settings")(options.vehicle, reference, options.sysid, options.speedup)
+    autopilot = stage(f"{package}.core", "Autopilot")(vehicle, settings, options.parameters, start.ground)
     links, remote = stage(f"{package}.links"), options.allow_remote
     served = stage(f"{package}.endpoint", "Served")(autopilot)
     try:
@@ -134,8 +140,44 @@ def flown(placed: Placed, options: AutopilotOptions) -> Any:
     return stage(f"{package}.endpoint", "Endpoint")([served], wait=wait)
 
 
-def status(endpoint: Any, measured: float | None) -> str:
-    """One line: mode, time, place, battery, links. `measured` is the speed-up that was reached."""
+def by_ardupilot(options: AutopilotOptions) -> tuple[Any, str]:
+    """A vehicle that a real ArduPilot flies over its JSON physics protocol, and the command that starts that one."""
+    start, drone, physics = start_of(options), options.vehicle == "drone", "aerialworld_sim.vehicles.physics"
+    if drone:
+        body = stage(f"{physics}.quad", "QuadBody")(start.pose, surroundings=start.surroundings, seed=options.seed)
+    else:
+        body = stage(f"{physics}.car", "CarBody")(_vehicle(start, options))
+    vehicle = stage(f"{physics}.sitl", "SitlVehicle")(body, options.vehicle, address=(options.host, options.port))
+    vehicle.timeout = SILENCE
+    latitude, longitude = (v * 1e-7 for v in stage(GEO, "Earth")(start.georeference).e7_of(np.array(body.home)))
+    altitude = start.georeference.height + (float(body.home[2]) if options.world is not None else 0.0)
+    instance = (options.port - PHYSICS_PORT) // PORTS_PER_INSTANCE
+    binary = "arducopter" if drone else "ardurover"
+    home = f"{latitude:.7f},{longitude:.7f},{altitude:.2f},{start.heading:g}"
+    return vehicle, f"{binary} --model JSON:{options.host} -I{instance} --home {home}"
+
+
+def serve_ardupilot(vehicle: Any, duration: float | None, report: Callable[[str, float], None]) -> None:
+    """Step as ArduPilot asks, for so many simulated seconds or until interrupted; while it is silent, wait for it.
+
+    `report` gets a line and the simulated seconds, at each 0.1 s of them and whenever nothing comes.
+    """
+    silent, done = stage("aerialworld_sim.vehicles.physics.sitl", "SilentAutopilot"), 0.0
+    start = np.array(vehicle.state.pose.position)
+    while duration is None or done < duration - 1e-9:
+        try:
+            vehicle.step(PHYSICS_STEP_NS)
+        except silent:
+            report("waiting for ArduPilot", done)
+            continue
+        done += PHYSICS_STEP_NS * 1e-9
+        east, north, up = vehicle.state.pose.position - start
+        trouble = f", {vehicle.incident}" if vehicle.incident else ""
+        report(f"{up:.1f} m up, {north:.1f} m north, {east:.1f} m east{trouble}", done)
+
+
+def status(endpoint: Any) -> str:
+    """One line: mode, time, place, battery, links."""
     served = endpoint.served[0]
     autopilot = served.autopilot
     clients = sum(link.client for link in served.links)
@@ -145,10 +187,9 @@ def status(endpoint: Any, measured: float | None) -> str:
     height, vehicle = autopilot.estimator.relative_altitude(), autopilot.vehicle
     minutes, seconds = divmod(int(autopilot.now), 60)
     speed = float(np.linalg.norm(vehicle.state.linear_velocity))
-    pace = "" if measured is None else f" ×{measured:.1f}"
     trouble = f", {vehicle.incident}" if vehicle.incident else ""
     return (
-        f"{autopilot.mode.name}{' armed' if autopilot.armed else ''}  {minutes}:{seconds:02d}{pace}  "
+        f"{autopilot.mode.name}{' armed' if autopilot.armed else ''}  {minutes}:{seconds:02d}  "
         f"{height:.1f} m up, {north:.1f} m north, {east:.1f} m east, {speed:.1f} m/s, "
         f"battery {autopilot.battery.remaining} %, {clients} client{'s' * (clients != 1)}{trouble}"
     )

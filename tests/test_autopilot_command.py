@@ -1,9 +1,11 @@
 """`aerialworld autopilot` as a user runs it: a process, a port, a client, Ctrl-C; and what it refuses."""
 
+import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,6 +85,8 @@ def test_it_runs_for_a_duration_in_a_world() -> None:
     ("arguments", "word"),
     [
         (["--vehicle", "boat"], "--vehicle"),
+        (["--autopilot", "px4"], "--autopilot"),
+        (["--autopilot", "sitl"], "--wait"),  # the runs here are given --no-wait
         (["--host", "0.0.0.0"], "loopback"),  # noqa: S104
         (["--udp", "10.1.2.3:14550", "--port", "0"], "loopback"),
         (["--udp", "localhost"], "--udp"),
@@ -117,3 +121,28 @@ def test_a_port_that_is_taken_is_named() -> None:
         done = run("--port", str(port), "--no-wait", "--duration", "1")
     assert done.returncode == 2
     assert f"TCP 127.0.0.1:{port}" in done.stderr and "--instance" in done.stderr
+
+
+def test_a_real_ardupilots_side_is_served_as_physics() -> None:
+    """A servo packet of the JSON protocol is one step of 1 ms; the state comes back to its sender."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.bind(("127.0.0.1", 0))
+        port = ours.getsockname()[1]
+    command = [*COMMAND, "--autopilot", "sitl", "--port", str(port), "--home", "35.5,139.5,40,90", "--duration", "0.1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"drone, physics for ArduPilot: udp 127.0.0.1:{port}\n"
+        assert "arducopter --model JSON:127.0.0.1" in (line := process.stdout.readline())
+        assert "--home 35.5000000,139.5000000,40.00,90" in line
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sitl:
+            sitl.settimeout(20)
+            for count in range(100):
+                sitl.sendto(struct.pack("<HHI16H", 18458, 1000, count, *[1000] * 16), ("127.0.0.1", port))
+                state = json.loads(sitl.recv(4096))
+        assert state["timestamp"] == pytest.approx(0.1)
+        assert state["imu"]["accel_body"] == pytest.approx([0.0, 0.0, -9.8], abs=0.05)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait(10)

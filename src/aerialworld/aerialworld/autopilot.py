@@ -1,6 +1,6 @@
 """One vehicle with its autopilot, without rendering: what `aerialworld autopilot` sets up and runs.
 
-The embedded autopilot flies it (`flown`), or ArduPilot's own binary over its physics protocol (`flown_by_sitl`).
+Who flies is the embedded autopilot, or a real ArduPilot that has the vehicle as its physics.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from aerialworld.opened import open_world
 from aerialworld.options import OptionError
 from aerialworld_core.frames import Georeference, Pose
 
-#: Ports of further instances, as ArduPilot counts them.
-PORTS_PER_INSTANCE = 10
+#: Ports of MAVLink and of the JSON physics, and of further instances, as ArduPilot counts them.
+MAVLINK_PORT, PHYSICS_PORT, PORTS_PER_INSTANCE = 5760, 9002, 10
+#: Wall seconds after which ArduPilot counts as silent, and simulated nanoseconds between two reports.
+SILENCE, PHYSICS_STEP_NS = 0.5, 100_000_000
 
 
 @dataclass(frozen=True)
@@ -49,41 +51,37 @@ class AutopilotOptions:
     allow_remote: bool = False
     trust_collada: bool = False
     seed: int = 0
-    instance: int = 0
     parameters: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
-class Placed:
-    """A vehicle where it starts, and where that is on earth; `ground` gives terrain height at a place (3,)."""
+class Start:
+    """Where a vehicle starts: base_link over the ground at `pose`; `heading` in compass degrees. `surroundings` None: a
+    plane. `ground` gives terrain height at a place (3,)."""
 
-    vehicle: Any
+    pose: Pose
+    heading: float
     georeference: Georeference
-    ground: Callable[[Any], float] | None
+    surroundings: Any | None = None
+    ground: Callable[[Any], float] | None = None
 
 
 DEFAULT_HOME = Home(35.681236, 139.767125, 10.0, 0.0)
+GEO = "aerialworld_sim.autopilot.geo"
 
 
-def place(options: AutopilotOptions) -> Placed:
-    """The vehicle on the ground at home: on a plane, or in a world."""
-    home, drone = options.home or DEFAULT_HOME, options.vehicle == "drone"
-    geo = "aerialworld_sim.autopilot.geo"
-    yaw = stage(geo, "yaw_of_heading")(math.radians(home.heading))
-    make = stage("aerialworld_sim.vehicles.multirotor", "Multirotor") if drone else None
-    make = make or stage("aerialworld_sim.vehicles.rover", "Rover")
+def start_of(options: AutopilotOptions) -> Start:
+    """Home on a plane, or in a world."""
+    home = options.home or DEFAULT_HOME
+    yaw = stage(GEO, "yaw_of_heading")(math.radians(home.heading))
     if options.world is None:
-        vehicle = make(Pose.from_rpy(0.0, 0.0, 0.0, yaw=yaw), **({"seed": options.seed} if drone else {}))
-        # base_link stands above what the wheels or legs touch; home's altitude is base_link's, as the autopilot tells
-        # it.
-        stands = float(vehicle.state.pose.position[2])
-        height = (home.altitude or 0.0) - stands
-        return Placed(vehicle, Georeference(home.latitude, home.longitude, height), None)
+        reference = Georeference(home.latitude, home.longitude, home.altitude or 0.0)
+        return Start(Pose.from_rpy(0.0, 0.0, 0.0, yaw=yaw), home.heading, reference)
     world = open_world(options.world, trust_collada=options.trust_collada)
     reference = world.georeference
     x, y = 0.0, 0.0
     if options.home is not None:
-        earth = stage(geo, "Earth")(reference)
+        earth = stage(GEO, "Earth")(reference)
         x, y = (float(v) for v in earth.map_of(round(home.latitude * 1e7), round(home.longitude * 1e7)))
     ground = _terrain(world)
     z = ground(np.array([x, y, 0.0]))
@@ -93,9 +91,7 @@ def place(options: AutopilotOptions) -> Placed:
             f"{reference.latitude:.6f},{reference.longitude:.6f}; give a place within it"
         )
     surroundings = stage("aerialworld_sim.vehicles.surroundings", "Surroundings")(world)
-    pose = Pose.from_rpy(x, y, z + 0.5, yaw=yaw)
-    extra = {"seed": options.seed} if drone else {}
-    return Placed(make(pose, surroundings=surroundings, **extra), reference, ground)
+    return Start(Pose.from_rpy(x, y, z + 0.5, yaw=yaw), home.heading, reference, surroundings, ground)
 
 
 def _terrain(world: Any) -> Callable[[Any], float]:
@@ -105,13 +101,23 @@ def _terrain(world: Any) -> Callable[[Any], float]:
     return height
 
 
-def flown(placed: Placed, options: AutopilotOptions) -> Any:
-    """The vehicle with the embedded autopilot and its links, ready to be run: an `autopilot.endpoint.Endpoint`."""
-    package = "aerialworld_sim.autopilot"
-    settings = stage(f"{package}.settings", "Settings")(
-        options.vehicle, placed.georeference, options.sysid, options.speedup
-    )
-    autopilot = stage(f"{package}.core", "Autopilot")(placed.vehicle, settings, options.parameters, placed.ground)
+def _vehicle(start: Start, options: AutopilotOptions) -> Any:
+    if options.vehicle == "rover":
+        return stage("aerialworld_sim.vehicles.rover", "Rover")(start.pose, surroundings=start.surroundings)
+    make = stage("aerialworld_sim.vehicles.multirotor", "Multirotor")
+    return make(start.pose, surroundings=start.surroundings, seed=options.seed)
+
+
+def embedded(options: AutopilotOptions) -> Any:
+    """A vehicle with the embedded autopilot and its links, ready to be run: an `autopilot.endpoint.Endpoint`."""
+    start, package = start_of(options), "aerialworld_sim.autopilot"
+    vehicle, reference = _vehicle(start, options), start.georeference
+    if options.world is None:
+        # base_link stands above what the wheels or legs touch; home's altitude is base_link's, as ArduPilot tells it.
+        stands = float(vehicle.state.pose.position[2])
+        reference = Georeference(reference.latitude, reference.longitude, reference.height - stands)
+    settings = stage(f"{package}.settings", "Settings")(options.vehicle, reference, options.sysid, options.speedup)
+    autopilot = stage(f"{package}.core", "Autopilot")(vehicle, settings, options.parameters, start.ground)
     links, remote = stage(f"{package}.links"), options.allow_remote
     served = stage(f"{package}.endpoint", "Served")(autopilot)
     try:
@@ -134,8 +140,44 @@ def flown(placed: Placed, options: AutopilotOptions) -> Any:
     return stage(f"{package}.endpoint", "Endpoint")([served], wait=wait)
 
 
-def status(endpoint: Any, measured: float | None) -> str:
-    """One line: mode, time, place, battery, links. `measured` is the speed-up that was reached."""
+def by_ardupilot(options: AutopilotOptions) -> tuple[Any, str]:
+    """A vehicle that a real ArduPilot flies over its JSON physics protocol, and the command that starts that one."""
+    start, drone, physics = start_of(options), options.vehicle == "drone", "aerialworld_sim.vehicles.physics"
+    if drone:
+        body = stage(f"{physics}.quad", "QuadBody")(start.pose, surroundings=start.surroundings, seed=options.seed)
+    else:
+        body = stage(f"{physics}.car", "CarBody")(_vehicle(start, options))
+    vehicle = stage(f"{physics}.sitl", "SitlVehicle")(body, options.vehicle, address=(options.host, options.port))
+    vehicle.timeout = SILENCE
+    latitude, longitude = (v * 1e-7 for v in stage(GEO, "Earth")(start.georeference).e7_of(np.array(body.home)))
+    altitude = start.georeference.height + (float(body.home[2]) if options.world is not None else 0.0)
+    instance = (options.port - PHYSICS_PORT) // PORTS_PER_INSTANCE
+    binary = "arducopter" if drone else "ardurover"
+    home = f"{latitude:.7f},{longitude:.7f},{altitude:.2f},{start.heading:g}"
+    return vehicle, f"{binary} --model JSON:{options.host} -I{instance} --home {home}"
+
+
+def serve_ardupilot(vehicle: Any, duration: float | None, report: Callable[[str, float], None]) -> None:
+    """Step as ArduPilot asks, for so many simulated seconds or until interrupted; while it is silent, wait for it.
+
+    `report` gets a line and the simulated seconds, at each 0.1 s of them and whenever nothing comes.
+    """
+    silent, done = stage("aerialworld_sim.vehicles.physics.sitl", "SilentAutopilot"), 0.0
+    start = np.array(vehicle.state.pose.position)
+    while duration is None or done < duration - 1e-9:
+        try:
+            vehicle.step(PHYSICS_STEP_NS)
+        except silent:
+            report("waiting for ArduPilot", done)
+            continue
+        done += PHYSICS_STEP_NS * 1e-9
+        east, north, up = vehicle.state.pose.position - start
+        trouble = f", {vehicle.incident}" if vehicle.incident else ""
+        report(f"{up:.1f} m up, {north:.1f} m north, {east:.1f} m east{trouble}", done)
+
+
+def status(endpoint: Any) -> str:
+    """One line: mode, time, place, battery, links."""
     served = endpoint.served[0]
     autopilot = served.autopilot
     clients = sum(link.client for link in served.links)
@@ -145,80 +187,9 @@ def status(endpoint: Any, measured: float | None) -> str:
     height, vehicle = autopilot.estimator.relative_altitude(), autopilot.vehicle
     minutes, seconds = divmod(int(autopilot.now), 60)
     speed = float(np.linalg.norm(vehicle.state.linear_velocity))
-    pace = "" if measured is None else f" ×{measured:.1f}"
     trouble = f", {vehicle.incident}" if vehicle.incident else ""
     return (
-        f"{autopilot.mode.name}{' armed' if autopilot.armed else ''}  {minutes}:{seconds:02d}{pace}  "
+        f"{autopilot.mode.name}{' armed' if autopilot.armed else ''}  {minutes}:{seconds:02d}  "
         f"{height:.1f} m up, {north:.1f} m north, {east:.1f} m east, {speed:.1f} m/s, "
         f"battery {autopilot.battery.remaining} %, {clients} client{'s' * (clients != 1)}{trouble}"
     )
-
-
-class SitlRun:
-    """A vehicle that moves as long as ArduPilot SITL sends motor outputs; where it waits, so does the vehicle."""
-
-    def __init__(self, motion: Any) -> None:
-        self.motion = motion
-        self.sim_seconds = 0.0
-        self.waiting = True
-        motion.vehicle.timeout = SITL_LOOK
-
-    def run(self, duration: float | None, report: Callable[[], None] | None = None) -> None:
-        """Serve for `duration` simulated seconds, or for ever."""
-        vehicle = self.motion.vehicle
-        silent, period = stage("aerialworld_sim.vehicles.physics.sitl", "SilentAutopilot"), vehicle.body.period_ns
-        while duration is None or self.sim_seconds < duration - 1e-9:
-            if report is not None:
-                report()
-            try:
-                for _ in range(SITL_STEPS):
-                    vehicle.step(period)
-                    self.sim_seconds += period * 1e-9
-                self.waiting = False
-            except silent:
-                self.waiting = True
-
-    def close(self) -> None:
-        self.motion.close()
-
-    def status(self) -> str:
-        """One line: whether SITL is there, and where the vehicle is."""
-        counts, state = self.motion.vehicle.counts, self.motion.vehicle.state
-        x, y, z = state.pose.position
-        trouble = f", {self.motion.vehicle.incident}" if self.motion.vehicle.incident else ""
-        heard = "waiting for SITL" if self.waiting else "flown by SITL"
-        return f"{heard}  {self.sim_seconds:.1f} s, {counts.steps} steps  x {x:.1f} y {y:.1f} z {z:.1f} m{trouble}"
-
-
-#: Wall seconds between looks while SITL is silent, and physics steps between two reports.
-SITL_LOOK, SITL_STEPS = 0.5, 100
-
-
-def flown_by_sitl(options: AutopilotOptions) -> tuple[SitlRun, str]:
-    """The vehicle behind ArduPilot's physics protocol, on UDP 9002 + 10 · instance, and how SITL is started for it: its
-    home must be the vehicle's."""
-    home, geo, piloted = options.home or DEFAULT_HOME, "aerialworld_sim.autopilot.geo", "aerialworld_sim.piloted"
-    how = stage(piloted, "Piloting")("sitl", number=options.instance)
-    yaw = stage(geo, "yaw_of_heading")(math.radians(home.heading))
-    if options.world is None:
-        motion = stage(piloted, "stood")(
-            options.vehicle, Pose.from_rpy(0.0, 0.0, 0.0, yaw=yaw), None, how, options.seed
-        )
-        latitude, longitude, altitude = home.latitude, home.longitude, home.altitude or 0.0
-    else:
-        world = open_world(options.world, trust_collada=options.trust_collada)
-        if world.georeference is None:
-            raise OptionError(f"--world: {options.world} has no place on earth; add <spherical_coordinates> to its SDF")
-        earth = stage(geo, "Earth")(world.georeference)
-        x, y = 0.0, 0.0
-        if options.home is not None:
-            x, y = (float(v) for v in earth.map_of(round(home.latitude * 1e7), round(home.longitude * 1e7)))
-        motion = stage(piloted, "piloted")(
-            options.vehicle, Pose.from_rpy(x, y, 0.0, yaw=yaw), world, how, seed=options.seed
-        )
-        place = motion.vehicle.state.pose.position
-        latitude, longitude = (v * 1e-7 for v in earth.e7_of(place))
-        altitude = float(earth.altitude_of(float(place[2])))
-    binary = "arducopter" if options.vehicle == "drone" else "ardurover"
-    start = f"--home {latitude:.7f},{longitude:.7f},{altitude:.2f},{home.heading:g}"
-    return SitlRun(motion), f"{binary} --model JSON:127.0.0.1 -I{options.instance} {start}"

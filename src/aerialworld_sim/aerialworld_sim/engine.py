@@ -138,8 +138,7 @@ class Engine:
         return self._stamp_ns
 
     def reset(self) -> None:
-        """Back to time 0, with motions that came to be as time passed; IMU samples start anew, with the sample at time 0
-        as the first."""
+        """Back to time 0, with motions that came to be as time passed; IMU samples start anew, from time 0."""
         for vehicle in self.vehicles.values():
             if isinstance(vehicle.motion, Restarting):
                 vehicle.motion.restart()

@@ -125,11 +125,10 @@ def piloted(
     *,
     seed: int = 0,
     speedup: float = 1.0,
-    allow_remote: bool = False,
 ) -> PilotedMotion:
     """A vehicle of `kind` that stands on the ground at `pose` in `world` (as `World` of the engine, with rays).
 
-    Raises InputError where the world has no ground or no place on earth, and for ports and addresses that cannot be had.
+    Raises InputError where the world has no ground or no place on earth, and for ports that cannot be had.
     """
     x, y = (float(v) for v in pose.position[:2])
     ground = float(np.asarray(world.terrain_height(np.array([[x, y]]))).ravel()[0])
@@ -137,7 +136,7 @@ def piloted(
         raise InputError(f"the world has no ground at ({x:.1f}, {y:.1f}): put the vehicle elsewhere")
     start = Pose.from_rpy(x, y, ground + 0.5, 0.0, 0.0, pose.yaw)
     if how.pilot == "sitl":
-        return stood(kind, start, world, how, seed)
+        return _flown_by_sitl(kind, start, world, how, seed)
     surroundings = Surroundings(world)
     vehicle: SimulatedVehicle = (
         Multirotor(start, seed=seed, surroundings=surroundings)
@@ -157,28 +156,27 @@ def piloted(
     motion = PilotedMotion(vehicle, autopilot)
     try:
         for text in how.mavlink or (f"tcp:{MAVLINK_PORT + PORTS_PER_VEHICLE * how.number}",):
-            motion.links.append(_link(autopilot, text, allow_remote))
+            motion.links.append(_link(autopilot, text))
     except BaseException:
         motion.close()
         raise
     return motion
 
 
-def _link(autopilot: Any, text: str, allow_remote: bool) -> Any:
+def _link(autopilot: Any, text: str) -> Any:
     from aerialworld_sim.autopilot.links import TcpServer, Udp, parse_address
 
     kind, _, rest = text.partition(":")
     if kind == "tcp":
         host, port = parse_address(rest if ":" in rest else f"127.0.0.1:{rest}", "mavlink")
-        return TcpServer(autopilot.open_channel(text), host, port, allow_remote)
+        return TcpServer(autopilot.open_channel(text), host, port)
     if kind in ("udp", "udpin"):
         host, port = parse_address(rest, "mavlink")
-        return Udp(autopilot.open_channel(text), host, port, server=kind == "udpin", allow_remote=allow_remote)
+        return Udp(autopilot.open_channel(text), host, port, server=kind == "udpin")
     raise InputError(f"mavlink: {text!r} is none of tcp:PORT, tcp:HOST:PORT, udp:HOST:PORT, udpin:HOST:PORT")
 
 
-def stood(kind: Kind, start: Pose, world: Any, how: Piloting, seed: int = 0) -> PilotedMotion:
-    """A vehicle at `start` that waits for ArduPilot SITL; without a world on the plane z = 0. Raises InputError."""
+def _flown_by_sitl(kind: Kind, start: Pose, world: Any, how: Piloting, seed: int) -> PilotedMotion:
     from aerialworld_sim.vehicles.physics.car import CarBody
     from aerialworld_sim.vehicles.physics.quad import QuadBody
     from aerialworld_sim.vehicles.physics.sitl import Body, SitlVehicle

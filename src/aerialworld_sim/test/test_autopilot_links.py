@@ -53,9 +53,15 @@ def upload_with_mavwp(client: Any) -> mavwp.MAVWPLoader:
     return loader
 
 
-def test_pymavlinks_mission_parameter_and_arming_helpers_work_over_tcp() -> None:
-    with Served20(wait=True) as running:
-        client = tcp_client(running)
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_pymavlinks_mission_parameter_and_arming_helpers_work(transport: str) -> None:
+    port = free_udp_port()
+    udp = None
+    if transport == "udp":
+        udp = mavutil.mavlink_connection(f"udpin:127.0.0.1:{port}", source_system=255)
+    with Served20(tcp=udp is None, udp=port if udp else None, wait=udp is None) as running:
+        client = udp or tcp_client(running)
+        assert client.wait_heartbeat(timeout=20) is not None
         # Parameters: the whole list, one read, one set with mavparm's confirmation.
         client.param_fetch_all()
         total = len(running.autopilot.parameters)

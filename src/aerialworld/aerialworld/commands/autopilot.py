@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,12 +13,14 @@ from rich.text import Text
 
 from aerialworld.autopilot import (
     DEFAULT_HOME,
+    MAVLINK_PORT,
+    PHYSICS_PORT,
     PORTS_PER_INSTANCE,
     AutopilotOptions,
     Home,
-    flown,
-    flown_by_sitl,
-    place,
+    by_ardupilot,
+    embedded,
+    serve_ardupilot,
     status,
 )
 from aerialworld.console import ERR, command, note, say
@@ -39,12 +40,18 @@ def autopilot(
         typer.Option(
             "--autopilot",
             metavar="embedded|sitl",
-            help="Who flies it: our autopilot, or an ArduPilot SITL binary that you start (the command says how).",
+            help="Who flies: the one built in, or your own ArduPilot binary, whose physics this is (JSON protocol).",
         ),
     ] = "embedded",
     port: Annotated[
-        int, typer.Option("--port", help="TCP port to listen on, as ArduPilot's simulation; 0: no TCP.")
-    ] = 5760,
+        int | None,
+        typer.Option(
+            "--port",
+            help="TCP port to listen on, as ArduPilot's simulation; 0: no TCP. With --autopilot sitl the UDP port of "
+            f"the physics. Default: {MAVLINK_PORT}; {PHYSICS_PORT} for the physics.",
+            show_default=False,
+        ),
+    ] = None,
     udp: Annotated[
         str | None,
         typer.Option(
@@ -73,9 +80,7 @@ def autopilot(
         Path | None, typer.Option("--world", help="World folder to fly in: its ground and solids count.")
     ] = None,
     sysid: Annotated[int, typer.Option("--sysid", help="MAVLink system id, 1 to 255.")] = 1,
-    instance: Annotated[
-        int, typer.Option("--instance", "-I", help="Adds 10 × N to the TCP port, as ArduPilot does.")
-    ] = 0,
+    instance: Annotated[int, typer.Option("--instance", "-I", help="Adds 10 × N to the port, as ArduPilot does.")] = 0,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", metavar="NAME=VALUE", help="A parameter before it boots; may be given several times."),
@@ -86,7 +91,7 @@ def autopilot(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Boot when the first TCP client connects, or at once.")
     ] = True,
-    host: Annotated[str, typer.Option("--host", help="Address that the TCP port is bound to.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", help="Address that the port is bound to.")] = "127.0.0.1",
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Allow addresses beyond loopback: whoever reaches them may fly.")
     ] = False,
@@ -97,64 +102,68 @@ def autopilot(
     pymavlink or `aerialworld`'s missions, in real time or faster. Nothing is rendered.
 
     It boots as ArduPilot does: armable with a position after 42 simulated seconds. Ctrl-C ends it.
-
-    With `--autopilot sitl` it is ArduPilot's own binary that flies: the vehicle is its physics (UDP 9002 + 10 × instance),
-    and MAVLink is spoken by SITL, whose options say where.
     """
-    if pilot not in PILOTS:
-        raise OptionError(f"--autopilot: {pilot!r} is neither {' nor '.join(PILOTS)}")
     options = _options(locals())
     if pilot == "sitl":
-        _refuse_mavlink(locals())
-        run, line = flown_by_sitl(options)
-        try:
-            say(
-                f"{options.vehicle}: waiting for ArduPilot on UDP {run.motion.vehicle.address[1]}. Start it with\n  {line}"
-            )
-            _serve(run, duration, lambda _: run.status())
-        finally:
-            run.close()
+        _fly_by_ardupilot(options, duration)
         return
-    links = stage("aerialworld_sim.autopilot.links")
-    links.checked_host(options.host, allow_remote)
-    endpoint = flown(place(options), options)
+    stage("aerialworld_sim.autopilot.links", "checked_host")(options.host, allow_remote)
+    endpoint = embedded(options)
     try:
         say(_banner(endpoint, options))
-        _serve(endpoint, duration, lambda measured: status(endpoint, measured))
+        _serve(endpoint, duration)
     finally:
         endpoint.close()
-
-
-def _refuse_mavlink(given: dict[str, Any]) -> None:
-    """Options that only the embedded autopilot heeds."""
-    for name, default, option in (
-        ("udp", None, "--udp"), ("udp_server", None, "--udp-server"), ("param", None, "--param"), ("sysid", 1, "--sysid"),
-        ("port", 5760, "--port"), ("speedup", 1.0, "--speedup"), ("host", "127.0.0.1", "--host"),
-        ("allow_remote", False, "--allow-remote"),
-    ):  # fmt: skip
-        if given[name] not in (default, [] if name == "param" else default):
-            raise OptionError(f"{option} is the embedded autopilot's; with --autopilot sitl give it to SITL")
 
 
 def _options(given: dict[str, Any]) -> AutopilotOptions:
     if given["vehicle"] not in VEHICLES:
         raise OptionError(f"--vehicle: {given['vehicle']!r} is neither {' nor '.join(VEHICLES)}")
+    if given["pilot"] not in PILOTS:
+        raise OptionError(f"--autopilot: {given['pilot']!r} is neither {' nor '.join(PILOTS)}")
     if not 0 <= given["instance"] <= 1000:
         raise OptionError(f"--instance: {given['instance']} is not 0 to 1000")
-    port = given["port"] + PORTS_PER_INSTANCE * given["instance"] if given["port"] else 0
+    if given["pilot"] == "sitl":
+        _refuse_mavlink_options(given)
+    usual = PHYSICS_PORT if given["pilot"] == "sitl" else MAVLINK_PORT
+    port = usual if given["port"] is None else given["port"]
+    port += PORTS_PER_INSTANCE * given["instance"] if port else 0
     if not 0 <= port <= 65535:
         raise OptionError(f"--port: {port} is not 0 to 65535")
     if given["duration"] is not None and not 0 < given["duration"] < 1e9:
         raise OptionError(f"--duration: {given['duration']:g} is no time in seconds")
     links = stage("aerialworld_sim.autopilot.links")
-    address: dict[str, Any] = {
+    address = {
         name: links.parse_address(given[name], option) if given[name] else None
         for name, option in (("udp", "--udp"), ("udp_server", "--udp-server"))
     }
-    same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "trust_collada", "seed", "instance")
+    same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "trust_collada", "seed")
     values: dict[str, Any] = {name: given[name] for name in same} | address
     values |= {"home": _home(given["home"]), "port": port, "parameters": _parameters(given["param"] or [])}
     return AutopilotOptions(**values)
+
+
+def _refuse_mavlink_options(given: dict[str, Any]) -> None:
+    """What belongs to the built-in autopilot is ArduPilot's own to be told."""
+    usual = {"udp": None, "udp_server": None, "speedup": 1.0, "sysid": 1, "param": None, "wait": True}
+    for name, value in usual.items():
+        if given[name] not in (value, []) or (name == "wait" and not given[name]):
+            raise OptionError(
+                f"--{name.replace('_', '-')} is for the built-in autopilot: give it to ArduPilot's own command"
+            )
+    if given["allow_remote"]:
+        raise OptionError("--allow-remote: the physics of --autopilot sitl speak on loopback only")
+
+
+def _fly_by_ardupilot(options: AutopilotOptions, duration: float | None) -> None:
+    vehicle, start_line = by_ardupilot(options)
+    with _StatusLine() as line:
+        try:
+            say(f"{options.vehicle}, physics for ArduPilot: udp {':'.join(map(str, vehicle.address))}")
+            say(f"start it with: {start_line}")
+            serve_ardupilot(vehicle, duration, line.tell)
+        finally:
+            vehicle.close()
 
 
 def _home(text: str | None) -> Home | None:
@@ -186,28 +195,46 @@ def _banner(endpoint: Any, options: AutopilotOptions) -> str:
     return f"{options.vehicle}, system {options.sysid}: {', '.join(where)}"
 
 
-def _serve(endpoint: Any, duration: float | None, status: Callable[[float | None], str]) -> None:
-    """Run, with a status line that stays in place on a terminal and comes now and then elsewhere."""
-    live = Live(Text(), console=ERR, auto_refresh=False, transient=True) if ERR.is_terminal else None
-    interval = LIVE_INTERVAL if live else PLAIN_INTERVAL
-    last, before = time.monotonic(), 0.0
+class _StatusLine:
+    """A line that stays in place on a terminal and comes now and then elsewhere, with the speed-up that is reached."""
 
-    def report() -> None:
-        nonlocal last, before
-        now = time.monotonic()
-        if now - last < interval:
+    def __init__(self) -> None:
+        self._live = Live(Text(), console=ERR, auto_refresh=False, transient=True) if ERR.is_terminal else None
+        self._last: float | None = None
+        self._seconds = 0.0
+
+    def __enter__(self) -> _StatusLine:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def due(self) -> bool:
+        """Whether it is time for the next line."""
+        interval = LIVE_INTERVAL if self._live else PLAIN_INTERVAL
+        return self._last is None or time.monotonic() - self._last >= interval
+
+    def tell(self, text: str, sim_seconds: float) -> None:
+        """Show a line if it is time, `sim_seconds` being the simulated seconds by now."""
+        if not self.due():
             return
-        measured = (endpoint.sim_seconds - before) / (now - last)
-        last, before = now, endpoint.sim_seconds
-        line = status(measured)
-        if live:
-            live.update(Text(line), refresh=True)
+        now = time.monotonic()
+        pace = "" if self._last is None else f"  ×{(sim_seconds - self._seconds) / (now - self._last):.1f}"
+        self._last, self._seconds = now, sim_seconds
+        if self._live:
+            self._live.update(Text(text + pace), refresh=True)
         else:
-            note(line)
+            note(text + pace)
 
-    if live is None:
-        note(status(None))
-        endpoint.run(duration, report)
-        return
-    with live:
+
+def _serve(endpoint: Any, duration: float | None) -> None:
+    with _StatusLine() as line:
+
+        def report() -> None:
+            if line.due():
+                line.tell(status(endpoint), endpoint.sim_seconds)
+
         endpoint.run(duration, report)

@@ -37,7 +37,7 @@ class Fleet:
     """The vehicles by name (`vehicles`), and when their plans end (`ends_ns`, of those that have one).
 
     world    where vehicles under an autopilot stand; seed of their wind and noise; speedup is the pace that they report
-    Raises WorldError for a rig, PlanError for a plan that cannot be read, InputError for an autopilot that cannot be had.
+    Raises WorldError for a rig and PlanError for a plan that cannot be read, InputError for an autopilot.
     """
 
     def __init__(self, wanted: Sequence[Wanted], world: Any = None, *, seed: int = 0, speedup: float = 1.0) -> None:

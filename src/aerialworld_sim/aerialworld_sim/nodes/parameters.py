@@ -243,5 +243,6 @@ def _refuse_unknown(node: Node) -> None:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DECLARED)}"
             if "." in name:
-                hint = f"{name.split('.')[0]} is none of `vehicles`, or has no such parameter (rig, plan, pose, autopilot, mavlink)"
+                own = "rig, plan, pose, autopilot, mavlink"
+                hint = f"{name.split('.')[0]} is none of `vehicles`, or has no such parameter ({own})"
             raise InputError(f"parameter {name}: it is unknown; {hint}")

@@ -16,10 +16,10 @@ PACKAGES := $(foreach p,$(LOCAL),$(p)/setup.py)
 # Beside a ROS 2 that is already sourced the wheels of rclpy must not be installed: two rclpy do not mix.
 ifdef ROS_DISTRO
 VENV_ARGS := --system-site-packages
-SIM := src/aerialworld_sim
+SIM := src/aerialworld_sim[autopilot]
 else
 VENV_ARGS :=
-SIM := src/aerialworld_sim[ros]
+SIM := src/aerialworld_sim[autopilot,ros]
 endif
 
 .PHONY: help install demo test test-all soak lint format bench clean

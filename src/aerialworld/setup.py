@@ -18,7 +18,7 @@ setup(
         "local": [
             "aerialworld_core[world]",
             "aerialworld_city",
-            "aerialworld_sim",
+            "aerialworld_sim[autopilot]",
             "aerialworld_missions",
             "aerialworld_recorder",
             "aerialworld_description",

@@ -11,6 +11,7 @@ import typer
 
 from aerialworld import __version__
 from aerialworld.commands import city, mission, session
+from aerialworld.commands.autopilot import autopilot
 from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
 from aerialworld.commands.generate import generate
@@ -65,6 +66,11 @@ app.command(
     epilog="Examples: aerialworld look world --out sheet.png   |   "
     "aerialworld look world --street --conditions local_time=08:00 --out street.png"
 )(look)
+app.command(
+    epilog="Examples: aerialworld autopilot --vehicle drone --speedup 10   |   "
+    "aerialworld autopilot --vehicle rover -I 1 --sysid 2 --udp 127.0.0.1:14550 --world world   |   "
+    "mavproxy.py --master tcp:127.0.0.1:5760"
+)(autopilot)
 app.command(
     epilog="Examples: aerialworld generate --example > campaign.yaml   |   aerialworld generate campaign.yaml --dry-run"
     "   |   aerialworld generate campaign.yaml --out data/mine --workers 8"

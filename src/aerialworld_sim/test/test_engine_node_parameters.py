@@ -221,6 +221,7 @@ def test_engine_options_are_the_engines():
 class Asked:
     def __init__(self, name: str, rig: str = "", plan: str | None = None) -> None:
         self.name, self.rig, self.plan, self.pose = name, rig, plan and Path(plan), Pose.identity()
+        self.piloting = None
 
 
 def test_a_vehicle_gets_the_rig_that_suits_it(tmp_path):

@@ -50,6 +50,12 @@ ARGUMENTS = (
         List[str],  # noqa: UP006
         "Where the embedded autopilot is reached: tcp:PORT, udp:HOST:PORT, udpin:HOST:PORT.",
     ),
+    (
+        "conditions",
+        "",
+        str,
+        "Time of day and weather, e.g. local_time=07:30,weather=rain; without: the world's own sun.",
+    ),
     ("seed", "0", int, "Seed of all noise; equal seeds give equal bytes."),
     ("threads", "0", int, "Threads that render; 0: one for each processor."),
     ("rate", "1.0", float, "Simulated seconds per wall second; 0.0 runs as fast as possible."),

@@ -103,9 +103,9 @@ class PilotedMotion:
         if self.autopilot is None:
             host, port = self.links[0].address
             return f"flown by ArduPilot SITL, which is awaited on UDP {host}:{port}"
-        return "MAVLink on " + ", ".join(
-            f"{type(link).__name__} {link.address[0]}:{link.address[1]}" for link in self.links
-        )
+        kinds = {"TcpServer": "TCP", "Udp": "UDP"}
+        places = [f"{kinds[type(link).__name__]} {':'.join(map(str, link.address))}" for link in self.links]
+        return f"MAVLink on {', '.join(places)}"
 
     def _work(self, stamp_ns: int) -> None:
         if self.autopilot is None:

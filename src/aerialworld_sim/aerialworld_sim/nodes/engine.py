@@ -63,7 +63,8 @@ class EngineNode(Node):
         world = load_world(p.world)
         self.fleet = fleet = Fleet(p.vehicles, world, seed=p.seed, speedup=p.rate or 1.0)
         course = _course(p, fleet)
-        self.engine = Engine(world, fleet.vehicles, seed=p.seed, threads=p.threads, **p.engine)
+        light = p.conditions.light(world.light, world.georeference)
+        self.engine = Engine(world, fleet.vehicles, seed=p.seed, threads=p.threads, light=light, **p.engine)
         self._encoders = ThreadPoolExecutor(max(1, min(6, os.cpu_count() or 1)), thread_name_prefix="jpeg")
         self._time = Outlet(self, Clock, CLOCK, QoSProfile(depth=100))
         reliability = ReliabilityPolicy.RELIABLE if p.qos == RELIABLE else ReliabilityPolicy.BEST_EFFORT

@@ -17,6 +17,7 @@ from rcl_interfaces.msg import (  # type: ignore[import-untyped, import-not-foun
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_sim.engine import ALL
@@ -43,6 +44,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
     ),
     "autopilot": ("", "Who flies the vehicle instead of a plan: embedded (MAVLink), or sitl (an ArduPilot binary)."),
     "mavlink": ([""], "Where the embedded autopilot is reached: tcp:PORT, udp:HOST:PORT, udpin:HOST:PORT."),
+    "conditions": ("", "Time of day and weather, e.g. local_time=07:30,weather=rain; without: the world's own sun."),
     "seed": (0, "Seed of all noise; equal seeds give equal bytes."),
     "threads": (0, "Threads that render; 0: one for each processor."),
     "rate": (1.0, "Simulated seconds per wall second; 0.0 runs as fast as possible."),
@@ -107,6 +109,7 @@ class Parameters:
     duration: float
     stop_at_end: bool
     qos: str
+    conditions: Conditions = field(default_factory=Conditions)
     engine: dict[str, Any] = field(default_factory=dict)
 
 
@@ -138,8 +141,16 @@ def read_parameters(node: Node) -> Parameters:
         duration=values["duration"],
         stop_at_end=values["stop_at_end"],
         qos=values["qos"],
+        conditions=_conditions(values["conditions"]),
         engine={name: values[name] for name in ENGINE_OPTIONS},
     )
+
+
+def _conditions(text: str) -> Conditions:
+    try:
+        return Conditions.parse(text)
+    except InputError as error:
+        raise InputError(f"parameter {error}") from error
 
 
 def _declare(node: Node, name: str, default: Any, description: str) -> Any:

@@ -286,7 +286,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
         ("--rig", "rig_nowhere"): "rig_nowhere",
         ("--rig", tmp_path / "none.sdf"): "none.sdf",
         ("--conditions", "local_tme=12:00"): "did you mean local_time?",
-        ("--conditions", "local_time=12:00,weather=rain"): "rain",
+        ("--conditions", "local_time=12:00,weather=snow"): "snow",
         ("--conditions", tmp_path / "none.yaml"): "none.yaml",
         ("--frames", "3"): "A:B",
         ("--frames", "3:3"): "holds no frame",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from aerialworld_core.conditions import Conditions
+from aerialworld_core.conditions_drawn import RandomConditions, read_conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.session.layout import EXTRA
@@ -77,14 +78,15 @@ def frames_from_option(text: str | None) -> tuple[int | None, int | None]:
     return first, end
 
 
-def conditions_from_option(text: str | None) -> Conditions:
-    """--conditions: entries (local_time=07:30,date=2024-04-01), or a JSON or YAML file of them."""
+def conditions_from_option(text: str | None) -> Conditions | RandomConditions:
+    """--conditions: entries (local_time=07:30,date=2024-04-01), or a JSON or YAML file of them, where they may be drawn
+    for each session (`randomise`)."""
     if text is None:
         return Conditions()
     try:
         if "=" in text and not Path(text).is_file():
             return Conditions.parse(text)
-        return Conditions.read(Path(text))
+        return read_conditions(Path(text))
     except (InputError, ValueError) as error:
         raise OptionError(f"--conditions: {error}") from error
 
@@ -134,8 +136,9 @@ ConditionsOption = Annotated[
     typer.Option(
         "--conditions",
         metavar="ENTRIES|FILE",
-        help="Time of day and its light: local_time=07:30,date=2024-04-01,utc_offset_h=9,weather=clear, or a JSON or "
-        "YAML file of these. Default: the sun that the world's SDF declares.",
+        help="Time of day, weather and exposure: local_time=07:30,date=2024-04-01,weather=rain,rain_mm_h=20, or a JSON "
+        "or YAML file of these, which may also draw them for each session (docs/conditions.md). Default: clear, with "
+        "the sun that the world's SDF declares.",
     ),
 ]
 BackendOption = Annotated[

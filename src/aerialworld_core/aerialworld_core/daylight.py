@@ -6,8 +6,11 @@ comes down as scattered light. They scale the light of converted worlds, so that
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from aerialworld_core.air import Air
 from aerialworld_core.frames import Array
 from aerialworld_core.world.scene import Light
 
@@ -33,31 +36,87 @@ MOST_EXPOSURE = 2.5
 _TWILIGHT = 2.5
 
 
-def clear_light(towards_sun: Array, *, shadows: bool = True) -> Light:
-    """Sun, ambient light and sky of a clear day for a sun in the direction `towards_sun` (3,).
+@dataclass(frozen=True, eq=False)
+class Daylight:
+    """Light as it falls, before a camera's exposure; colours (3,) are linear RGB as in `Light`.
+
+    to_sun  (3,) unit; sun, ambient, horizon, zenith as of `Light`
+    glow    (3,) the part of the ambient light that does not come from the sun
+    """
+
+    to_sun: Array
+    sun: Array
+    ambient: Array
+    horizon: Array
+    zenith: Array
+    glow: Array
+
+    @property
+    def elevation(self) -> float:
+        """Of the sun, degrees."""
+        return float(np.degrees(np.arcsin(np.clip(self.to_sun[2], -1.0, 1.0))))
+
+    @property
+    def direct(self) -> Array:
+        """(3,) how bright level white ground is shown in the sun's light alone, in linear light (see `Light`)."""
+        return np.asarray(0.8 * self.sun * np.sin(np.radians(max(self.elevation, 0.0))))
+
+    @property
+    def level(self) -> Array:
+        """(3,) the same in all light."""
+        return np.asarray(self.direct + self.ambient / np.pi)
+
+
+def clear_daylight(to_sun: Array) -> Daylight:
+    """Sun, ambient light and sky of a clear day for a sun in the direction `to_sun` (3,).
 
     The sun is dimmed and reddened by the air on its way (Kasten and Young 1989, see `air_mass`); below the horizon it
     is off. Half of what the air takes from it comes down as scattered light, which colours the sky and the ambient
     light; after sunset that goes out over some degrees of twilight until the night's own light is left. All is relative
-    to the light of converted worlds at REFERENCE_ELEVATION, and as cameras show it whose exposure follows it half-way.
+    to the light of converted worlds at REFERENCE_ELEVATION.
     """
-    elevation = float(np.degrees(np.arcsin(np.clip(towards_sun[2], -1.0, 1.0))))
+    elevation = float(np.degrees(np.arcsin(np.clip(to_sun[2], -1.0, 1.0))))
     scattered = _scattered(elevation) / _scattered(REFERENCE_ELEVATION)
     brightness = scattered.mean()
-    sun, ambient = _sun(elevation), REFERENCE_AMBIENT * scattered + NIGHT_AMBIENT
-    usual = _on_level_ground(_sun(REFERENCE_ELEVATION), REFERENCE_AMBIENT, REFERENCE_ELEVATION)
-    gain = min(float(np.sqrt(usual / _on_level_ground(sun, ambient, elevation))), MOST_EXPOSURE)
     # By eye: the horizon warms as the sun's green goes, overhead it stays blue; both fall faster than what they light.
     warm = float(np.clip(1.0 - transmittance(elevation)[1] / transmittance(REFERENCE_ELEVATION)[1], 0.0, 1.0))
-    horizon = ((1.0 - warm) * REFERENCE_HORIZON + warm * LOW_SUN_HORIZON) * brightness**1.5 + NIGHT_SKY
-    zenith = REFERENCE_ZENITH * brightness**1.5 + NIGHT_SKY
+    return Daylight(
+        to_sun=np.asarray(to_sun, np.float64),
+        sun=_sun(elevation),
+        ambient=REFERENCE_AMBIENT * scattered + NIGHT_AMBIENT,
+        horizon=((1.0 - warm) * REFERENCE_HORIZON + warm * LOW_SUN_HORIZON) * brightness**1.5 + NIGHT_SKY,
+        zenith=REFERENCE_ZENITH * brightness**1.5 + NIGHT_SKY,
+        glow=NIGHT_AMBIENT,
+    )
+
+
+def usual_level() -> float:
+    """How bright level white ground is shown in the converted worlds' light."""
+    return _on_level_ground(_sun(REFERENCE_ELEVATION), REFERENCE_AMBIENT, REFERENCE_ELEVATION)
+
+
+def following_gain(level: float, usual: float) -> float:
+    """The exposure that opens half-way, in stops, when level ground is `level` bright instead of `usual`."""
+    return min(float(np.sqrt(usual / level)), MOST_EXPOSURE)
+
+
+def clear_light(towards_sun: Array, *, shadows: bool = True) -> Light:
+    """`clear_daylight` as cameras show it whose exposure follows it half-way."""
+    day = clear_daylight(towards_sun)
+    level = _on_level_ground(day.sun, day.ambient, day.elevation)
+    return exposed(day, following_gain(level, usual_level()), shadows=shadows)
+
+
+def exposed(day: Daylight, gain: float, *, shadows: bool, air: Air | None = None) -> Light:
+    """The light that a camera shows at an exposure of `gain` times the reference's. `air` is exposed already."""
     return Light(
-        direction=-np.asarray(towards_sun, np.float64),
-        sun=gain * sun,
-        ambient=gain * ambient,
-        background=np.minimum(gain * horizon, 1.0),
+        direction=-day.to_sun,
+        sun=gain * day.sun,
+        ambient=gain * day.ambient,
+        background=np.minimum(gain * day.horizon, 1.0),
         shadows=shadows,
-        zenith=np.minimum(gain * zenith, 1.0),
+        zenith=np.minimum(gain * day.zenith, 1.0),
+        air=air,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -119,10 +120,12 @@ class Pose:
         """From a 4×4 homogeneous matrix."""
         return cls(matrix[:3, 3], quaternion_from_rotation(matrix[:3, :3]))
 
-    @property
+    @cached_property
     def rotation(self) -> Array:
-        """3×3 rotation, frame → parent."""
-        return rotation_from_quaternion(self.orientation)
+        """3×3 rotation, frame → parent; read-only."""
+        rotation = rotation_from_quaternion(self.orientation)
+        rotation.flags.writeable = False
+        return rotation
 
     @property
     def matrix(self) -> Array:

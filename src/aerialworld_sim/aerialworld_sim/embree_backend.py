@@ -21,10 +21,10 @@ from aerialworld_sim import embree, raster, shading
 from aerialworld_sim.bvh import build_tree
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
 from aerialworld_sim.labels import label_rows
-from aerialworld_sim.movers import Placed, in_band, placed_for, rows_seen
+from aerialworld_sim.movers import Placed, in_band, placed_for, screen_seen, shade_mask
 from aerialworld_sim.render_scene import RenderScene
 from aerialworld_sim.sun_map import SunMap
-from aerialworld_sim.textures import DECODE, ENCODE
+from aerialworld_sim.vectors import LANES
 
 #: Rows of a picture, and rays of a scan, that one task renders.
 ROWS, RAYS = 64, 2048
@@ -34,8 +34,6 @@ _NO_RAYS = np.zeros((0, 0), np.float32)
 _NO_RAYS.flags.writeable = False
 #: Bits of a ray's mask, one for each vehicle whose own body its rays do not see.
 _MASK_BITS = 32
-#: Tiles of the sun map that one task makes at a time.
-_MISSING = 256
 Tasks = list[Callable[[], Any]]
 
 
@@ -165,8 +163,8 @@ class EmbreeBackend:
         self, camera: NDArray[np.float64], movers: Placed, rows: NDArray[np.float64], first: int, last: int,
         face: Any, depth: Any, u: Any, v: Any,
     ) -> None:  # fmt: skip
-        """`raster.see_rows` for rows first … last − 1 of a picture, with the movers whose `rows` (see `rows_seen`) they
-        are; the arrays' first row is `first`."""
+        """`raster.see_rows` for rows first … last − 1 of a picture, with the movers that `rows` (see `screen_seen`)
+        touch; the arrays' first row is `first`."""
         tree, chosen = self.tree, np.flatnonzero(in_band(rows, first, last) & movers.visible)
         raster.see_rows(
             tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
@@ -180,7 +178,7 @@ class EmbreeBackend:
     def _depth(self, job: DepthJob) -> Tasks:
         spec, movers = job.spec, self._movers(job.viewer)
         camera = camera_numbers(job)
-        seen = rows_seen(movers.boxes, camera, spec.width)
+        seen = screen_seen(movers.boxes, camera, spec.width)
         camera[raster.NEAR] = 0.0  # what is nearer hides what is behind it, and is told apart below
         pinhole, labels = _pinhole(camera), self.scene.surfaces.labels
         instance = np.zeros((0, 0), np.uint16) if job.instance is None else job.instance
@@ -237,12 +235,12 @@ class _PictureTask:
         self.camera = camera_numbers(job)
         self.pinhole = _pinhole(self.camera)
         self.movers = backend._movers(job.viewer)
-        self.seen = rows_seen(self.movers.boxes, self.camera, job.spec.width)
-        self.shaded = rows_seen(self.movers.shadows, self.camera, job.spec.width)
+        self.seen = screen_seen(self.movers.boxes, self.camera, job.spec.width)
+        self.shaded = screen_seen(self.movers.shadows, self.camera, job.spec.width)
         self.traced = backend._traced() if job.rays else None
-        surfaces, plane = backend.scene.surfaces, backend._sun_map.axes
-        axes = np.ascontiguousarray(job.pose.rotation.T)
-        self.numbers = shading.picture_numbers(job.pose.position, axes, job.spec.focal, surfaces, plane)
+        surfaces = backend.scene.surfaces
+        self.axes = job.pose.rotation.T
+        self.look = shading.picture_look(job.pose.position, self.axes, job.spec.focal, surfaces, backend._sun_map)
         self.shadows = surfaces.shadows and bool(len(backend.tree.nodes))
 
     def rows(self, first: int) -> None:
@@ -269,17 +267,32 @@ class _PictureTask:
             b._trace_rows(*self.traced, self.camera, *self.job.rays, *packet.fields, first, face, depth, u, v)
 
     def _shade(self, first: int, face: Any, depth: Any, u: Any, v: Any) -> None:
-        b, m, s = self.backend, self.movers, self.backend.scene.surfaces
-        t, sun_map = s.textures, b._sun_map
+        b, sun_map = self.backend, self.backend._sun_map
         rays = self.job.rays or (_NO_RAYS, _NO_RAYS)
-        chosen = np.arange(len(m.boxes))
-        if self.job.rays is None:
-            chosen = np.flatnonzero(in_band(self.shaded, first, first + len(face)))
-        missing, above = np.empty(_MISSING, np.int64), np.empty(len(chosen), np.int64)
-        run = shading.new_run()
-        while absent := shading.shade_rows(
-            face, depth, u, v, self.pinhole, *rays, self.numbers, run, s.records, s.material, s.colour, t.first_level,
-            t.levels, t.texels, t.level_offset, t.level_width, t.level_height, DECODE, ENCODE, self.shadows,
-            *sun_map.fields, missing, chosen, above, m.rectangles, m.first, m.corners, first, self.job.rgb,
-        ):  # fmt: skip
-            sun_map.fill(b.tree, np.unique(missing[:absent]))
+        hidden = self._hidden(first, face, depth, rays)
+        wanted = np.ones(len(face), np.uint8)
+        while True:
+            shader = shading.Shader(b.scene.surfaces, self.look, *sun_map.kept, face.shape[1])
+            missing = shader.shade(
+                wanted, face, depth, u, v, self.pinhole, rays, hidden, self.shadows, first, self.job.rgb
+            )
+            if not len(missing):
+                return
+            sun_map.fill(b.tree, missing)
+
+    def _hidden(self, first: int, face: Any, depth: Any, rays: Any) -> NDArray[np.uint8]:
+        """Where movers hide the sun, as `shading.shade_rows` takes it; empty where none can."""
+        m, seen = self.movers, self.shaded
+        if self.job.rays is not None:  # a lens that bends: anywhere
+            seen = np.tile([-np.inf, np.inf], (len(seen), 2))
+        chosen = np.flatnonzero(in_band(seen, first, first + len(face)))
+        if not self.shadows or not len(chosen):
+            return np.zeros(0, np.uint8)
+        mask = np.zeros(face.size + LANES, np.uint8)
+        place = np.asarray(self.job.pose.position, np.float64)
+        turned = np.vstack([self.axes, place]) @ self.backend._sun_map.axes.T
+        shade_mask(
+            face, depth, self.pinhole, *rays, first, turned, chosen, seen, np.empty(len(chosen), np.int64), np.empty(3),
+            np.empty(3), m.rectangles, m.first, m.towards, mask,
+        )  # fmt: skip
+        return mask

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.air import Air
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array, Pose
 from aerialworld_core.rig import CameraSpec, LidarSpec
@@ -32,7 +33,8 @@ from aerialworld_sim.lidar import (
     ray_directions,
     rolling_poses,
 )
-from aerialworld_sim.motion import Actor, Vehicle
+from aerialworld_sim.lidar_weather import LidarWeather
+from aerialworld_sim.motion import Actor, Restarting, Vehicle
 from aerialworld_sim.render_scene import Body, RenderScene
 
 IMAGES, DEPTH, LIDAR, IMU, TRUTH = "images", "depth", "lidar", "imu", "truth"
@@ -78,7 +80,7 @@ class Engine:
                     "exact" traces the beams themselves
     rolling_lidar   the LiDAR moves on during its sweep, which ends at the stamp: a point is in the frame that the
                     sensor had when its column fired; else a scan is of one moment, as Gazebo's
-    light           instead of the world's own
+    light           instead of the world's own; the air in it is seen by cameras and LiDARs, never by truth
     actors          what else moves; each is seen by every sensor
     threads         of the CPU backend, by default the processors available; `lanes` forces Embree's packet width
 
@@ -110,7 +112,9 @@ class Engine:
         self.seed = int(seed)
         bodies = [Body(name, v.body, owner=name) for name, v in self.vehicles.items() if v.body is not None]
         bodies += [Body(a.name, a.body, label=a.label) for a in self.actors]
-        self.scene = RenderScene(world.scene, light or world.light, bodies, list(self.vehicles))
+        shining = light or world.light
+        self._air = shining.air
+        self.scene = RenderScene(world.scene, shining, bodies, list(self.vehicles))
         self.backend = make_backend(backend, self.scene, threads=threads, lanes=lanes)
         self._lidar_sampling: LidarSampling = lidar_sampling
         self._rolling = rolling_lidar
@@ -119,8 +123,9 @@ class Engine:
         }
         self._luminance = luminances(self.scene.surfaces.mean_colour)
         self._scans: dict[int, _Scan] = {}
+        self._lidar_weather: dict[int, LidarWeather] = {}
         self._placed_at: int | None = None
-        self.reset()
+        self._begin()
 
     @property
     def renderer(self) -> str:
@@ -133,8 +138,15 @@ class Engine:
         return self._stamp_ns
 
     def reset(self) -> None:
-        """Back to time 0; IMU samples start anew, with the sample at time 0 as the first."""
+        """Back to time 0, with motions that came to be as time passed; IMU samples start anew, from time 0."""
+        for vehicle in self.vehicles.values():
+            if isinstance(vehicle.motion, Restarting):
+                vehicle.motion.restart()
+        self._begin()
+
+    def _begin(self) -> None:
         self._stamp_ns = 0
+        self._states: dict[str, VehicleState] = {}
         self._imu_until = dict.fromkeys(self.vehicles, -1)
 
     def step(self, dt_ns: int) -> dict[str, VehicleState]:
@@ -142,11 +154,14 @@ class Engine:
         if dt_ns <= 0:
             raise InputError(f"a step of {dt_ns} ns does not advance time")
         self._stamp_ns += int(dt_ns)
+        self._states.clear()
         return {name: self.state(name) for name in self.vehicles}
 
     def state(self, vehicle: str) -> VehicleState:
         """The true state of one vehicle now."""
-        return self._vehicle(vehicle).motion.state(self._stamp_ns)
+        if vehicle not in self._states:
+            self._states[vehicle] = self._vehicle(vehicle).motion.state(self._stamp_ns)
+        return self._states[vehicle]
 
     def render(
         self, vehicle: str, *, modalities: Collection[str] = ALL, sensors: Collection[str] | None = None
@@ -190,8 +205,10 @@ class Engine:
         if camera not in specs:
             raise InputError(f"{vehicle} has no camera {camera!r}; it has {', '.join(specs) or 'none'}")
         self._place()
-        job = self._picture_job(vehicle, specs[camera], self.state(vehicle), truth=True)
+        state = self.state(vehicle)
+        job = self._picture_job(vehicle, specs[camera], state, truth=True)
         self.backend.render([job])
+        self._through_air(vehicle, job, state)
         assert job.rgb is not None and job.depth is not None and job.semantic is not None and job.instance is not None
         return Picture(job.rgb, job.depth, job.semantic, job.instance)
 
@@ -243,10 +260,19 @@ class Engine:
         job = PictureJob(spec, state.pose @ spec.pose, np.empty((*shape, 3), np.uint8), viewer=self._number(vehicle))
         if spec.distortion is not None:
             job.rays = pixel_rays(spec)
+        if truth or self._air is not None:  # air is as thick as it is deep
+            job.depth = np.empty(shape, np.float32)
         if truth:
-            job.depth, job.semantic = np.empty(shape, np.float32), np.empty(shape, np.uint8)
-            job.instance = np.empty(shape, np.uint16)
+            job.semantic, job.instance = np.empty(shape, np.uint8), np.empty(shape, np.uint16)
         return job
+
+    def _through_air(self, vehicle: str, job: PictureJob, state: VehicleState) -> None:
+        """What the air does to a picture that is rendered."""
+        if self._air is not None:
+            from aerialworld_sim import weather  # compiles its kernels: only where there is any
+
+            stream = noise.key(self.seed, vehicle, job.spec.name, "weather", self._stamp_ns)
+            weather.change(job, self._air, state.linear_velocity, stream)
 
     def _image(self, frame: SensorFrame, vehicle: str, spec: CameraSpec, truth: bool, finish: Finish) -> PictureJob:
         job = self._picture_job(vehicle, spec, frame.state, truth)
@@ -257,6 +283,7 @@ class Engine:
             frame.camera_depth[spec.name], frame.camera_semantic[spec.name] = job.depth, job.semantic
             frame.camera_instance[spec.name] = job.instance
         stream = noise.key(self.seed, vehicle, spec.name, "rgb", self._stamp_ns)
+        finish.append(lambda: self._through_air(vehicle, job, frame.state))
         finish.append(lambda: noise.disturb_picture(spec, stream, picture))
         return job
 
@@ -292,16 +319,25 @@ class Engine:
 
         def points() -> None:
             returned = np.flatnonzero((distance >= spec.min_range) & (distance <= spec.max_range))
-            ranges = measured_ranges(spec, distance[returned].astype(np.float64), returned, stream)
-            surfaces = self.scene.surfaces
+            true, surfaces = distance[returned].astype(np.float64), self.scene.surfaces
+            met = surfaces.retro, self._luminance, surfaces.material[face[returned]], cosine[returned]
+            intensity = intensities(*met, self._lidar_sampling)
+            if self._air is not None:
+                reflectivity = intensities(*met, "exact") / np.float32(100.0)
+                key = noise.key(self.seed, vehicle, spec.name, "weather", self._stamp_ns)
+                seen = self._weather_of(spec, self._air).scan(returned, true, reflectivity, intensity, key)
+                returned, true, intensity = seen.beams, seen.ranges, seen.intensity
+            ranges = measured_ranges(spec, true, returned, stream)
             cloud = np.empty((len(returned), 4), np.float32)
             cloud[:, :3] = scan.beams[returned] * ranges[:, None]
-            cloud[:, 3] = intensities(
-                surfaces.retro, self._luminance, surfaces.material[face[returned]], cosine[returned],
-                self._lidar_sampling,
-            )  # fmt: skip
+            cloud[:, 3] = intensity
             frame.lidar = cloud
             frame.lidar_ring = (returned // spec.columns).astype(np.uint16)
 
         finish.append(points)
         return job
+
+    def _weather_of(self, spec: LidarSpec, air: Air) -> LidarWeather:
+        if id(spec) not in self._lidar_weather:
+            self._lidar_weather[id(spec)] = LidarWeather(air, spec)
+        return self._lidar_weather[id(spec)]

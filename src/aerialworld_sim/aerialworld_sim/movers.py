@@ -29,6 +29,7 @@ class Placed:
     boxes       (M, 6) float32 low and high corner in map
     shadows     (M, 6) float32 the same of body and shadow together
     rectangles  (M, 5) float64 across the sun's direction: least and greatest of both axes, and the greatest height
+    towards     (T, 9) float64 the corners along the sun's axes
     first       (M + 1,) int64 rows of `corners`, of mover after mover
     corners     (T, 9) float32 in map
     face        (T,) int32 rows of the scene's surfaces
@@ -38,6 +39,7 @@ class Placed:
     boxes: NDArray[np.float32]
     shadows: NDArray[np.float32]
     rectangles: Array
+    towards: Array
     first: NDArray[np.int64]
     corners: NDArray[np.float32]
     face: NDArray[np.int32]
@@ -50,7 +52,7 @@ def placed_for(movers: Sequence[Mover], viewer: int, sun_axes: Array, floor: flo
     if not seen:
         return Placed(
             np.zeros(0, np.bool_), np.zeros((0, 6), np.float32), np.zeros((0, 6), np.float32), np.zeros((0, 5)),
-            np.zeros(1, np.int64), np.zeros((0, 9), np.float32), np.zeros(0, np.int32),
+            np.zeros((0, 9)), np.zeros(1, np.int64), np.zeros((0, 9), np.float32), np.zeros(0, np.int32),
         )  # fmt: skip
     counts = np.array([m.count for m in seen])
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -62,13 +64,15 @@ def placed_for(movers: Sequence[Mover], viewer: int, sun_axes: Array, floor: flo
     shadows = np.concatenate(
         [np.minimum(boxes[:, :3], boxes[:, :3] + fall), np.maximum(boxes[:, 3:], boxes[:, 3:] + fall)], axis=1
     )
-    low, high = _bounds(points.astype(np.float64) @ sun_axes.T, 3 * first[:-1])
+    towards = points.astype(np.float64) @ sun_axes.T
+    low, high = _bounds(towards, 3 * first[:-1])
     rectangles = np.column_stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1], high[:, 2]])
     return Placed(
         np.array([m.owner < 0 or m.owner != viewer for m in seen]),
         boxes.astype(np.float32),
         shadows.astype(np.float32),
         np.ascontiguousarray(rectangles),
+        towards.reshape(-1, 9),
         first,
         corners,
         np.concatenate([np.arange(m.first, m.first + m.count, dtype=np.int32) for m in seen]),
@@ -80,31 +84,38 @@ def _bounds(points: NDArray[Any], first: NDArray[np.int64]) -> tuple[NDArray[Any
     return np.minimum.reduceat(points, first), np.maximum.reduceat(points, first)
 
 
-def rows_seen(boxes: NDArray[np.float32], camera: Array, width: int) -> Array:
-    """(M, 2) first and last row (fractional) of a pinhole's picture that boxes (M, 6) may touch, (inf, −inf) for those
-    beside or behind it; `camera` as `raster.see_rows` takes it."""
+def screen_seen(boxes: NDArray[np.float32], camera: Array, width: int) -> Array:
+    """(M, 4) first and last row and column (fractional) of a pinhole's picture that boxes (M, 6) may touch, (inf, −inf,
+    …) for those beside or behind it; `camera` as `raster.see_rows` takes it."""
+    if not len(boxes):
+        return np.zeros((0, 4))
     corners = boxes.astype(np.float64).reshape(-1, 2, 3)[:, _CORNERS, np.arange(3)] - camera[:3]
     f, left, up = (corners @ camera[k : k + 3] for k in (FORWARD, LEFTWARD, UPWARD))
-    rows = np.tile([np.inf, -np.inf], (len(boxes), 1))
+    seen = np.tile([np.inf, -np.inf], (len(boxes), 2))
     partly = (f.max(axis=1) > 0) & (f.min(axis=1) <= 0.05)
-    rows[partly] = -np.inf, np.inf  # reaches behind the camera: anywhere
+    seen[partly] = -np.inf, np.inf, -np.inf, np.inf  # reaches behind the camera: anywhere
     before = f.min(axis=1) > 0.05
     f = np.maximum(f, 0.05)
     column, row = camera[CX] - camera[FOCAL] * left / f, camera[CY] - camera[FOCAL_Y] * up / f
     before &= (column.max(axis=1) >= -1.0) & (column.min(axis=1) <= width)
-    rows[before] = np.stack([row.min(axis=1) - 1.0, row.max(axis=1) + 1.0], axis=1)[before]
-    return rows
+    sides = row.min(axis=1) - 1.0, row.max(axis=1) + 1.0, column.min(axis=1) - 1.0, column.max(axis=1) + 1.0
+    seen[before] = np.stack(sides, axis=1)[before]
+    return seen
 
 
-def in_band(rows: Array, first: int, last: int) -> NDArray[np.bool_]:
-    """(M,) which of `rows_seen` touch rows first … last."""
-    touched: NDArray[np.bool_] = (rows[:, 0] <= last) & (rows[:, 1] >= first)
+def in_band(seen: Array, first: int, last: int) -> NDArray[np.bool_]:
+    """(M,) which of `screen_seen` touch rows first … last."""
+    touched: NDArray[np.bool_] = (seen[:, 0] <= last) & (seen[:, 1] >= first)
     return touched
+
+
+#: Pixels that are held against the movers' rectangles together.
+CHUNK = 64
 
 
 @kernel
 def casts_shadow(
-    chosen: Any, count: int, rectangles: Any, first: Any, corners: Any, plane: Any, a: float, b: float, h: float
+    chosen: Any, count: int, rectangles: Any, first: Any, towards: Any, a: float, b: float, h: float
 ) -> bool:
     """Whether one of the first `count` movers of `chosen` stands above a point (a, b, h) along the sun's axes."""
     for n in range(count):
@@ -113,25 +124,84 @@ def casts_shadow(
             continue
         if h >= rectangles[m, 4]:
             continue
-        for row in range(first[m], first[m + 1]):
-            x0 = y0 = z0 = x1 = y1 = z1 = x2 = y2 = z2 = np.float64(0.0)
-            for k in range(3):
-                p, q, r = np.float64(corners[row, k]), np.float64(corners[row, 3 + k]), np.float64(corners[row, 6 + k])
-                x0 += plane[0, k] * p
-                y0 += plane[1, k] * p
-                z0 += plane[2, k] * p
-                x1 += plane[0, k] * q
-                y1 += plane[1, k] * q
-                z1 += plane[2, k] * q
-                x2 += plane[0, k] * r
-                y2 += plane[1, k] * r
-                z2 += plane[2, k] * r
-            e0 = (x1 - a) * (y2 - b) - (x2 - a) * (y1 - b)
-            e1 = (x2 - a) * (y0 - b) - (x0 - a) * (y2 - b)
-            e2 = (x0 - a) * (y1 - b) - (x1 - a) * (y0 - b)
+        for i in range(first[m], first[m + 1]):
+            x0, y0 = towards[i, 0] - a, towards[i, 1] - b
+            x1, y1 = towards[i, 3] - a, towards[i, 4] - b
+            x2, y2 = towards[i, 6] - a, towards[i, 7] - b
+            e0, e1, e2 = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
             total = e0 + e1 + e2
             if total == 0.0 or not ((e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0) or (e0 <= 0.0 and e1 <= 0.0 and e2 <= 0.0)):
                 continue
-            if (e0 * z0 + e1 * z1 + e2 * z2) / total > h + 0.01:
+            if (e0 * towards[i, 2] + e1 * towards[i, 5] + e2 * towards[i, 8]) / total > h + 0.01:
                 return True
     return False
+
+
+@kernel
+def shade_mask(
+    face: Any, depth: Any, camera: Any, lefts: Any, ups: Any, first_row: int, turned: Any, chosen: Any, seen: Any,
+    near: Any, low: Any, high: Any, rectangles: Any, first: Any, towards: Any, mask: Any,
+) -> None:  # fmt: skip
+    """Mark the pixels of a band over which a mover of `chosen` stands towards the sun: 1 in `mask`, (R · W) uint8.
+
+    face, depth, camera, lefts, ups, first_row  as `shading.shade_rows` takes them; turned (4, 3): the camera's axes and
+    place along the sun's axes; seen (M, 4) where body and shadow may be seen (`screen_seen`); near (M,) int64, low and
+    high (3,) float64 are scratch. CHUNK pixels at a time are held against the movers first.
+    """
+    height, width = face.shape
+    for y in range(height):
+        row = first_row + y
+        for start in range(0, width, CHUNK):
+            count = min(CHUNK, width - start)
+            found = 0
+            for i in range(len(chosen)):
+                m = chosen[i]
+                if seen[m, 0] <= row and row <= seen[m, 1] and seen[m, 2] < start + count and start <= seen[m, 3]:
+                    near[found] = m
+                    found += 1
+            if found == 0:
+                continue
+            # Depths near_t … far_t along directions from the first to the last bound where the points lie.
+            near_t, far_t = np.float32(np.inf), np.float32(0.0)
+            for x in range(start, start + count):
+                if face[y, x] >= 0:
+                    near_t, far_t = min(near_t, depth[y, x]), max(far_t, depth[y, x])
+            if far_t == 0.0:
+                continue
+            for j in range(3):
+                low[j], high[j] = np.inf, -np.inf
+            for side in range(0, count, max(count - 1, 1)):
+                for j in range(3):
+                    along = turned[0, j]
+                    if len(lefts) == 0:
+                        along += (camera[0] - start - side) * camera[2] * turned[1, j]
+                        along += (camera[1] - row) * camera[3] * turned[2, j]
+                    low[j] = min(low[j], turned[3, j] + min(along * near_t, along * far_t))
+                    high[j] = max(high[j], turned[3, j] + max(along * near_t, along * far_t))
+            kept = 0
+            for i in range(found):
+                m = near[i]
+                if len(lefts) or (
+                    low[0] <= rectangles[m, 1]
+                    and rectangles[m, 0] <= high[0]
+                    and low[1] <= rectangles[m, 3]
+                    and rectangles[m, 2] <= high[1]
+                    and low[2] < rectangles[m, 4]
+                ):
+                    near[kept] = m
+                    kept += 1
+            if kept == 0:
+                continue
+            for x in range(start, start + count):
+                if face[y, x] < 0:
+                    continue
+                if len(lefts):
+                    left, up = np.float64(lefts[row, x]), np.float64(ups[row, x])
+                else:
+                    left, up = (camera[0] - x) * camera[2], (camera[1] - row) * camera[3]
+                t = np.float64(depth[y, x])
+                a = turned[3, 0] + t * (turned[0, 0] + left * turned[1, 0] + up * turned[2, 0])
+                b = turned[3, 1] + t * (turned[0, 1] + left * turned[1, 1] + up * turned[2, 1])
+                h = turned[3, 2] + t * (turned[0, 2] + left * turned[1, 2] + up * turned[2, 2])
+                if casts_shadow(near, kept, rectangles, first, towards, a, b, h):
+                    mask[y * width + x] = 1

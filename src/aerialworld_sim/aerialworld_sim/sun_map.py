@@ -69,11 +69,11 @@ class SunMap:
         self._used = 0
 
     @property
-    def fields(self) -> tuple[NDArray[Any], ...]:
-        """What `shading.shade_rows` takes: axes, heights, places, first, size, corner, texel."""
-        return self.axes, *self._kept, self.first, self.size, self.corner, self.texel
+    def kept(self) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Heights of the tiles made, and each tile's place among them (see `_begin`)."""
+        return self._kept
 
-    def fill(self, tree: Tree, tiles: NDArray[np.int64]) -> None:
+    def fill(self, tree: Tree, tiles: NDArray[np.int32]) -> None:
         """Make the tiles of these numbers; safe on several threads at once."""
         scratch, stack = aligned(4 * PIXELS), np.empty(MAX_DEPTH + 4, np.int32)
         made = np.empty((len(tiles), PIXELS), np.float32)

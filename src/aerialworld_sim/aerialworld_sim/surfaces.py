@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import WorldError
 from aerialworld_core.world.scene import Light, Material, Scene
-from aerialworld_sim.textures import DECODE, TextureBlock, pack_textures
+from aerialworld_sim.textures import TextureBlock, pack_textures, unpack_texels
 
 #: The sun's light on a surface, as Gazebo's renderer (ogre2) shows it: Disney's diffuse lobe, normalised as in "Moving
 #: Frostbite to Physically Based Rendering" (Lagarde and de Rousiers, 2014), with light power scaled by π against the
@@ -64,9 +64,7 @@ class Surfaces:
         for i in np.flatnonzero(t.levels):
             last = t.first_level[i] + t.levels[i] - 1
             count = int(t.level_width[last]) * int(t.level_height[last])
-            texels = t.texels[t.level_offset[last] : t.level_offset[last] + count]
-            rgb = np.stack([texels & 255, (texels >> 8) & 255, texels >> 16], axis=-1)
-            mean[i] *= DECODE[rgb].mean(axis=0)
+            mean[i] *= unpack_texels(t.texels[t.level_offset[last] : t.level_offset[last] + count]).mean(axis=0)
         return mean
 
 

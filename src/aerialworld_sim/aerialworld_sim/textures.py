@@ -27,6 +27,12 @@ def linear_from_srgb(encoded: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
+#: Texels hold the square roots of red, green and blue, each in so many bits: near enough to the eye's scale that eight
+#: bits of sRGB come back exactly, and a multiplication is all it takes to read one.
+CODE_BITS = 10
+_CODES = (1 << CODE_BITS) - 1
+#: A code's square times this is linear light.
+TEXEL_SCALE = 1.0 / _CODES**2
 #: uint8 sRGB → linear.
 DECODE = linear_from_srgb(np.arange(256) / 255.0).astype(np.float32)
 #: linear·ENCODE_STEPS → uint8 sRGB.
@@ -37,7 +43,7 @@ ENCODE = np.round(255.0 * srgb_from_linear(np.arange(ENCODE_STEPS + 1) / ENCODE_
 class TextureBlock:
     """All textures, every mip level, one after the other.
 
-    texels       (N,) uint32, 0x00BBGGRR sRGB
+    texels       (N,) uint32, see `pack_texels`
     level_offset (L,) int64, level_width and level_height (L,) int32
     first_level, levels  (M,) int32 per material; levels is 0 without a texture
     """
@@ -60,10 +66,18 @@ def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return image
 
 
-def _packed(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    i = image.astype(np.uint32)
-    packed: NDArray[np.uint32] = i[..., 0] | i[..., 1] << np.uint32(8) | i[..., 2] << np.uint32(16)
-    return packed.ravel()
+def pack_texels(linear: NDArray[np.floating]) -> NDArray[np.uint32]:
+    """(N, 3) linear light, 0 to 1, as (N,) texels: codes of red, green and blue from the lowest bits on."""
+    codes = np.round(np.sqrt(linear) * _CODES).astype(np.uint32)
+    packed: NDArray[np.uint32] = codes[..., 0] | codes[..., 1] << CODE_BITS | codes[..., 2] << 2 * CODE_BITS
+    return packed
+
+
+def unpack_texels(texels: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """(N,) texels as (N, 3) linear light."""
+    shifts = np.array([0, CODE_BITS, 2 * CODE_BITS], np.uint32)
+    codes = (np.asarray(texels)[..., None] >> shifts & np.uint32(_CODES)).astype(np.float32)
+    return codes * codes * np.float32(TEXEL_SCALE)
 
 
 def pack_textures(materials: Sequence[Material]) -> TextureBlock:
@@ -86,17 +100,15 @@ def pack_textures(materials: Sequence[Material]) -> TextureBlock:
         if id(texture) in known:
             first[m], levels[m] = known[id(texture)]
             continue
-        start, image = len(sizes), texture
-        linear = DECODE[texture] if max(texture.shape[:2]) > 1 else None
+        start, linear = len(sizes), DECODE[texture]
         while True:
-            blocks.append(_packed(image))
+            blocks.append(pack_texels(linear).ravel())
             offsets.append(total)
-            sizes.append((image.shape[1], image.shape[0]))
-            total += image.shape[0] * image.shape[1]
-            if linear is None or max(image.shape[:2]) == 1:
+            sizes.append((linear.shape[1], linear.shape[0]))
+            total += linear.shape[0] * linear.shape[1]
+            if max(linear.shape[:2]) == 1:
                 break
             linear = _halved(linear)
-            image = ENCODE[np.round(linear * ENCODE_STEPS).astype(np.int64)]
         first[m], levels[m] = known[id(texture)] = start, len(sizes) - start
     return TextureBlock(
         np.concatenate(blocks) if blocks else np.zeros(1, np.uint32),

@@ -7,11 +7,12 @@
 import warp as wp
 
 from aerialworld_sim.surfaces import DENSITY, DUV1, DUV2, NORMAL, ROUGHNESS, SUN, UV
-from aerialworld_sim.textures import ENCODE_STEPS
+from aerialworld_sim.textures import CODE_BITS, ENCODE_STEPS, TEXEL_SCALE
 from aerialworld_sim.warp_rays import Geometry, Hit, occluded, single
 
 _UV, _DUV1, _DUV2, _SUN = wp.constant(UV), wp.constant(DUV1), wp.constant(DUV2), wp.constant(SUN)
 _DENSITY, _NORMAL = wp.constant(DENSITY), wp.constant(NORMAL)
+_BITS, _MASK, _SCALE = wp.constant(CODE_BITS), wp.constant((1 << CODE_BITS) - 1), wp.constant(float(TEXEL_SCALE))
 _STEPS, _ROUGHNESS = wp.constant(ENCODE_STEPS), wp.constant(float(ROUGHNESS))
 
 
@@ -19,8 +20,8 @@ _STEPS, _ROUGHNESS = wp.constant(ENCODE_STEPS), wp.constant(float(ROUGHNESS))
 class Look:
     """What `surfaces.Surfaces` and `textures.TextureBlock` hold, on the device.
 
-    records (F, 16); material (F,) of each face; labels (F,) class + 256 · instance; decode (256,) and encode
-    (ENCODE_STEPS + 1,) are the sRGB tables.
+    records (F, 16); material (F,) of each face; labels (F,) class + 256 · instance; encode
+    (ENCODE_STEPS + 1,) is the sRGB table.
     """
 
     records: wp.array2d[wp.float32]
@@ -33,7 +34,6 @@ class Look:
     level_width: wp.array[wp.int32]
     level_height: wp.array[wp.int32]
     texels: wp.array[wp.uint32]
-    decode: wp.array[wp.float32]
     encode: wp.array[wp.uint8]
     sun: wp.vec3
     ambient: wp.vec3
@@ -47,12 +47,10 @@ class Look:
 def texel(look: Look, at: wp.int32) -> wp.vec3:
     """One texel in linear light."""
     packed = look.texels[at]
-    mask = wp.uint32(255)
-    return wp.vec3(
-        look.decode[wp.int32(packed & mask)],
-        look.decode[wp.int32((packed >> wp.uint32(8)) & mask)],
-        look.decode[wp.int32((packed >> wp.uint32(16)) & mask)],
-    )
+    r = wp.float32(packed & wp.uint32(_MASK))
+    g = wp.float32((packed >> wp.uint32(_BITS)) & wp.uint32(_MASK))
+    b = wp.float32((packed >> wp.uint32(2 * _BITS)) & wp.uint32(_MASK))
+    return wp.vec3(r * r, g * g, b * b) * wp.float32(_SCALE)
 
 
 @wp.func

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aerialworld_sim.embree import EngineError
 from aerialworld_sim.render_scene import Mover, RenderScene
-from aerialworld_sim.textures import DECODE, ENCODE
+from aerialworld_sim.textures import ENCODE
 from aerialworld_sim.warp_rays import Geometry
 from aerialworld_sim.warp_shading import Look
 
@@ -63,7 +63,7 @@ class DeviceWorld:
         for name in ("first_level", "levels", "level_offset", "level_width", "level_height"):
             data = getattr(t, name).astype(np.int32)
             setattr(look, name, self._array(data if len(data) else np.zeros(1, np.int32), wp.int32))
-        look.decode, look.encode = self._array(DECODE, wp.float32), self._array(ENCODE, wp.uint8)
+        look.encode = self._array(ENCODE, wp.uint8)
         for name in ("sun", "ambient", "horizon", "zenith", "to_sun"):
             setattr(look, name, wp.vec3(*getattr(s, name).tolist()))
         look.shadows = s.shadows

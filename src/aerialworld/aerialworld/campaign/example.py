@@ -51,6 +51,9 @@ missions:
 conditions:
   - weather: clear          # the sun is the one of the world's own world.sdf
 # - local_time: "07:30"     # or the sun of a time of day at the world's place (and of a date: "2024-04-01")
+#   weather: rain           # clear, overcast, haze, fog or rain; visibility_m, rain_mm_h, cloud_cover, exposure
+# - seed: 3                 # or drawn for every session
+#   randomise: {local_time: ["06:00", "18:00"], weather: [clear, clear, overcast, fog, rain], rain_mm_h: [1, 30]}
 seeds: [0]
 redraws: 30                 # how often a mission's numbers are drawn anew where they cannot be flown
 

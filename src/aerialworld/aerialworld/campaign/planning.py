@@ -204,7 +204,7 @@ def _job(
         rig=rig,
         rig_sha256=inputs.manifest.rigs[rig],
         seed=task.seed,
-        conditions=campaign.conditions[deal.condition].given(),
+        conditions=campaign.conditions[deal.condition].of_session(task.seed),
         start_time=started(deal.index),
         frames=campaign.frame_count,
         recording={

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from aerialworld.campaign.yaml_text import CampaignError, read_yaml
-from aerialworld_core.conditions import Conditions
+from aerialworld_core.conditions_drawn import RandomConditions, conditions_from
 from aerialworld_core.errors import AerialWorldError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 
@@ -48,6 +48,11 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _one_or_more(value: Any) -> Any:
+    """One table stands for a list of one."""
+    return (value,) if isinstance(value, dict) else _listed(value)
+
+
 def _between(least: float, most: float) -> AfterValidator:
     """Refuses a range that does not rise or leaves [least, most]."""
 
@@ -64,6 +69,7 @@ def _between(least: float, most: float) -> AfterValidator:
     return AfterValidator(check)
 
 
+Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 #: [low, high], from which numbers are drawn.
 Range = Annotated[tuple[float, float], BeforeValidator(_pair)]
 Edge = Annotated[Range, _between(5.0, 2000.0)]
@@ -187,17 +193,23 @@ _PATTERNS = ("survey", "orbit", "road")
 
 
 class ConditionSpec(Part):
-    """Light and weather of a session; empty: the world's own sun."""
+    """Light and weather of a session; empty: the world's own sun. With `randomise`, every session draws its own."""
 
     local_time: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
     date: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")] | None = None
     utc_offset_h: Annotated[float, Field(ge=-12, le=14)] | None = None
-    weather: Literal["clear"] | None = None
+    weather: Literal["clear", "overcast", "haze", "fog", "rain"] | None = None
+    visibility_m: Number | None = None
+    rain_mm_h: Number | None = None
+    cloud_cover: Number | None = None
+    exposure: Number | Literal["auto"] | None = None
+    randomise: dict[str, Any] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**53)] | None = None
 
     @model_validator(mode="after")
     def _can_be_shown(self) -> ConditionSpec:
         try:
-            Conditions.from_dict(self.given())
+            conditions_from(self.given())
         except AerialWorldError as error:
             raise PydanticCustomError("conditions", "{why}", {"why": str(error)}) from error
         return self
@@ -205,6 +217,11 @@ class ConditionSpec(Part):
     def given(self) -> dict[str, Any]:
         """Only what the file says."""
         return self.model_dump(exclude_none=True)
+
+    def of_session(self, seed: int) -> dict[str, Any]:
+        """The entries of the session whose job has this seed: as given, or drawn."""
+        wanted = conditions_from(self.given())
+        return wanted.draw(seed).to_dict() if isinstance(wanted, RandomConditions) else self.given()
 
 
 class GridSpec(Part):
@@ -259,9 +276,9 @@ class Campaign(Part):
     missions: Annotated[tuple[MissionSpec, ...], BeforeValidator(_listed), Field(min_length=1, max_length=100)] = Field(
         default_factory=_default_missions
     )
-    conditions: Annotated[tuple[ConditionSpec, ...], BeforeValidator(_listed), Field(min_length=1, max_length=100)] = (
-        ConditionSpec(),
-    )
+    conditions: Annotated[
+        tuple[ConditionSpec, ...], BeforeValidator(_one_or_more), Field(min_length=1, max_length=100)
+    ] = (ConditionSpec(),)
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=2**53)], ...],
         BeforeValidator(_listed),

@@ -22,6 +22,7 @@ from aerialworld.options import (
     numbers,
 )
 from aerialworld_core.conditions import Conditions
+from aerialworld_core.conditions_drawn import conditions_for
 from aerialworld_core.files import write_bytes
 from aerialworld_core.frames import Pose
 from aerialworld_core.rig import Rig
@@ -71,7 +72,7 @@ def look(
     if above_ground is not None and not (math.isfinite(above_ground) and 0 < above_ground <= 10_000):
         raise OptionError(f"--above-ground: {above_ground:g} is no height in metres")
     given = _pose_from_option(at) if at is not None else None
-    asked = conditions_from_option(conditions)
+    asked = conditions_for(conditions_from_option(conditions), seed)
     loaded = open_world(world, trust_collada=trust_collada)
     chosen = stage("aerialworld_core.world", "load_rig")(rig or ("rig_rover" if street else "rig_drone"))
     known = asked.resolved(loaded.georeference)
@@ -112,5 +113,18 @@ def _title(world: Any, pose: Pose, conditions: Conditions, light: Any, seen: Any
     place = f"x {x:.1f} m, y {y:.1f} m, z {z:.1f} m{above}, yaw {math.degrees(pose.yaw):.0f}°"
     return [
         f"{world.name}: {place}, {seen.rig.name}",
-        f"{time}, sun {elevation:.1f}° high, {conditions.weather}; {seen.renderer}",
+        f"{time}, sun {elevation:.1f}° high, {_weather(conditions)}; {seen.renderer}",
     ]
+
+
+def _weather(conditions: Conditions) -> str:
+    """`fog, visibility 200 m, exposure auto`."""
+    words = [conditions.weather]
+    if conditions.visibility_m is not None:
+        words.append(f"visibility {conditions.visibility_m:,.0f} m")
+    if conditions.rain_mm_h is not None:
+        words.append(f"{conditions.rain_mm_h:g} mm/h")
+    if conditions.exposure is not None:
+        stops = "auto" if conditions.exposure == "auto" else f"{conditions.exposure:+g} stops"
+        words.append(f"exposure {stops}")
+    return ", ".join(words)

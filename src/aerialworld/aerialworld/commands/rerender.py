@@ -1,4 +1,4 @@
-"""`aerialworld rerender`: old sessions' poses with other sensors, another grid or another time of day."""
+"""`aerialworld rerender`: old sessions' poses with other sensors, another grid, another time of day or weather."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from aerialworld.progress import meter
 from aerialworld.provenance import provenance
 from aerialworld.recording import frame_bytes, promised, require_space
 from aerialworld.rerender import Rerendering, RerenderOptions, begun, render_again
+from aerialworld_core.conditions_drawn import conditions_for
 from aerialworld_core.errors import InputError
 
 
@@ -63,7 +64,7 @@ def rerender(
         bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
     ] = False,
 ) -> None:
-    """Render recorded poses again, with another rig, grid, seed or time of day, into new sessions.
+    """Render recorded poses again, with another rig, grid, seed, time of day or weather, into new sessions.
 
     Stamps, poses, velocities and moving objects are the old ones. What is not given is as in the old session. IMU
     samples are taken over while rig and seed keep the IMU as it was, else they are simulated along the session's plan.
@@ -71,7 +72,7 @@ def rerender(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder with --out")
     sensors, kinds = modalities_from_option(modalities), keep_from_option(keep)
-    numbers, light = frames_from_option(frames), None if conditions is None else conditions_from_option(conditions)
+    numbers, wanted = frames_from_option(frames), None if conditions is None else conditions_from_option(conditions)
     if grid_range or voxel_size:
         grid_from_options(grid_range, voxel_size)  # refused now, not after the world is loaded
     Session = stage("aerialworld_core.session", "Session")
@@ -81,6 +82,7 @@ def rerender(
     jobs = []
     for source in sources:
         grid = grid_from_options(grid_range, voxel_size, source.meta.grid)
+        light = None if wanted is None else conditions_for(wanted, source.path.name)
         options = RerenderOptions(sensors, kinds, other_rig, grid, light, seed, numbers, another_world, backend)
         jobs.append(Rerendering(source, loaded, options))
     require_space(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,8 @@ from aerialworld.recording import (
     session_name,
     start_time,
 )
+from aerialworld_core.conditions import Conditions
+from aerialworld_core.conditions_drawn import conditions_for
 from aerialworld_core.errors import InputError
 from aerialworld_core.plan import Plan
 
@@ -69,9 +72,10 @@ def simulate(
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder with --out")
+    wanted = conditions_from_option(conditions)
     options = RecordingOptions(
         grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed,
-        conditions_from_option(conditions), keep_from_option(keep), backend=backend,
+        Conditions(), keep_from_option(keep), backend=backend,
     )  # fmt: skip
     loaded = open_world(world, trust_collada=trust_collada)
     runs = [(index, plan, rig_for(plan, rig)) for index, plan in enumerate(Plan.read(path) for path in plans)]
@@ -87,6 +91,7 @@ def simulate(
     for index, plan, chosen in runs:
         started = start_time(index)
         folder = out / session_name(plan.agent_type, index)
+        options = replace(options, conditions=conditions_for(wanted, folder.name))
         unfinished = None
         if resume and folder.exists():
             if finished(folder, session_meta(plan, loaded, chosen, options, started), plan):

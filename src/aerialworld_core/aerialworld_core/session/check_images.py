@@ -13,6 +13,7 @@ from aerialworld_core.session import layout
 from aerialworld_core.session.frame_files import PoseRecord
 from aerialworld_core.session.reader import Session
 from aerialworld_core.session.report import ValidationReport
+from aerialworld_core.weathers import thick_air
 
 #: Standard deviation of the grey levels (0–255), at an eighth of the size, below which an image shows nothing.
 CONSTANT_DEVIATION = 1.0
@@ -59,11 +60,19 @@ def check_images(session: Session, poses: dict[int, PoseRecord], report: Validat
             flat += deviation < CONSTANT_DEVIATION
         shares[camera] = flat / len(indices) if indices else None
         if indices and flat == len(indices):
-            report.error(f"{camera}: every image is of one colour")
+            _judge(session, report, f"{camera}: every image is of one colour")
         elif flat:
             report.warn(f"{camera}: {flat} of {len(indices)} images are of one colour")
     report.errors_of(bad, "unusable images")
     report.figures["one_colour_image_share"] = shares
+
+
+def _judge(session: Session, report: ValidationReport, text: str) -> None:
+    """An error, unless fog may have hidden everything."""
+    if thick_air(session.meta.conditions):
+        report.warn(f"{text} (it was recorded in haze, fog or rain)")
+    else:
+        report.error(text)
 
 
 def _measure(image_module: Any, raw: bytes) -> tuple[tuple[int, int], float]:
@@ -94,6 +103,6 @@ def _check_stuck(
             for i in pairs
         )
         if equal and equal == len(pairs) and len(pairs) >= 2:
-            report.error(f"{camera}: the image never changes though the vehicle moves")
+            _judge(session, report, f"{camera}: the image never changes though the vehicle moves")
         elif equal:
             report.warn(f"{camera}: the image stays the same in {equal} of {len(pairs)} intervals of motion")

@@ -17,6 +17,7 @@ from aerialworld_core.session.baselines import BaselineScores
 from aerialworld_core.session.frame_files import PoseRecord, check_occupancy
 from aerialworld_core.session.reader import Session
 from aerialworld_core.session.report import ValidationReport
+from aerialworld_core.weathers import thick_air
 
 #: A prediction that never changes must not reach this IoU over observed voxels: error, warning.
 CONSTANT_ERROR, CONSTANT_WARNING = 0.98, 0.90
@@ -26,6 +27,8 @@ LIDAR_ERROR, LIDAR_WARNING = 0.85, 0.95
 #: share a frame. A whole cube sees nearly all that a LiDAR beside it sees; for fewer faces it is only a warning.
 UNOBSERVED_LIMIT = 0.25
 LIDAR_SAMPLE, LIDAR_LEAST = 4096, 200
+#: In haze, fog and rain the air itself echoes, up to so many metres: returns nearer than that say nothing.
+ECHOES = 15.0
 #: Share of moving pairs of frames that may be equal: beyond, the data stands still while the vehicle moves.
 EQUAL_ERROR = 0.2
 OTHERS_WARNING = 0.05
@@ -70,7 +73,10 @@ class VoxelChecks:
         meta = self.session.meta
         if meta.rig.lidar is None:
             return
-        points = lidar[:: max(1, len(lidar) // LIDAR_SAMPLE), :3]
+        points = lidar[:, :3]
+        if thick_air(meta.conditions):
+            points = points[np.einsum("ij,ij->i", points, points) > ECHOES**2]
+        points = points[:: max(1, len(points) // LIDAR_SAMPLE)]
         in_map = record.pose.transform(meta.rig.lidar.pose.transform(points))
         m = grid_from_map(record.pose, meta.datum)
         ijk, inside = meta.grid.indices(in_map @ m[:3, :3].T + m[:3, 3])

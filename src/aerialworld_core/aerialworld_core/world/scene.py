@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.air import Air
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -30,6 +32,7 @@ class Light:
     shadows     whether the sun casts shadows (`<scene><shadows>` and the light's `<cast_shadows>`)
     zenith      the sky's colour straight up, by the sine of elevation between; None: a uniform background, as Gazebo
                 shows a world without `<sky>`
+    air         what lies between things, where it is not clear
 
     Gazebo (ogre2) adds light in linear space and encodes the sum as sRGB. Ambient light gives albedo · ambient / π
     (exactly: albedo 0.8, ambient 0.4 → 90 of 255). The sun gives about 0.8 · albedo · sun · max(0, −n·direction), times
@@ -42,6 +45,7 @@ class Light:
     background: NDArray[np.float64]
     shadows: bool
     zenith: NDArray[np.float64] | None = None
+    air: Air | None = None
 
 
 @dataclass(frozen=True, eq=False)

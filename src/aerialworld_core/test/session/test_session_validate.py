@@ -185,6 +185,61 @@ def test_lidar_betrays_wrong_voxel_frames(tmp_path, synthetic, recorded, mistake
     assert any("LiDAR" in e for e in report.errors), report.figures
 
 
+def in_fog(synthetic, recorded, share):
+    """The recording with echoes of fog in the place of some returns, 2 to 6 m away."""
+    rng = np.random.default_rng(4)
+
+    def change(i, f, o, e):
+        points = f.lidar.copy()
+        echo = rng.random(len(points)) < share
+        length = np.linalg.norm(points[:, :3], axis=1)
+        points[echo, :3] *= (np.minimum(rng.uniform(2, 6, echo.sum()), 0.7 * length[echo]) / length[echo])[:, None]
+        return replace(f, lidar=points), o, e
+
+    return lie(recorded, change)
+
+
+@pytest.fixture
+def near_echoes(monkeypatch):
+    """The synthetic city is small: most of it is nearer than the 15 m within which real fog echoes."""
+    monkeypatch.setattr("aerialworld_core.session.check_voxels.ECHOES", 7.0)
+
+
+def test_echoes_of_fog_are_no_error_where_there_was_fog(tmp_path, synthetic, recorded, near_echoes):
+    made = in_fog(synthetic, recorded[:6], 0.6)
+    fog = {"weather": "fog", "visibility_m": 80.0, "cloud_cover": 0.0}
+    report = validate(synthetic.write(tmp_path / "fog", made, conditions=fog))
+    assert report.ok and report.figures["lidar_agreement"] > 0.97, report.errors
+    assert 200 < report.figures["lidar_points_compared"]
+    report = validate(synthetic.write(tmp_path / "clear", made))
+    assert any("different worlds" in e for e in report.errors)
+
+
+@pytest.mark.parametrize("weather", [{"visibility_m": 80.0}, {"rain_mm_h": 20.0}])
+def test_in_weather_too_lidar_betrays_wrong_frames(tmp_path, synthetic, recorded, weather, near_echoes):
+    city = synthetic.City()
+
+    def change(i, f, o, e):
+        return f, city.occupancy(Pose.from_rpy(*f.state.pose.position, 0, 0, -f.state.pose.yaw)), e
+
+    report = validate(synthetic.write(tmp_path, lie(in_fog(synthetic, recorded[:6], 0.2), change), conditions=weather))
+    assert any("LiDAR" in e for e in report.errors), report.figures
+
+
+def test_pictures_of_nothing_but_fog_are_a_warning(tmp_path, synthetic, recorded):
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 36), (180, 180, 182)).save(buffer, "JPEG")
+    grey = lie(recorded[:4], lambda i, f, o, e: (f, o, dict.fromkeys(e, buffer.getvalue())))
+    report = validate(synthetic.write(tmp_path / "fog", grey, conditions={"weather": "fog", "visibility_m": 10.0}))
+    assert report.ok and any("every image is of one colour (it was recorded in" in w for w in report.warnings)
+    assert any("never changes though the vehicle moves (it was" in w for w in report.warnings)
+    assert not validate(synthetic.write(tmp_path / "clear", grey)).ok
+
+
 def test_missing_black_and_stuck_cameras_are_caught(tmp_path, synthetic, recorded):
     import io
 

@@ -77,6 +77,10 @@ class Autopilot:
         self.missions = Missions(self)
         self._power_on()
 
+    def power_cycle(self) -> None:
+        """Off and on again, at time 0: what a reboot forgets is forgotten; parameters, missions and channels stay."""
+        self._power_on()
+
     def _power_on(self) -> None:
         """Everything that a reboot forgets; parameters, missions and channels stay."""
         self.now_ns = 0

@@ -32,8 +32,9 @@ class Body(Protocol):
 
     period_ns: int
     moment: Moment
-    incident: str
 
+    @property
+    def incident(self) -> str: ...
     @property
     def home(self) -> Vector: ...
     @property

@@ -1,0 +1,244 @@
+"""Arithmetic on eight values at once, written as Python and built as LLVM code for numba's intrinsics.
+
+A `Term` is a float32, an int32 or a truth value, single or eight of them; operators build instructions, and a single
+value that meets eight is spread. LLVM lowers eight lanes to whatever the processor has (AVX, AVX-512, two SSE or NEON
+halves); every operation is IEEE single precision without contraction, so that results are the same everywhere. numba's
+own loops over such arithmetic do not vectorise where tables are looked up, and cost seconds of type inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+
+LANES = 8
+FLOAT, INT, LONG, BYTE, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(8), ir.IntType(1)
+
+
+def eight(kind: Any) -> ir.VectorType:
+    return ir.VectorType(kind, LANES)
+
+
+def _element(kind: Any) -> Any:
+    return kind.element if isinstance(kind, ir.VectorType) else kind
+
+
+class Term:
+    """A value under construction; `value` is LLVM's."""
+
+    __slots__ = ("builder", "value")
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    def like(self, other: Any) -> tuple[Term, Term]:
+        """This and another value or Python number, both of one shape."""
+        if not isinstance(other, Term):
+            other = Term(self.builder, ir.Constant(_element(self.value.type), other))
+        if isinstance(other.value.type, ir.VectorType) and not isinstance(self.value.type, ir.VectorType):
+            return self.spread(), other
+        if isinstance(self.value.type, ir.VectorType) and not isinstance(other.value.type, ir.VectorType):
+            return self, other.spread()
+        return self, other
+
+    def spread(self) -> Term:
+        """The same value in eight lanes."""
+        kind = eight(self.value.type)
+        if isinstance(self.value, ir.Constant):
+            return Term(self.builder, ir.Constant(kind, [self.value.constant] * LANES))
+        none = ir.Constant(kind, ir.Undefined)
+        single = self.builder.insert_element(none, self.value, INT(0))
+        return Term(self.builder, self.builder.shuffle_vector(single, none, ir.Constant(eight(INT), [0] * LANES)))
+
+    def _binary(self, other: Any, floats: str, integers: str, swapped: bool = False) -> Term:
+        a, b = self.like(other)
+        if swapped:
+            a, b = b, a
+        name = floats if _element(a.value.type) == FLOAT else integers
+        return Term(self.builder, getattr(self.builder, name)(a.value, b.value))
+
+    def __add__(self, other: Any) -> Term:
+        return self._binary(other, "fadd", "add")
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Term:
+        return self._binary(other, "fsub", "sub")
+
+    def __rsub__(self, other: Any) -> Term:
+        return self._binary(other, "fsub", "sub", swapped=True)
+
+    def __mul__(self, other: Any) -> Term:
+        return self._binary(other, "fmul", "mul")
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Term:
+        return self._binary(other, "fdiv", "")
+
+    def __rtruediv__(self, other: Any) -> Term:
+        return self._binary(other, "fdiv", "", swapped=True)
+
+    def __and__(self, other: Any) -> Term:
+        return self._binary(other, "", "and_")
+
+    def __or__(self, other: Any) -> Term:
+        return self._binary(other, "", "or_")
+
+    def __rshift__(self, other: Any) -> Term:
+        return self._binary(other, "", "lshr")
+
+    def _compare(self, sign: str, other: Any) -> Term:
+        a, b = self.like(other)
+        floats = _element(a.value.type) == FLOAT
+        compare = self.builder.fcmp_ordered if floats else self.builder.icmp_signed
+        return Term(self.builder, compare(sign, a.value, b.value))
+
+    def __lt__(self, other: Any) -> Term:
+        return self._compare("<", other)
+
+    def __le__(self, other: Any) -> Term:
+        return self._compare("<=", other)
+
+    def __gt__(self, other: Any) -> Term:
+        return self._compare(">", other)
+
+    def __ge__(self, other: Any) -> Term:
+        return self._compare(">=", other)
+
+    def where(self, yes: Any, no: Any) -> Term:
+        """`yes` where this is true, else `no`; at least one of them a Term."""
+        if isinstance(yes, Term):
+            yes, no = yes.like(no)
+        else:
+            no, yes = no.like(yes)
+        if isinstance(self.value.type, ir.VectorType) and not isinstance(yes.value.type, ir.VectorType):
+            yes, no = yes.spread(), no.spread()
+        return Term(self.builder, self.builder.select(self.value, yes.value, no.value))
+
+    def least(self, other: Any) -> Term:
+        """The smaller; `other` where this is no number."""
+        return (self < other).where(self, other)
+
+    def greatest(self, other: Any) -> Term:
+        """The greater; `other` where this is no number."""
+        return (self > other).where(self, other)
+
+    def _call(self, name: str) -> Term:
+        kind = self.value.type
+        suffix = f"v{LANES}f32" if isinstance(kind, ir.VectorType) else "f32"
+        signature = ir.FunctionType(kind, [kind])
+        function = cgutils.get_or_insert_function(self.builder.module, signature, f"llvm.{name}.{suffix}")
+        return Term(self.builder, self.builder.call(function, [self.value]))
+
+    def floor(self) -> Term:
+        return self._call("floor")
+
+    def sqrt(self) -> Term:
+        return self._call("sqrt")
+
+    def _shaped(self, kind: Any) -> Any:
+        return eight(kind) if isinstance(self.value.type, ir.VectorType) else kind
+
+    def integer(self) -> Term:
+        """Towards zero; the value must fit."""
+        return Term(self.builder, self.builder.fptosi(self.value, self._shaped(INT)))
+
+    def real(self) -> Term:
+        return Term(self.builder, self.builder.sitofp(self.value, self._shaped(FLOAT)))
+
+    def any(self) -> Any:
+        """LLVM's truth value: whether any of eight is true."""
+        return self.builder.icmp_unsigned("!=", self.builder.bitcast(self.value, BYTE), BYTE(0))
+
+    def lane(self, i: int) -> Any:
+        return self.builder.extract_element(self.value, INT(i))
+
+
+class Code:
+    """What code of eight lanes is made with: memory, constants, loops. Addresses are 64-bit integers of LLVM's."""
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+
+    def constant(self, kind: Any, value: Any) -> Term:
+        return Term(self.builder, ir.Constant(kind, value))
+
+    def ramp(self) -> Term:
+        """0 … 7 as int32."""
+        return self.constant(eight(INT), list(range(LANES)))
+
+    def at(self, address: Any, index: Any, size: int) -> Any:
+        """The address `index` elements of `size` bytes further."""
+        if isinstance(index, int):
+            return self.builder.add(address, LONG(index * size))
+        return self.builder.add(address, self.builder.mul(index, LONG(size)))
+
+    def single(self, address: Any, index: Any = 0, kind: Any = FLOAT) -> Term:
+        pointer = self.builder.inttoptr(self.at(address, index, 4 if kind != BYTE else 1), kind.as_pointer())
+        return Term(self.builder, self.builder.load(pointer))
+
+    def load(self, address: Any, index: Any = 0, kind: Any = FLOAT) -> Term:
+        """Eight values from `index` on."""
+        value = self.builder.load(self.builder.inttoptr(self.at(address, index, 4), eight(kind).as_pointer()))
+        value.align = 4
+        return Term(self.builder, value)
+
+    def load_some(self, address: Any, index: Any, mask: Term) -> Term:
+        """Eight floats from `index` on, where `mask` holds; 0 elsewhere, whose memory is not touched."""
+        pointer = self.builder.inttoptr(self.at(address, index, 4), eight(FLOAT).as_pointer())
+        signature = ir.FunctionType(eight(FLOAT), [eight(FLOAT).as_pointer(), INT, eight(BIT), eight(FLOAT)])
+        name = f"llvm.masked.load.v{LANES}f32.p0"
+        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        arguments = [pointer, INT(4), mask.value, ir.Constant(eight(FLOAT), [0.0] * LANES)]
+        return Term(self.builder, self.builder.call(function, arguments))
+
+    def bytes(self, address: Any, index: Any = 0) -> Term:
+        """Eight bytes from `index` on, as int32."""
+        value = self.builder.load(self.builder.inttoptr(self.at(address, index, 1), eight(BYTE).as_pointer()))
+        value.align = 1
+        return Term(self.builder, self.builder.zext(value, eight(INT)))
+
+    def store(self, value: Term, address: Any, index: Any = 0) -> None:
+        pointer = self.builder.inttoptr(self.at(address, index, 4), value.value.type.as_pointer())
+        self.builder.store(value.value, pointer).align = 4
+
+    def gather(self, address: Any, index: Term, kind: Any = FLOAT) -> Term:
+        """Eight table entries; every index must lie in the table. (Eight loads: processors' own gathers are slower, or
+        as fast at best.)"""
+        size = 1 if kind == BYTE else 4
+        found = ir.Constant(eight(kind), ir.Undefined)
+        for i in range(LANES):
+            where = self.at(address, self.builder.sext(index.lane(i), LONG), size)
+            entry = self.builder.load(self.builder.inttoptr(where, kind.as_pointer()))
+            found = self.builder.insert_element(found, entry, INT(i))
+        return Term(self.builder, found)
+
+    def variable(self, first: Term) -> Variable:
+        return Variable(self.builder, first)
+
+    @contextmanager
+    def steps(self, count: Any) -> Iterator[Any]:
+        """A loop over 0, 8, 16 … < count (64-bit integers of LLVM's)."""
+        groups = self.builder.lshr(self.builder.add(count, LONG(LANES - 1)), LONG(3))
+        with cgutils.for_range(self.builder, groups) as loop:
+            yield self.builder.shl(loop.index, LONG(3))
+
+
+class Variable:
+    """A value that branches change."""
+
+    def __init__(self, builder: Any, first: Term) -> None:
+        self.builder = builder
+        self._slot = cgutils.alloca_once(builder, first.value.type)
+        self.set(first)
+
+    def set(self, value: Term) -> None:
+        self.builder.store(value.value, self._slot)
+
+    def get(self) -> Term:
+        return Term(self.builder, self.builder.load(self._slot))

@@ -269,6 +269,13 @@ class Bench:
             said += self.step()
         return said
 
+    def hear(self, text: str, limit: float) -> None:
+        """Run until a status text is heard, from now on or in what was heard before."""
+        if text not in self.texts():
+            end = self.now + limit
+            while text not in self.texts(self.step()):
+                assert self.now < end, f"{text!r} not within {limit} s; heard: {self.texts()[-12:]}"
+
     # Shorthands
 
     def command(self, number: int, *params: float, system: int = 255, target: int = 1) -> list[Any]:

@@ -185,6 +185,18 @@ def test_a_mission_is_interrupted_resumed_paused_changed_and_ends_disarmed_in_au
     assert bench.autopilot.mode.number == AUTO and bench.autopilot.runner.current == 0
 
 
+def test_reposition_leaves_auto_only_with_its_flag() -> None:
+    bench = Bench().flying(15.0)
+    assert upload(bench, [item(bench, 0), item(bench, 1, north=200.0)]) == 0
+    assert bench.result(176, 1, AUTO) == ACCEPTED
+    bench.run(2.0)
+    for flag, expected, mode in ((0.0, DENIED, AUTO), (1.0, ACCEPTED, GUIDED)):
+        place = (356812360, 1397671250, 20.0)
+        bench.send(bench.words.MAVLink_command_int_message(1, 1, 6, 192, 0, 0, -1, flag, 0, 0, *place))
+        assert [m.result for m in bench.run(0.05) if m.get_type() == "COMMAND_ACK"] == [expected]
+        assert bench.autopilot.mode.number == mode
+
+
 def test_jumps_delays_conditions_and_the_end_without_rtl() -> None:
     bench = Bench().flying(15.0)
     items = [
@@ -215,7 +227,7 @@ def test_turns_are_flown_around_their_centre_and_counted() -> None:
     items = [item(bench, 0), item(bench, 1, 18, param1=2.0, param3=40.0, x=0, y=0, z=30.0), item(bench, 2, 17, z=30.0)]
     assert upload(bench, items) == 0
     assert bench.result(176, 1, AUTO) == ACCEPTED
-    bench.run_until(lambda: "Mission: starting circle 1/2" in bench.texts(), 40.0)
+    bench.hear("Mission: starting circle 1/2", 40.0)
     began = bench.now
     centre = bench.autopilot.runner.target()[:2]
     bench.run(10.0)
@@ -317,7 +329,7 @@ def test_rover_modes() -> None:
     assert bench.result(400, 1) == ACCEPTED  # in AUTO, and it drives off at once
     bench.run(5.0)
     assert float(bench.vehicle.state.pose.position[1]) > 4.0
-    bench.run_until(lambda: "Mission Complete" in bench.texts(), 90.0)
+    bench.hear("Mission Complete", 90.0)
     assert bench.autopilot.armed and bench.autopilot.runner.state == 5
     bench.run(5.0)
     # By hand: throttle forward, then nothing.
@@ -330,7 +342,7 @@ def test_rover_modes() -> None:
     bench.run(12.0)
     assert np.linalg.norm(bench.vehicle.state.linear_velocity) < 0.3
     assert bench.result(176, 1, 11) == ACCEPTED
-    bench.run_until(lambda: "Reached destination" in bench.texts(), 60.0)
+    bench.hear("Reached destination", 60.0)
     assert bench.autopilot.armed and bench.autopilot.mode.number == 11
     assert bench.result(400, 0) == ACCEPTED and "Throttle disarmed" in bench.texts(bench.run(0.1)) + bench.texts()
 

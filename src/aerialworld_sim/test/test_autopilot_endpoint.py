@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from autopilot_recordings import HOME
+from autopilot_recordings import HOME, Bench
 
 from aerialworld_core.frames import Georeference
 from aerialworld_sim.autopilot import Autopilot, AutopilotError, Settings
@@ -101,6 +101,23 @@ def test_several_vehicles_share_one_time() -> None:
     served = Endpoint([Served(first), Served(second)], clock=clock, doze=clock.doze)
     served.run(duration=3.0)
     assert first.now == second.now == pytest.approx(3.0)
+
+
+def test_a_flood_gets_its_share_and_no_more() -> None:
+    """Whoever fills the channel at each look is read at 2,500 frames a second; the simulation keeps its pace."""
+    clock = Clock()
+    autopilot = Autopilot(Multirotor(), Settings("drone", HOME, speedup=10.0))
+    channel = autopilot.open_channel("flood")
+    beat = Bench().words.MAVLink_heartbeat_message(6, 8, 0, 0, 4, 3).pack(Bench().words.MAVLink(None, srcSystem=255))
+    served = Endpoint([Served(autopilot)], clock=clock, doze=clock.doze)
+
+    def flood() -> None:
+        while channel.room() > len(beat):
+            channel.receive(beat)
+
+    served.run(duration=20.0, report=flood)
+    assert clock.now - 1000.0 == pytest.approx(2.0, rel=0.02)
+    assert autopilot.tried == pytest.approx(2.0 * 2500 + 300, rel=0.05)
 
 
 def test_settings_that_cannot_be() -> None:

@@ -80,7 +80,7 @@ def test_lost_satellites_land_it_and_guided_is_refused_until_they_are_back() -> 
     assert "Mode change to GUIDED failed: requires position" in bench.texts()
     set_parameter(bench, "SIM_GPS1_ENABLE", 1)
     began = bench.now
-    bench.run_until(lambda: "EKF Failsafe Cleared" in bench.texts(), 5.0)
+    bench.hear("EKF Failsafe Cleared", 5.0)
     assert bench.now - began == pytest.approx(1.2, abs=0.2)
     assert bench.autopilot.mode.number == LAND
     assert bench.result(176, 1, GUIDED) == 0

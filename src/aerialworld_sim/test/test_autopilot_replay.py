@@ -81,7 +81,7 @@ def _steps(values: list[Any]) -> list[Any]:
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "kind", "mean", "most"),
-    [("full_arducopter_udp_7", "drone", 0.7, 2.5), ("full_ardurover_udp_11", "rover", 1.6, 5.5)],
+    [("full_arducopter_udp_7", "drone", 0.7, 2.0), ("full_ardurover_udp_11", "rover", 1.6, 5.5)],
 )
 def test_a_recorded_mission_is_flown_where_and_when_it_was(name: str, kind: str, mean: float, most: float) -> None:
     """Each item is reached within 2.5 s of the recorded time, and between them the track is the recorded one: metres

@@ -1,5 +1,6 @@
 """Bytes from anywhere: whole messages are found among noise, nothing raises, and the autopilot goes on."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,16 @@ def test_any_command_gets_one_acknowledgement(
     acks = [m for m in said if m.get_type() == "COMMAND_ACK"]
     assert [(m.command, m.target_system, m.target_component) for m in acks] == [(number, 255, 190)]
     assert acks[0].result in (0, 1, 2, 3, 4)
+
+
+def test_without_the_library_the_error_says_what_to_install() -> None:
+    script = (
+        "import sys; sys.modules['pymavlink'] = None\n"
+        "from aerialworld_core.frames import Georeference\n"
+        "from aerialworld_sim.autopilot import Autopilot, AutopilotError, Settings\n"
+        "from aerialworld_sim.vehicles.rover import Rover\n"
+        "try:\n    Autopilot(Rover(), Settings('rover', Georeference(0, 0, 0)))\n"
+        "except AutopilotError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert "pip install 'aerialworld_sim[autopilot]'" in done.stdout, done.stderr

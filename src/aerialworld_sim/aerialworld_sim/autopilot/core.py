@@ -72,6 +72,8 @@ class Autopilot:
         self._ground = ground
         self._modes = modes_of(settings.kind)
         self.channels: list[Channel] = []
+        #: Frames that have been tried of all channels, wrong ones too: what the listening has cost.
+        self.tried = 0
         self.missions = Missions(self)
         self._power_on()
 
@@ -135,7 +137,8 @@ class Autopilot:
     def listen(self, tries: int = TRIES_PER_STEP) -> None:
         """Handle what has arrived, without time passing: at most `tries` frames of each channel."""
         for channel in self.channels:
-            messages, _ = channel.messages(tries)
+            messages, left = channel.messages(tries)
+            self.tried += tries - left
             for message in messages:
                 self._inbox.handle(channel, message)
         self.telemetry.flush_texts()
@@ -159,14 +162,14 @@ class Autopilot:
 
     # Each step
 
-    def advance(self, dt_ns: int) -> None:
+    def advance(self, dt_ns: int, tries: int = TRIES_PER_STEP) -> None:
         """Let `dt_ns` > 0 of simulation time pass: handle what came, decide, command the vehicle, send what is due.
 
-        Call it before the vehicle's own step of the same length.
+        Call it before the vehicle's own step of the same length. `tries` bounds the frames of each channel.
         """
         if dt_ns <= 0:
             raise ValueError(f"time goes forward: a step of {dt_ns} ns is none")
-        self.listen()
+        self.listen(tries)
         self.now_ns += dt_ns
         seconds = dt_ns * 1e-9
         self.boot.update()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from aerialworld_sim.autopilot.channel import TRIES_PER_STEP
 from aerialworld_sim.autopilot.core import Autopilot
 from aerialworld_sim.autopilot.links import Link, TcpServer
 
@@ -31,27 +32,47 @@ class Served:
     autopilot: Autopilot
     links: list[Link] = field(default_factory=list)
 
-    def step(self) -> None:
+    def step(self, tries: int) -> None:
         """10 ms of simulation, between taking what has come and sending what is due."""
         for link in self.links:
             link.receive()
-        self.autopilot.advance(STEP_NS)
+        self.autopilot.advance(STEP_NS, tries)
         self.autopilot.vehicle.step(STEP_NS)
         for link in self.links:
             link.send()
 
-    def listen(self) -> None:
+    def listen(self, tries: int) -> None:
         """Answer what has come without time passing."""
         for link in self.links:
             link.receive()
-        if any(link.channel.pending() for link in self.links):
-            self.autopilot.listen()
+        if tries and any(link.channel.pending() for link in self.links):
+            self.autopilot.listen(tries)
         for link in self.links:
             link.send()
 
     def close(self) -> None:
         for link in self.links:
             link.close()
+
+
+class Allowance:
+    """How many frames may be tried by now: `rate` for each second of the wall clock, and no more than `burst` at once.
+
+    So that a client that sends ten thousand messages a second takes a share of the time and not all of it: its messages
+    wait in its own socket (TCP) or are lost (UDP).
+    """
+
+    def __init__(self, now: float, rate: float = 2500.0, burst: float = 300.0) -> None:
+        self._rate, self._burst = rate, burst
+        self._left, self._at = burst, now
+
+    def left(self, now: float) -> int:
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        return min(int(self._left), TRIES_PER_STEP)
+
+    def spend(self, tries: int) -> None:
+        self._left -= tries
 
 
 class Endpoint:
@@ -73,6 +94,7 @@ class Endpoint:
         self._doze = doze or _poll
         self._wait = wait
         self._stopped = False
+        self._allowance = [Allowance(clock()) for _ in self.served]
         self.sim_seconds = 0.0
 
     @property
@@ -110,8 +132,7 @@ class Endpoint:
     def _catch_up(self, behind: float, duration: float | None, limit: float) -> None:
         step = STEP_NS * 1e-9
         while behind >= step - TINY and not self._stopped and not self._over(duration):
-            for served in self.served:
-                served.step()
+            self._each(Served.step)
             self.sim_seconds += step
             behind -= step
             if self._clock() >= limit:
@@ -123,9 +144,18 @@ class Endpoint:
     def _listen_until(self, moment: float) -> None:
         """Answer what comes until a moment of the clock."""
         sockets = [s.fileno() for served in self.served for link in served.links for s in link.sockets()]
+        if not all(allowance.left(self._clock()) for allowance in self._allowance):
+            sockets = []  # what arrives cannot be handled yet: do not wake up for it
         self._doze(sockets, max(0.0, moment - self._clock()))
-        for served in self.served:
-            served.listen()
+        self._each(Served.listen)
+
+    def _each(self, turn: Callable[[Served, int], None]) -> None:
+        """A vehicle's turn after the other, each within its allowance of messages."""
+        now = self._clock()
+        for served, allowance in zip(self.served, self._allowance, strict=True):
+            before = served.autopilot.tried
+            turn(served, allowance.left(now))
+            allowance.spend(served.autopilot.tried - before)
 
     def close(self) -> None:
         for served in self.served:

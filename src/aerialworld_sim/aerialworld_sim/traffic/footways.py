@@ -24,7 +24,7 @@ from aerialworld_sim.traffic.skeleton import resample
 from aerialworld_sim.traffic.ways import FOOT_CROSSING, FOOTWAY, Way, Ways
 
 #: Metres between a footway and the edge, between the two directions' lines (half), and from vehicles.
-EDGE, HALF_APART, FROM_VEHICLES = 0.5, 0.72, 0.75
+EDGE, HALF_APART, FROM_VEHICLES = 0.5, 0.72, 0.95
 #: Metres around a sidewalk within which nobody walks on the carriageway; metres of a carriageway's edge that are walked
 #: on elsewhere.
 SIDEWALK_SERVES, ROADSIDE = 12.0, 3.4

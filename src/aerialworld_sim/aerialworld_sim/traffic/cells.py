@@ -107,28 +107,41 @@ class Cells:
         return np.concatenate(poses), np.concatenate(places)
 
     def _mark_stops(self, ways: Ways) -> None:
-        """One may stop where no way but one's own, the one before and the one after would be blocked."""
-        family: list[set[int]] = [{way.number, *way.after} for way in ways.ways]
+        """One may stop where nobody else would be blocked: neither on another way, nor on the way that follows or the
+        one before, but for the stretch of it that a body reaches into from here anyhow."""
+        before: list[set[int]] = [set() for _ in ways.ways]
         for way in ways.ways:
             for following in way.after:
-                family[following].add(way.number)
-        uses: dict[int, NDArray[np.int32]] = {}
-        for way in ways.ways:
-            cells = [c for tracks in self.tracks.values() if (t := tracks[way.number]) is not None for c in t.cells]
-            if cells:
-                uses[way.number] = np.unique(np.concatenate(cells))
+                before[following].add(way.number)
+        whole = {way.number: self._used(way.number, None) for way in ways.ways}
+        but_begin = {way.number: self._used(way.number, "begin") for way in ways.ways}
+        but_end = {way.number: self._used(way.number, "end") for way in ways.ways}
         others = np.zeros(self.count, np.int32)
-        for cells in uses.values():
+        for cells in whole.values():
             others[cells] += 1
         for way in ways.ways:
             if way.kind not in (LANE, FOOTWAY):
                 continue
-            mine = [uses[n] for n in family[way.number] if n in uses]
-            for cells in mine:
-                others[cells] -= 1
+            change = [(whole[way.number], -1)]
+            for n in {*way.after, *before[way.number]} - {way.number}:
+                kept = but_begin[n] if n in way.after else but_end[n]
+                change += [(whole[n], -1), (kept, 1)]
+            for cells, by in change:
+                others[cells] += by
             for tracks in self.tracks.values():
                 track = tracks[way.number]
                 if track is not None:
                     track.stop[:] = [not others[cells].any() for cells in track.cells]
-            for cells in mine:
-                others[cells] += 1
+            for cells, by in change:
+                others[cells] -= by
+
+    def _used(self, number: int, but: str | None) -> NDArray[np.int32]:
+        """The cells that any shape uses on a way; without those of its beginning or end, as long as the shape."""
+        used = []
+        for name, tracks in self.tracks.items():
+            track = tracks[number]
+            if track is not None:
+                aside = int(np.ceil((SHAPES[name].length + 1.0) / track.length)) + 1
+                slots = track.cells if but is None else track.cells[aside:] if but == "begin" else track.cells[:-aside]
+                used += slots
+        return np.unique(np.concatenate(used)) if used else np.zeros(0, np.int32)

@@ -130,7 +130,7 @@ class Footways:
                 used[a].append(there.s)
                 used[there.b].append(there.t)
                 length = rounds[there.b].length
-                for shift in (2.5, -2.5, 4.0, -4.0):
+                for shift in (4.5, -4.5, 6.0, -6.0):
                     back = tried(there.b, float((there.t + shift) % length), a, 1.7)
                     if back is not None:
                         links += [there, back]

@@ -47,11 +47,11 @@ class Shape:
 
 
 #: Radii are those of the rear axle's middle: a car that turns within 10.5 m between kerbs has about 4 m.
-TWO_WHEELER = Shape("two_wheeler", 2.2, 0.85, 0.45, 2.0, 1.0)
-CAR = Shape("car", 4.9, 1.9, 0.95, 4.2, 1.0)
-TRUCK = Shape("truck", 7.8, 2.35, 1.7, 6.0, 1.0)
-BUS = Shape("bus", 10.6, 2.5, 2.9, 7.0, 1.0)
-WALKER = Shape("walker", 0.6, 0.6, 0.3, 0.3, 0.5)
+TWO_WHEELER = Shape("two_wheeler", 2.2, 0.85, 0.45, 2.0, 1.5)
+CAR = Shape("car", 4.9, 1.9, 0.95, 4.2, 1.5)
+TRUCK = Shape("truck", 7.8, 2.35, 1.7, 6.0, 1.5)
+BUS = Shape("bus", 10.6, 2.5, 2.9, 7.0, 1.5)
+WALKER = Shape("walker", 0.6, 0.6, 0.3, 0.3, 1.0)
 
 VEHICLES = (TWO_WHEELER, CAR, TRUCK, BUS)
 SHAPES = {shape.name: shape for shape in (*VEHICLES, WALKER)}

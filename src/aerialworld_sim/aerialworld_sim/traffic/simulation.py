@@ -27,6 +27,8 @@ HARDEST, EMERGENCY, JERK = 7.0, 6.0, 3.0
 #: Seconds: standing before a change of gear, after an emergency; before booking (to which up to as much again is added),
 #: until a booking ends, and before looking for another way.
 SHIFT, SHOCK, PATIENCE, BOOKED, ANOTHER_WAY = 0.6, 2.5, 5.0, 12.0, 30.0
+#: Steps until a mover that got no room asks again; twice as many while it stands.
+AGAIN = 2
 _CHUNK = 1024
 
 
@@ -69,6 +71,7 @@ class Simulation:
         self._next_start, self._next_limit = np.zeros(n), np.zeros(n)
         self._braking = np.zeros(n, bool)
         self._waiting = np.full(n, np.inf)
+        self._again = np.zeros(n, np.int64)
         self._patience = PATIENCE * (1.0 + random.random(n)) if n else np.zeros(0)
         self._next_emergency = self._drawn_emergencies(0.0, np.arange(n))
         self.steps = 0
@@ -115,9 +118,10 @@ class Simulation:
         """Let those that near the end of their room ask for more, in an order that goes round."""
         for number in [n for n, (until, _) in self._bookings.items() if until <= now]:
             self._unbook(number)
+            self._patience[number] = min(2 * self._patience[number], 60.0)
         soon = self.velocity + self._pull * 0.3
         need = soon**2 / (2 * self._brake) + 0.4 * soon + 1.5 * self._slot
-        wanting = np.flatnonzero(self._claimed - self.position < need)
+        wanting = np.flatnonzero((self._claimed - self.position < need) & (self._again <= self.steps))
         if not len(wanting):
             return
         turn = int(np.searchsorted(wanting, self.steps % len(self._agents)))
@@ -125,6 +129,7 @@ class Simulation:
             agent = self._agents[i]
             while self._claimed[i] - self.position[i] < need[i]:
                 if not self._claim(agent):
+                    self._again[i] = self.steps + (AGAIN if self.velocity[i] > 0.3 else 2 * AGAIN)
                     self._wait(i, now)
                     break
                 self._waiting[i] = np.inf
@@ -206,7 +211,7 @@ class Simulation:
         self._acceleration = (after - v) / DT
         self.position = self.position + 0.5 * (v + after) * DT
         self.velocity = after
-        for i in np.flatnonzero(self.position >= self._next_start).tolist():
+        for i in np.flatnonzero(self.position > self._next_start + 1e-6).tolist():
             self._enter(i, int(self._place[i]) + 1)
         for i in np.flatnonzero((self._halt - self.position < 0.03) & (after < 0.05)).tolist():
             self._agents[i].halts.popleft()

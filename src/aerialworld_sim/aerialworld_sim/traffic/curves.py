@@ -6,7 +6,7 @@ tangent to its way in the kinematic bicycle model: the body then swings through 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from aerialworld_core.frames import Array
 
 #: Metres between the samples of a curve.
 STEP = 0.25
+#: Metres over which vehicles steer into a turn.
+EASING = 3.0
 #: x, y, heading.
 State = tuple[float, float, float]
 
@@ -198,6 +200,38 @@ def fillet(start: State, end: State, radius: float) -> Curve | None:
         return None
     pieces = [(0.0, before - tangent), (np.sign(turn) / radius, radius * abs(turn)), (0.0, after - tangent)]
     return arcs(start, [(float(k), float(length)) for k, length in pieces if length > 1e-6])
+
+
+def eased(start: State, turn: Callable[[State, State], Iterable[Curve | None]], end: State) -> Iterator[Curve]:
+    """Turns from `start` to `end` into which one steers, instead of jumping to an arc's curvature at once.
+
+    `turn` gives turns of arcs between two states: here those `EASING` / 2 inside both ends. Averaging a turn's
+    curvature over `EASING` metres displaces its end a little (a clothoid's shift, L² / 24 R); that is spread over its
+    length.
+    """
+    lead = 0.5 * EASING
+    inner = (start[0] + lead * np.cos(start[2]), start[1] + lead * np.sin(start[2]), start[2])
+    outer = (end[0] - lead * np.cos(end[2]), end[1] - lead * np.sin(end[2]), end[2])
+    for curve in turn(inner, outer):
+        if curve is None:
+            continue
+        count = max(4, round((curve.length + EASING) / STEP))
+        step = (curve.length + EASING) / count
+        s = step * np.arange(count + 1)
+        # The heading's average over a window is the integral of the curvature's: it starts and ends tangent.
+        fine = np.linspace(-0.5, 0.5, 25) * EASING
+        heading = np.interp(s[:, None] + fine - lead, curve.step * np.arange(len(curve.xy)), curve.yaw)
+        yaw = heading.mean(axis=1)
+        middle = 0.5 * (yaw[1:] + yaw[:-1])
+        moved = np.cumsum(step * np.stack([np.cos(middle), np.sin(middle)], axis=1), axis=0)
+        xy = np.array(start[:2]) + np.concatenate([[[0.0, 0.0]], moved])
+        t = s[:, None] / s[-1]
+        xy = xy + (np.array(end[:2]) - xy[-1]) * (3 * t**2 - 2 * t**3)
+        slope = np.gradient(xy, axis=0)
+        tangent = np.unwrap(np.arctan2(slope[:, 1], slope[:, 0]))
+        tangent += 2 * np.pi * np.round((yaw[0] - tangent[0]) / (2 * np.pi))
+        tangent[[0, -1]] = yaw[[0, -1]]
+        yield _even(xy, tangent)
 
 
 def three_moves(start: State, across: float, radius: float) -> tuple[Curve, Curve, Curve] | None:

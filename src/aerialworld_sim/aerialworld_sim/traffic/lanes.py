@@ -7,14 +7,16 @@ vehicles turn about, in one sweep where there is room and in three moves else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.traffic.curves import Curve, State, beside, dubins, fillet, reverse, three_moves, through
+from aerialworld_sim.traffic.curves import Curve, State, beside, dubins, eased, fillet, reverse, three_moves, through
 from aerialworld_sim.traffic.ground import Ground
 from aerialworld_sim.traffic.shapes import BUS, CAR, TRUCK, VEHICLES, Shape, placed
 from aerialworld_sim.traffic.skeleton import Line, join_nodes, resample, simplify, smoothed, split_at_bends, thin, trace
@@ -194,7 +196,7 @@ class Carriageways:
             for radius in (9.0, 8.0, 7.0, 6.0, 5.0, 4.2):
                 if radius < shape.radius:
                     break
-                for curve in islice(dubins(arriving, leaving, radius, 7.0 * radius), 2):
+                for curve in islice(eased(arriving, partial(_arcs, radius, 7.0 * radius), leaving), 2):
                     if self.fits(curve, shape):
                         return 20.0 * dislike + curve.length, [curve]
         across = float(np.hypot(arriving[0] - leaving[0], arriving[1] - leaving[1]))
@@ -239,10 +241,9 @@ class Carriageways:
         """From lane to lane over a crossing: as wide as fits, for as large a vehicle as fits."""
         candidates = []
         for radius in RADII:
-            rounded = fillet(arriving.end, leaving.start, radius)
-            others = dubins(arriving.end, leaving.start, radius, LONGEST_TURN)
-            found = [rounded, *islice(others, 1)] if rounded is not None else list(islice(others, 2))
-            candidates += [curve for curve in found if np.ptp(curve.yaw) < 1.2 * np.pi]
+            for curve in islice(eased(arriving.end, partial(_turns, radius), leaving.start), 2):
+                if np.ptp(curve.yaw) < 1.2 * np.pi:
+                    candidates.append(curve)
         for shape in (BUS, TRUCK, CAR):
             for curve in candidates:
                 if self.fits(curve, shape):
@@ -258,8 +259,18 @@ class Carriageways:
             bend = float((np.abs(np.diff(curve.yaw)) / curve.step).max())
             limit = min(float(np.sqrt(SIDEWAYS / max(bend, 1e-3))), 8.3)
             if len(curves) > 1:
-                limit = 1.5
+                limit = 1.0
             way = self._ways.add(curve, kind, limit, users, halt=k + 1 < len(curves))
             last.after.append(way.number)
             last = way
         last.after.append(leaving.number)
+
+
+def _arcs(radius: float, longest: float, start: State, end: State) -> Iterator[Curve]:
+    return dubins(start, end, radius, longest)
+
+
+def _turns(radius: float, start: State, end: State) -> Iterator[Curve | None]:
+    """From lane to lane over a crossing: one arc between straights first."""
+    yield fillet(start, end, radius)
+    yield from dubins(start, end, radius, LONGEST_TURN)

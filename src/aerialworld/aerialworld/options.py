@@ -12,6 +12,7 @@ from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.session.layout import EXTRA
+from aerialworld_core.traffic import TrafficOptions
 
 MODALITIES = ("images", "depth", "lidar", "imu")
 
@@ -89,6 +90,16 @@ def conditions_from_option(text: str | None) -> Conditions:
         raise OptionError(f"--conditions: {error}") from error
 
 
+def traffic_from_option(text: str | None) -> TrafficOptions | None:
+    """--traffic: cars=100,pedestrians=100,parked=0.3,seed=1; None where it is not given."""
+    if text is None:
+        return None
+    try:
+        return TrafficOptions.parse(text)
+    except InputError as error:
+        raise OptionError(f"--traffic: {error}") from error
+
+
 def overrides_from_options(pairs: list[str]) -> list[str]:
     """Check the form key=value; the training package checks the keys and values."""
     for pair in pairs:
@@ -136,6 +147,15 @@ ConditionsOption = Annotated[
         metavar="ENTRIES|FILE",
         help="Time of day and its light: local_time=07:30,date=2024-04-01,utc_offset_h=9,weather=clear, or a JSON or "
         "YAML file of these. Default: the sun that the world's SDF declares.",
+    ),
+]
+TrafficOption = Annotated[
+    str | None,
+    typer.Option(
+        "--traffic",
+        metavar="ENTRIES",
+        help="Vehicles and pedestrians on the world's roads: cars=100,pedestrians=20/km,parked=0.3,emergencies=6,seed=0. "
+        "Default: none.",
     ),
 ]
 BackendOption = Annotated[

@@ -51,6 +51,11 @@ missions:
 conditions:
   - weather: clear          # the sun is the one of the world's own world.sdf
 # - local_time: "07:30"     # or the sun of a time of day at the world's place (and of a date: "2024-04-01")
+# traffic:                  # example: vehicles and pedestrians on the world's roads, in every session its own
+#   cars: 20/km             # how many, or per kilometre of lane
+#   pedestrians: 20/km      # how many, or per kilometre of footway
+#   parked: 0.3             # share of the cars that stand at the roadside
+#   emergencies: 6          # full brakings per driving car and hour
 seeds: [0]
 redraws: 30                 # how often a mission's numbers are drawn anew where they cannot be flown
 

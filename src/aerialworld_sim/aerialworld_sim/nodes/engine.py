@@ -40,6 +40,7 @@ from aerialworld_sim.nodes.messages import time_message
 from aerialworld_sim.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
 from aerialworld_sim.nodes.publishers import Outlet, TransformPublishers, VehiclePublishers, flush
 from aerialworld_sim.nodes.runner import TICK_NS, Course, Runner
+from aerialworld_sim.traffic import Traffic
 
 #: Simulated nanoseconds between odometry messages.
 ODOMETRY_NS = 20_000_000
@@ -63,7 +64,8 @@ class EngineNode(Node):
         fleet = Fleet(p.vehicles)
         course = _course(p, fleet)
         world = load_world(p.world)
-        self.engine = Engine(world, fleet.vehicles, seed=p.seed, threads=p.threads, **p.engine)
+        actors = Traffic(world, p.traffic).actors if p.traffic is not None else ()
+        self.engine = Engine(world, fleet.vehicles, seed=p.seed, threads=p.threads, actors=actors, **p.engine)
         self._encoders = ThreadPoolExecutor(max(1, min(6, os.cpu_count() or 1)), thread_name_prefix="jpeg")
         self._time = Outlet(self, Clock, CLOCK, QoSProfile(depth=100))
         reliability = ReliabilityPolicy.RELIABLE if p.qos == RELIABLE else ReliabilityPolicy.BEST_EFFORT

@@ -13,7 +13,7 @@ A function of time: equal worlds, options and seeds give equal traffic, whatever
     sdf                         the same for Gazebo
 """
 
-from aerialworld_sim.traffic.options import TrafficOptions
+from aerialworld_core.traffic import TrafficOptions
 from aerialworld_sim.traffic.traffic import Member, Snapshot, Traffic
 
 __all__ = ["Member", "Snapshot", "Traffic", "TrafficOptions"]

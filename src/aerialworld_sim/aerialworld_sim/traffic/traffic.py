@@ -18,7 +18,7 @@ from aerialworld_sim.traffic.ground import World
 from aerialworld_sim.traffic.kinds import KINDS, PEDESTRIANS, Kind
 from aerialworld_sim.traffic.meshes import body
 from aerialworld_sim.traffic.network import Network
-from aerialworld_sim.traffic.options import TrafficOptions
+from aerialworld_core.traffic import TrafficOptions
 from aerialworld_sim.traffic.parking import Parking, Stand
 from aerialworld_sim.traffic.shapes import WALKER
 from aerialworld_sim.traffic.simulation import DT, STEP_NS, Simulation

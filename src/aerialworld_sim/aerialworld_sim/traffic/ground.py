@@ -106,13 +106,16 @@ def see_ground(world: World) -> Ground | None:
 def strips_ground(low: Array, high: Array, strips: list[Array]) -> Ground:
     """A raster of made-up straight roads: `strips` are rectangles (4, 2), counter-clockwise."""
     ground = _empty(low - _MARGIN, high + _MARGIN)
-    row, column = np.indices(ground.drive.shape)
-    xy = ground.centres(row.ravel(), column.ravel())
     for corners in strips:
+        first = np.floor((corners.min(axis=0) - ground.low) / ground.cell).astype(int)
+        last = np.ceil((corners.max(axis=0) - ground.low) / ground.cell).astype(int)
+        box = (slice(max(first[1], 0), last[1]), slice(max(first[0], 0), last[0]))
+        row, column = (a.ravel() for a in np.mgrid[box])
+        xy = ground.centres(row, column)
         inside = np.ones(len(xy), bool)
         for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
             inside &= (b[0] - a[0]) * (xy[:, 1] - a[1]) - (b[1] - a[1]) * (xy[:, 0] - a[0]) >= 0
-        ground.drive.ravel()[inside] = True
+        ground.drive[row[inside], column[inside]] = True
     return ground
 
 

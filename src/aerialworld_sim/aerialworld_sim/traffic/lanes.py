@@ -82,6 +82,8 @@ class Carriageways:
         bend = np.abs(np.diff(curve.yaw)) / curve.step
         if len(bend) and float(bend.max()) > 1.02 / shape.radius:
             return False
+        if float(self._width(curve.xy[::2]).min()) < 0.4 * shape.width:
+            return False  # most are refused by this look at the middle alone
         return bool(self._on_road(curve, shape).all())
 
     def _on_road(self, curve: Curve, shape: Shape) -> NDArray[np.bool_]:
@@ -178,6 +180,8 @@ class Carriageways:
         longest = run.middle.length - SHORTEST - run.trim[1 - end]
         best: tuple[float, float, list[Curve]] | None = None
         for cut in np.arange(0.0, min(max(longest, 0.0), 30.0) + 0.1, 3.0):
+            if best is not None and cut + SHORTEST > best[0]:
+                break
             found = self._sweeps(*run.about(end, float(cut)))
             if found is None:
                 continue

@@ -109,10 +109,10 @@ def body(kind: Kind, colour: tuple[int, int, int]) -> Scene:
 def _car(b: Builder, length: float, width: float, height: float, paint: tuple[int, int, int], cabin: Array) -> None:
     """A car: `cabin` (4,) are where windscreen and rear window begin below and end above, as shares of the length from
     the rear: rear below, rear above, front above, front below."""
-    x0, y1 = -0.5 * length, 0.5 * width
-    waist = 0.56 * height
-    x = x0 + cabin * length
-    low = 0.18
+    # Lamps and wheels stand out of the sheet metal by two or three centimetres: nothing lies in one plane with another.
+    x0, y1 = -0.5 * length + 0.02, 0.5 * width - 0.03
+    waist, low = 0.56 * height, 0.18
+    x = cabin * length - 0.5 * length
     b.extruded(
         [(x0, low), (x0, waist - 0.06), (x0 + 0.12, waist), (x[3], waist), (-x0 - 0.1, waist - 0.16), (-x0, low + 0.3), (-x0, low)],
         -y1, y1, paint, axis=1,
@@ -123,11 +123,11 @@ def _car(b: Builder, length: float, width: float, height: float, paint: tuple[in
     radius = 0.31
     for fore in (-0.5 * length + 0.82, 0.5 * length - 0.78):
         for side in (-1, 1):
-            b.wheel(fore, side * (y1 - 0.1), radius, 0.2)
+            b.wheel(fore, side * (y1 - 0.07), radius, 0.2)
     for side in (-1, 1):
         y = side * (y1 - 0.25)
-        b.box((-x0 - 0.04, y - 0.16, 0.5), (-x0, y + 0.16, 0.62), _LAMP)
-        b.box((x0, y - 0.14, 0.6), (x0 + 0.04, y + 0.14, 0.74), _TAIL)
+        b.box((-x0 - 0.04, y - 0.16, 0.4), (-x0 + 0.02, y + 0.16, 0.46), _LAMP)
+        b.box((x0 - 0.02, y - 0.14, 0.56), (x0 + 0.04, y + 0.14, 0.7), _TAIL)
 
 
 def _sedan(b: Builder, length: float, width: float, height: float, paint: tuple[int, int, int]) -> None:
@@ -143,7 +143,7 @@ def _van(b: Builder, length: float, width: float, height: float, paint: tuple[in
 
 
 def _truck(b: Builder, length: float, width: float, height: float, paint: tuple[int, int, int]) -> None:
-    x0, y1 = -0.5 * length, 0.5 * width
+    x0, y1 = -0.5 * length, 0.5 * width - 0.03
     cab = -x0 - 1.6
     b.box((x0, -y1 + 0.25, 0.55), (-x0 - 0.1, y1 - 0.25, 0.8), _DARK)
     b.box((x0, -y1, 0.8), (cab - 0.15, y1, height), (226, 226, 222))
@@ -155,18 +155,18 @@ def _truck(b: Builder, length: float, width: float, height: float, paint: tuple[
     )  # fmt: skip
     for fore in (x0 + 1.6, -x0 - 1.0):
         for side in (-1, 1):
-            b.wheel(fore, side * (y1 - 0.16), 0.42, 0.28)
+            b.wheel(fore, side * (y1 - 0.11), 0.42, 0.28)
 
 
 def _bus(b: Builder, length: float, width: float, height: float, paint: tuple[int, int, int]) -> None:
-    x0, y1 = -0.5 * length, 0.5 * width
+    x0, y1 = -0.5 * length, 0.5 * width - 0.03
     b.box((x0, -y1, 0.32), (-x0, y1, 1.15), paint)
     b.box((x0 + 0.03, -y1 + 0.03, 1.15), (-x0 - 0.03, y1 - 0.03, 2.2), _GLASS)
     b.box((x0, -y1, 2.2), (-x0, y1, height - 0.2), (232, 232, 226))
     b.box((x0 + 1.0, -y1 + 0.3, height - 0.2), (-x0 - 2.5, y1 - 0.3, height), (200, 200, 196))
     for fore in (x0 + 2.9, -x0 - 2.2):
         for side in (-1, 1):
-            b.wheel(fore, side * (y1 - 0.15), 0.48, 0.28)
+            b.wheel(fore, side * (y1 - 0.11), 0.48, 0.28)
 
 
 def _rider(b: Builder, seat: float, height: float, shirt: tuple[int, int, int], head: tuple[int, int, int]) -> None:

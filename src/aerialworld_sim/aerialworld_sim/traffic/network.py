@@ -118,7 +118,10 @@ def stand(world: World, shape: Shape, xy: Array, yaw: Array) -> tuple[Array, Arr
         if not known.any():
             raise InputError(f"traffic: the world has no ground near ({points[0, 0]:.0f}, {points[0, 1]:.0f})")
         order = np.arange(len(z))
-        return np.asarray(gaussian_filter1d(np.interp(order, order[known], z[known]), smooth, mode="nearest"))
+        # Odd reflection keeps a slope at the ends, where the next way goes on.
+        n = min(len(z) - 1, round(4 * smooth))
+        padded = np.pad(np.interp(order, order[known], z[known]), n, mode="reflect", reflect_type="odd")
+        return np.asarray(gaussian_filter1d(padded, smooth, mode="nearest")[n : n + len(z)])
 
     if shape is WALKER:
         return felt(xy), np.zeros(len(xy)), np.zeros(len(xy))

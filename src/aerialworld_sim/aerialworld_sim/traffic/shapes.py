@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Shape:
         """Metres from the reference point forward to the rectangle's middle."""
         return 0.5 * self.length - self.rear
 
+    @lru_cache(maxsize=64)  # noqa: B019  # shapes are few, and live as long as the program
     def outline(self, grow: float = 0.0, spacing: float = 0.4) -> Array:
         """(K, 2) points that cover the rectangle, grown by `grow`, no farther than `spacing` apart, in the body's
         frame (x forward) about the reference point."""

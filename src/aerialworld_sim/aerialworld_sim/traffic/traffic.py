@@ -193,7 +193,7 @@ class Traffic:
         row = net.first[way] + at.astype(np.int64)
         t = at - at.astype(np.int64)
         x, y, yaw, z, pitch, roll = (np.empty(count) for _ in range(6))
-        turn, climb = np.empty(count), np.empty(count)
+        turn, climb, tip = np.empty(count), np.empty(count), np.empty(count)
         for name in set(self._shape):
             of = np.array([shape == name for shape in self._shape])
             samples = net.samples[name]
@@ -202,13 +202,14 @@ class Traffic:
                 out[of] = column[r] + u * (column[r + 1] - column[r])
             turn[of] = (samples.yaw[r + 1] - samples.yaw[r]) / d
             climb[of] = (samples.z[r + 1] - samples.z[r]) / d
+            tip[of] = (samples.pitch[r + 1] - samples.pitch[r]) / d
         gear = self._gear[way]
         ahead, forward = self._ahead, np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
         left = np.stack([-forward[:, 1], forward[:, 0]], axis=1)
         level = ahead * np.cos(pitch)
         position = np.column_stack([np.stack([x, y], axis=1) + level[:, None] * forward, z - ahead * np.sin(pitch)])
         rate = v * turn
-        velocity = np.column_stack([(v * gear)[:, None] * forward + (rate * level)[:, None] * left, v * climb])
+        velocity = np.column_stack([(v * gear)[:, None] * forward + (rate * level)[:, None] * left, v * (climb - level * tip)])
         across = (a * gear)[:, None] * forward + (v * gear * rate)[:, None] * left
         acceleration = np.column_stack([across, np.zeros(count)])
         spin = np.column_stack([-rate * np.sin(pitch), rate * np.cos(pitch) * np.sin(roll), rate * np.cos(pitch) * np.cos(roll)])

@@ -6,24 +6,26 @@ import json
 import os
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src/aerialworld_sim/test"))
-from traffic_checks import heights_above_ground, least_gap, off_ground, tops  # noqa: E402
+from traffic_checks import heights_above_ground, least_gap, off_ground, tops
 
-from aerialworld.cli import app  # noqa: E402
-from aerialworld_city.convert import ConversionOptions, convert  # noqa: E402
-from aerialworld_city.synthetic.generate import generate_city  # noqa: E402
-from aerialworld_core.frames import Pose, grid_from_map, quaternion_from_rotation, rotation_from_rpy  # noqa: E402
-from aerialworld_core.plan import Plan  # noqa: E402
-from aerialworld_core.session import Session  # noqa: E402
-from aerialworld_core.world import load_world  # noqa: E402
-from aerialworld_sim.traffic import Traffic, TrafficOptions  # noqa: E402
-from aerialworld_sim.traffic.sdf import export, join_world  # noqa: E402
+from aerialworld.cli import app
+from aerialworld.recording import RecordingOptions, record_plan, start_time
+from aerialworld_city.convert import ConversionOptions, convert
+from aerialworld_city.synthetic.generate import generate_city
+from aerialworld_core import safexml
+from aerialworld_core.frames import Pose, grid_from_map, quaternion_from_rotation, rotation_from_rpy
+from aerialworld_core.grid import DEFAULT_GRID
+from aerialworld_core.plan import Plan
+from aerialworld_core.session import Session
+from aerialworld_core.world import load_rig, load_world
+from aerialworld_sim.traffic import Traffic, TrafficOptions
+from aerialworld_sim.traffic.sdf import export, join_world
 
 SECOND = 1_000_000_000
 SHARED = Path(os.environ.get("AERIALWORLD_SHARED", "../shared"))
@@ -61,7 +63,7 @@ def test_a_minute_in_the_generated_city(world, traffic):
 
 def test_sdf_actors_follow_the_same_ways(traffic, tmp_path, city):
     path = export(traffic, tmp_path, 12.0)
-    root = ElementTree.parse(path).getroot()
+    root = safexml.parse(path)
     actors = {a.get("name"): a for a in root.iter("actor")}
     models = {m.get("name"): m for m in root.iter("model")}
     assert set(actors) | set(models) == {m.name for m in traffic.members}
@@ -88,7 +90,7 @@ def test_sdf_actors_follow_the_same_ways(traffic, tmp_path, city):
             shot = traffic.snapshot(round(stamp * SECOND))
             assert np.linalg.norm(_catmull_rom(poses[:, :3], stamp / 0.2) - shot.position[index]) < 0.03
     joined = join_world(city / "world.sdf", path, tmp_path / "joined.sdf")
-    root = ElementTree.parse(joined).getroot()
+    root = safexml.parse(joined)
     assert len(root.findall("world/actor")) == len(actors) and root.find("world/include") is not None
 
 
@@ -123,16 +125,23 @@ def test_sessions_hold_the_traffic_in_every_sensor(city, world, tmp_path):
     x, y, z = p[cars[int(np.argmax(near))]]
     plan = hover([x, y, z + 22.0])
     plan.write(tmp_path / "hover.json")
-    sessions = {}
-    for name, extra in (("with", ["--traffic", asked]), ("without", []), ("again", ["--traffic", asked])):
-        result = CliRunner().invoke(
-            app,
-            ["simulate", str(city), str(tmp_path / "hover.json"), "--out", str(tmp_path / name), "--rig", "rig_small",
-             "--keep", "semantic,instance,depth", *extra],
-        )  # fmt: skip
-        assert result.exit_code == 0, result.output
-        sessions[name] = Session.open(next((tmp_path / name).iterdir()))
-    moving, empty, again = sessions["with"], sessions["without"], sessions["again"]
+    result = CliRunner().invoke(
+        app,
+        ["simulate", str(city), str(tmp_path / "hover.json"), "--out", str(tmp_path / "with"), "--rig", "rig_small",
+         "--keep", "semantic,instance,depth", "--traffic", asked],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    moving = Session.open(next((tmp_path / "with").iterdir()))
+    rig = load_rig("rig_small")
+    empty, again = (
+        Session.open(
+            record_plan(
+                world, plan, rig, tmp_path / name, RecordingOptions(DEFAULT_GRID, traffic=wanted),
+                started=start_time(0), provenance={},
+            )
+        )
+        for name, wanted in (("without", None), ("again", TrafficOptions.parse(asked)))
+    )  # fmt: skip
     assert moving.meta.conditions["traffic"] == TrafficOptions.parse(asked).to_dict()
     assert "traffic" not in empty.meta.conditions and empty.actors(1) == []
     records = moving.actors(2)
@@ -145,28 +154,36 @@ def test_sessions_hold_the_traffic_in_every_sensor(city, world, tmp_path):
         assert np.allclose(record["position"][:2], shot.position[i, :2], atol=1.5 * abs(record["size"][2]))
     changed = {kind for kind in ("image", "lidar") if _differs(moving, empty, kind)}
     assert changed == {"image", "lidar"}
-    labels = np.concatenate([moving.semantic(2, f.name)[np.isfinite(moving.depth(2, f.name))] for f in moving.meta.rig.depth])
+    labels = np.concatenate(
+        [moving.semantic(2, f.name)[np.isfinite(moving.depth(2, f.name))] for f in moving.meta.rig.depth]
+    )
     assert {4, 7} <= set(np.unique(labels).tolist())
     voxels = moving.occupancy(2)
     dynamic = np.argwhere(np.isin(voxels.semantics, (2, 3, 4, 6, 7, 10)) & (voxels.occupancy > 0))
     assert len(dynamic) > 20 and not np.isin(empty.occupancy(2).semantics, (2, 3, 4, 6, 7, 10)).any()
     # Every such voxel touches the box of an actor of its class.
     grid = moving.meta.grid
-    to_map = grid_from_map(moving.pose(2).pose, moving.meta.datum).inverse()
+    to_map = Pose.from_matrix(np.linalg.inv(grid_from_map(moving.pose(2).pose, moving.meta.datum)))
     size = np.array(grid.voxel_size)
     centres = to_map.transform(np.array(grid.range[:3]) + (dynamic + 0.5) * size)
     for centre, index in zip(centres, dynamic, strict=True):
         label = int(voxels.semantics[tuple(index)])
         reach = [
-            np.max(np.abs(Pose(np.array(r["position"]), np.array(r["orientation"])).inverse().transform(centre)) - np.array(r["size"]) / 2)
+            np.max(
+                np.abs(Pose(np.array(r["position"]), np.array(r["orientation"])).inverse().transform(centre))
+                - np.array(r["size"]) / 2
+            )
             for r in records
             if r["class"] == label
         ]
         assert min(reach) < 0.5 * np.linalg.norm(size)
     for i in moving.frame_indices:
-        assert moving.image_bytes(i, moving.meta.rig.cameras[0].name.upper()) == again.image_bytes(i, again.meta.rig.cameras[0].name.upper())
+        assert moving.image_bytes(i, moving.meta.rig.cameras[0].name.upper()) == again.image_bytes(
+            i, again.meta.rig.cameras[0].name.upper()
+        )
     result = CliRunner().invoke(
-        app, ["rerender", str(moving.path), "--world", str(city), "--out", str(tmp_path / "rerendered"), "--frames", "2:3"]
+        app,
+        ["rerender", str(moving.path), "--world", str(city), "--out", str(tmp_path / "rerendered"), "--frames", "2:3"],
     )
     assert result.exit_code == 0, result.output
     rerendered = Session.open(next((tmp_path / "rerendered").iterdir()))
@@ -191,6 +208,7 @@ def test_campaigns_give_every_session_its_own_traffic(tmp_path):
         parse_campaign({"worlds": ["w"], "traffic": {"lorries": 2}}, "c.yaml")
 
 
+@pytest.mark.long
 def test_a_campaign_records_traffic(city, tmp_path):
     (tmp_path / "c.yaml").write_text(
         f"worlds: [{{path: {city}, name: small, split: train}}]\nsessions: 1\nframes: 4\nrig: rig_small\n"
@@ -198,7 +216,9 @@ def test_a_campaign_records_traffic(city, tmp_path):
         "split: {by: world, train: 1.0, val: 0.0, test: 0.0}\nvalidate: false\n"
         "traffic: {cars: 12, pedestrians: 12}\n"
     )
-    result = CliRunner().invoke(app, ["generate", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "data"), "--workers", "1"])
+    result = CliRunner().invoke(
+        app, ["generate", str(tmp_path / "c.yaml"), "--out", str(tmp_path / "data"), "--workers", "1"]
+    )
     assert result.exit_code == 0, result.output
     (session,) = [Session.open(p) for p in (tmp_path / "data/sessions").iterdir()]
     entry = session.meta.conditions["traffic"]
@@ -211,7 +231,7 @@ def test_a_campaign_records_traffic(city, tmp_path):
 @pytest.mark.timeout(1800)
 def test_a_thousand_seconds_in_osaka(tmp_path):
     """Set 07, real LOD1 roads without sidewalks: 100 cars and 100 pedestrians."""
-    (source,) = list((SHARED / "data/plateau").glob("07_*")) or [None]
+    source = next((SHARED / "data/plateau").glob("07_*"), None)
     if source is None:
         pytest.skip(f"no real PLATEAU data in {SHARED}")
     convert([source], tmp_path / "world", ConversionOptions())
@@ -232,8 +252,11 @@ def test_a_thousand_seconds_in_osaka(tmp_path):
         if k % 20 == 0:
             assert off_ground(world, made, shot.stamp_ns) == []
             assert np.abs(heights_above_ground(world, made, shot.stamp_ns)).max() < 0.2
-            label = tops(world, shot.position[~parked, :2])
-            assert (label == 11).mean() > 0.99 and np.isin(label, (11, 12, 13, 14)).all()
+            xy = shot.position[~parked, :2]
+            aside = xy[tops(world, xy) != 11]  # over a sliver between two road objects: road on both sides of it
+            assert len(aside) <= 5
+            round_about = aside[:, None] + 1.0 * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+            assert ((tops(world, round_about.reshape(-1, 2)).reshape(-1, 4) == 11).sum(axis=1) >= 2).all()
     assert (travelled[~parked] > 100).mean() > 0.95  # it flows to the end
     again = Traffic(world, TrafficOptions(cars=100, pedestrians=100, seed=1)).snapshot(300 * SECOND)
     assert np.array_equal(again.position, made.snapshot(300 * SECOND).position)

@@ -154,8 +154,8 @@ TrafficOption = Annotated[
     typer.Option(
         "--traffic",
         metavar="ENTRIES",
-        help="Vehicles and pedestrians on the world's roads: cars=100,pedestrians=20/km,parked=0.3,emergencies=6,seed=0. "
-        "Default: none.",
+        help="Vehicles and pedestrians on the world's roads: cars=100,pedestrians=20/km,parked=0.3,emergencies=6,"
+        "seed=0. Default: none.",
     ),
 ]
 BackendOption = Annotated[

@@ -80,7 +80,9 @@ class TrafficOptions:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, which `from_dict` reads again."""
         return {
-            field.name: f"{getattr(self, field.name):g}/km" if field.name in self.per_km else _plain(getattr(self, field.name))
+            field.name: f"{getattr(self, field.name):g}/km"
+            if field.name in self.per_km
+            else _plain(getattr(self, field.name))
             for field in fields(self)
             if field.name != "per_km"
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_easing_keeps_the_ends_of_any_turn():
 def test_a_turn_in_three_moves_reverses_in_the_middle_and_ends_in_the_other_lane():
     moves = three_moves((3.0, 1.0, 0.4), 3.4, 4.5)
     assert moves is not None and [move.gear for move in moves] == [1, -1, 1]
-    for one, two in zip(moves, moves[1:], strict=False):
+    for one, two in pairwise(moves):
         assert np.allclose(one.end, two.start)
     across = 3.4 * np.array([np.sin(0.4), -np.cos(0.4)])
     assert np.allclose(moves[2].end[:2], np.array([3.0, 1.0]) + across, atol=1e-9)

@@ -15,7 +15,7 @@ from aerialworld_sim.traffic.skeleton import simplify, thin, trace
 from aerialworld_sim.traffic.ways import FOOTWAY, LANE, Ways
 
 sys.path.insert(0, str(Path(__file__).parent))
-from traffic_checks import gap  # noqa: E402
+from traffic_checks import gap
 
 
 def cells():

@@ -61,7 +61,7 @@ def outlines(traffic, stamp_ns, per_side=6):
 
 
 def off_ground(world, traffic, stamp_ns):
-    """Names of actors any part of whose outline lies where the topmost surface is not ground: under a roof, in a wall."""
+    """Names of actors part of whose outline lies where the topmost surface is not ground: under a roof, in a wall."""
     points = outlines(traffic, stamp_ns)
     good = np.isin(tops(world, points.reshape(-1, 2)), GROUND).reshape(points.shape[:2]).all(axis=1)
     return [actor.name for actor, fine in zip(traffic.actors, good, strict=True) if not fine]

@@ -31,7 +31,7 @@ def plain(*roads, sidewalks=(), houses=(), half=150.0, slope=0.0) -> World:
         flat(*sidewalk, 0.05, 13)
     for x0, y0, x1, y1 in houses:
         box = primitives.box(np.array([x1 - x0, y1 - y0, 8.0]))
-        corners.extend((box.vertices + [(x0 + x1) / 2, (y0 + y1) / 2, 4.0])[box.faces])
+        corners.extend((box.vertices + np.array([(x0 + x1) / 2, (y0 + y1) / 2, 4.0]))[box.faces])
         labels.extend([15] * len(box.faces))
     triangles = np.array(corners, np.float32)
     normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
@@ -52,5 +52,3 @@ def crossroads() -> World:
         sidewalks=[(-120, 7, -7, 10.5), (7, 7, 120, 10.5), (-120, -10.5, -7, -7), (7, -10.5, 120, -7)],
         houses=[(20, 20, 60, 60), (-60, 20, -20, 60), (20, -60, 60, -20), (-60, -60, -20, -20)],
     )  # fmt: skip
-
-

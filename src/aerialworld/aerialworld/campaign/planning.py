@@ -212,7 +212,7 @@ def _job(
             "grid": campaign.grid.grid().to_dict(),
             "frame_rate": campaign.frame_rate,
             "modalities": [m for m in MODALITIES if m in campaign.modalities],
-            **traffic_entry(campaign.traffic and campaign.traffic.options(task.seed)),
+            **traffic_entry(None if campaign.traffic is None else campaign.traffic.options(task.seed)),
         },
         plan={"file": plan_file(task.name), "sha256": plan_sha256},
         drawn=result["drawn"],

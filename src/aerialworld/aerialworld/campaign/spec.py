@@ -209,7 +209,7 @@ class ConditionSpec(Part):
 
 
 class TrafficSpec(Part):
-    """Vehicles and pedestrians: counts, or texts such as "20/km". Every session has traffic of its own, from its seed."""
+    """Vehicles and pedestrians: counts, or texts such as "20/km". Every session has its own, from its seed."""
 
     cars: Annotated[int, Field(ge=0)] | str = 0
     pedestrians: Annotated[int, Field(ge=0)] | str = 0
@@ -422,7 +422,21 @@ def _what(error: Any) -> str:
         return f"{value} does not have the form {_forms(str(context.get('pattern')))}"
     message = str(error["msg"])
     message = re.sub(r"^Input should be (a |an )?(valid )?", r"must be \1", message)
-    if kind in ("key", "table", "range", "box", "grid", "sum", "both", "depth", "frames", "twice", "many", "list", "traffic"):
+    if kind in (
+        "key",
+        "table",
+        "range",
+        "box",
+        "grid",
+        "sum",
+        "both",
+        "depth",
+        "frames",
+        "twice",
+        "many",
+        "list",
+        "traffic",
+    ):
         return message
     return f"{message[0].lower()}{message[1:]}, not {value}"
 

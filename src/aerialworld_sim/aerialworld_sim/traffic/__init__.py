@@ -2,7 +2,7 @@
 
 A function of time: equal worlds, options and seeds give equal traffic, whatever is asked of it and in which order.
 
-    ground, skeleton, lanes     the world's surfaces → middle lines → lanes and turns (patrols: where there are no roads)
+    ground, skeleton, lanes     the world's surfaces → middle lines → lanes and turns (patrols: without roads)
     contour, footways           where pedestrians walk and cross
     curves, ways, shapes        what ways are made of, and who fits on them
     cells                       room on the ground, of which every piece has one owner

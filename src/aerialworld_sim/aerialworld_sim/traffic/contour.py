@@ -32,17 +32,13 @@ def contours(field: Array, level: float) -> list[Array]:
     least `level`; the raster's rim counts as outside."""
     padded = np.pad(np.asarray(field, np.float64), 1, constant_values=min(float(np.min(field)), level - 1.0))
     inside = padded >= level
-    rows, columns = padded.shape
-    code = (
-        inside[:-1, :-1] * 1 + inside[:-1, 1:] * 2 + inside[1:, 1:] * 4 + inside[1:, :-1] * 8
-    )
+    columns = padded.shape[1]
+    code = inside[:-1, :-1] * 1 + inside[:-1, 1:] * 2 + inside[1:, 1:] * 4 + inside[1:, :-1] * 8
     follows: dict[int, int] = {}
     for value, passes in _PASSES.items():
         r, c = np.nonzero(code == value)
         for enter, leave in passes:
-            follows.update(
-                zip(_side(r, c, enter, columns).tolist(), _side(r, c, leave, columns).tolist(), strict=True)
-            )
+            follows.update(zip(_side(r, c, enter, columns).tolist(), _side(r, c, leave, columns).tolist(), strict=True))
     lines = []
     while follows:
         start = min(follows)

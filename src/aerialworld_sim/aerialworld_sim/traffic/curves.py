@@ -134,8 +134,8 @@ def _arc(start: State, curvature: float, s: Array, gear: int) -> tuple[Array, Ar
 
 
 def dubins(start: State, end: State, radius: float, longest: float = np.inf) -> Iterator[Curve]:
-    """Dubins' candidates (up to six) from `start` to `end` with turns of `radius` metres, the shortest first, none longer
-    than `longest` metres.
+    """Dubins' candidates (up to six) from `start` to `end` with turns of `radius` metres, the shortest first, none
+    longer than `longest` metres.
 
     L. E. Dubins, "On curves of minimal length…", 1957; closed forms after Shkel and Lumelsky, 2001.
     """
@@ -176,9 +176,7 @@ def dubins(start: State, end: State, radius: float, longest: float = np.inf) -> 
     for word, *parts in sorted(words, key=lambda w: w[1] + w[2] + w[3]):
         if sum(parts) * radius > longest:
             return
-        pieces = [
-            (bend[letter], float(p) * radius) for letter, p in zip(word, parts, strict=True) if p * radius > 1e-6
-        ]
+        pieces = [(bend[letter], float(p) * radius) for letter, p in zip(word, parts, strict=True) if p * radius > 1e-6]
         if not pieces:
             continue
         curve = arcs(start, pieces)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 from scipy.spatial import cKDTree
 
-from aerialworld_core.frames import Array
 from aerialworld_sim.traffic.contour import contours
 from aerialworld_sim.traffic.curves import Curve, dubins, through
 from aerialworld_sim.traffic.ground import Ground
@@ -176,9 +175,7 @@ class Footways:
 class _Opposite:
     """Which footway lies across the road from a point of another."""
 
-    def __init__(
-        self, ground: Ground, floor: NDArray[np.bool_], taken: NDArray[np.bool_], rounds: list[Curve]
-    ) -> None:
+    def __init__(self, ground: Ground, floor: NDArray[np.bool_], taken: NDArray[np.bool_], rounds: list[Curve]) -> None:
         self._ground, self._floor, self._taken, self._rounds = ground, floor, taken, rounds
         self._which = np.concatenate([np.full(len(c.xy), k) for k, c in enumerate(rounds)])
         self._along = np.concatenate([c.step * np.arange(len(c.xy)) for c in rounds])

@@ -1,7 +1,7 @@
 """Where traffic may be: the world's carriageways and sidewalks seen from above, on a raster.
 
-A cell counts as road only where the road is the topmost surface: what lies under a roof, a bridge or a tree is left out,
-so that nothing that stays on road cells can enter a building.
+A cell counts as road only where the road is the topmost surface: what lies under a roof, a bridge or a tree is left
+out, so that nothing that stays on road cells can enter a building.
 """
 
 from __future__ import annotations

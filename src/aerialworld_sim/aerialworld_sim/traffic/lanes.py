@@ -152,9 +152,11 @@ class Carriageways:
         if last - first < SHORTEST:
             return []
         inner = width[first : last + 1]
-        offset = float(np.clip(0.45 * np.percentile(inner[inner >= LEAST_HALF_WIDTH], 20), *OFFSET)) if (
-            inner >= LEAST_HALF_WIDTH
-        ).any() else OFFSET[0]
+        offset = (
+            float(np.clip(0.45 * np.percentile(inner[inner >= LEAST_HALF_WIDTH], 20), *OFFSET))
+            if (inner >= LEAST_HALF_WIDTH).any()
+            else OFFSET[0]
+        )
         limit = next(v for most, v in LIMITS if float(np.median(inner)) < most)
         good = np.zeros(n, bool)
         good[first : last + 1] = inner >= LEAST_HALF_WIDTH

@@ -114,7 +114,8 @@ def _car(b: Builder, length: float, width: float, height: float, paint: tuple[in
     waist, low = 0.56 * height, 0.18
     x = cabin * length - 0.5 * length
     b.extruded(
-        [(x0, low), (x0, waist - 0.06), (x0 + 0.12, waist), (x[3], waist), (-x0 - 0.1, waist - 0.16), (-x0, low + 0.3), (-x0, low)],
+        [(x0, low), (x0, waist - 0.06), (x0 + 0.12, waist), (x[3], waist), (-x0 - 0.1, waist - 0.16),
+         (-x0, low + 0.3), (-x0, low)],
         -y1, y1, paint, axis=1,
     )  # fmt: skip
     inner = y1 - 0.07
@@ -179,7 +180,9 @@ def _motorcycle(b: Builder, length: float, width: float, height: float, paint: t
     x0 = -0.5 * length
     for fore in (x0 + 0.3, -x0 - 0.3):
         b.wheel(fore, 0.0, 0.3, 0.14)
-    b.extruded([(x0 + 0.2, 0.62), (x0 + 0.1, 0.78), (0.35, 0.92), (0.6, 0.6), (0.2, 0.3), (-0.3, 0.3)], -0.15, 0.15, paint, 1)
+    b.extruded(
+        [(x0 + 0.2, 0.62), (x0 + 0.1, 0.78), (0.35, 0.92), (0.6, 0.6), (0.2, 0.3), (-0.3, 0.3)], -0.15, 0.15, paint, 1
+    )
     b.box((0.34, -0.5 * width, 0.98), (0.42, 0.5 * width, 1.04), _DARK)
     b.extruded([(0.34, 1.0), (0.42, 1.0), (-x0 - 0.26, 0.3), (-x0 - 0.34, 0.3)], -0.06, 0.06, _DARK, 1)
     _rider(b, 0.78, height, (60, 62, 70), paint)

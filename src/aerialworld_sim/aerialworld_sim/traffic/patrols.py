@@ -74,9 +74,7 @@ def _free(world: World, low: Array, extent: Array, cell: float) -> NDArray[np.bo
     return np.asarray(binary_erosion(clear.reshape(rows, columns) & flat, border_value=0))
 
 
-def _longest(
-    room: Array, taken: NDArray[np.bool_], cell: float, need: float
-) -> tuple[Array, Array] | None:
+def _longest(room: Array, taken: NDArray[np.bool_], cell: float, need: float) -> tuple[Array, Array] | None:
     """Both ends (row, column) of the longest straight line along which there is room for a strip; None for none."""
     good = (room >= need) & ~taken
     best: tuple[float, Array, Array] | None = None

@@ -1,9 +1,9 @@
 """The same traffic for Gazebo: SDF `<actor>`s on scripted trajectories, and the meshes of their bodies.
 
 gz-sim moves an actor without a skin along its `<trajectory>` with its links' visuals (its own test world does so:
-test/worlds/actor_trajectory.sdf); between waypoints it goes along a Catmull-Rom spline that is uniform in the waypoints'
-number (gz-common `PoseAnimation`, gz-math `Spline`), so waypoints are evenly spaced in time. It sorts them by whole
-milliseconds, cut off, not rounded. Building that spline costs the square of the number of waypoints: minutes, not hours.
+test/worlds/actor_trajectory.sdf); between waypoints it goes along a Catmull-Rom spline that is uniform in the number of
+the waypoint (gz-common `PoseAnimation`, gz-math `Spline`), so waypoints are evenly spaced in time. It sorts them by
+whole milliseconds, cut off, not rounded. Building the spline costs the square of the number of waypoints: minutes, not hours.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ LONGEST = 600.0
 _NUDGE = 1e-5
 
 
-def export(traffic: Traffic, folder: Path, duration: float, on_second: Callable[[int], None] = lambda done: None) -> Path:
+def export(
+    traffic: Traffic, folder: Path, duration: float, on_second: Callable[[int], None] = lambda done: None
+) -> Path:
     """Write `traffic.sdf` (a world's part: actors and parked models) and `meshes/` into `folder`; returns the file.
 
     `duration` seconds from stamp 0 are scripted; the script does not loop, and the actors stand at its end. Raises
@@ -42,7 +44,7 @@ def export(traffic: Traffic, folder: Path, duration: float, on_second: Callable[
     for k in range(count):
         poses[k] = _poses(traffic, k)
         on_second(int(k * SPACING))
-    times = SPACING * np.arange(count)
+    times = np.arange(count) * np.float64(SPACING)
     (folder / "meshes").mkdir(parents=True, exist_ok=True)
     names = _write_meshes(traffic, folder / "meshes")
     parts = [
@@ -53,7 +55,10 @@ def export(traffic: Traffic, folder: Path, duration: float, on_second: Callable[
     ]
     path = folder / "traffic.sdf"
     body = "\n".join(parts)
-    write_bytes(path, f'<?xml version="1.0"?>\n<sdf version="1.10">\n<world name="traffic">\n{body}\n</world>\n</sdf>\n'.encode())
+    write_bytes(
+        path,
+        f'<?xml version="1.0"?>\n<sdf version="1.10">\n<world name="traffic">\n{body}\n</world>\n</sdf>\n'.encode(),
+    )
     return path
 
 
@@ -137,6 +142,8 @@ def _obj(scene: Scene, name: str) -> tuple[str, str]:
             obj.append("f " + " ".join(f"{v + 1}//{face + 1}" for v in scene.faces[face]))
     mtl = []
     for m in scene.materials:
-        srgb = np.where(m.colour <= 0.0031308, 12.92 * m.colour, 1.055 * np.maximum(m.colour, 1e-9) ** (1 / 2.4) - 0.055)
+        srgb = np.where(
+            m.colour <= 0.0031308, 12.92 * m.colour, 1.055 * np.maximum(m.colour, 1e-9) ** (1 / 2.4) - 0.055
+        )
         mtl.append(f"newmtl {m.name}\nKa {_numbers(srgb)}\nKd {_numbers(srgb)}\nKs 0.02 0.02 0.02\nNs 10\nd 1\n")
     return "\n".join(obj) + "\n", "\n".join(mtl)

@@ -1,11 +1,11 @@
 """Traffic as a function of time: steps of a tenth of a second, each a function of the one before and of the seed.
 
 Each step has three parts. Movers that come near the end of the room that they hold ask for more, in turn, and get it
-where no other holds any of it (`cells`). Then all choose their speed: as fast as they like, as the road allows, and such
-that they can stop within their room at an easy braking (the safe speed of P. G. Gipps, "A behavioural car-following
-model for computer simulation", 1981). Last, room that they have left is given back. Between steps accelerations are
-constant, so that the state at any stamp is exact; all steps are logged, so that it does not matter in which order, or how
-often, stamps are asked for.
+where no other holds any of it (`cells`). Then all choose their speed: as fast as they like, as the road allows, and
+such that they can stop within their room at an easy braking (the safe speed of P. G. Gipps, "A behavioural
+car-following model for computer simulation", 1981). Last, room that they have left is given back. Between steps accelerations are
+constant, so that the state at any stamp is exact; all steps are logged, so that it does not matter in which order, or
+how often, stamps are asked for.
 
 Whoever has waited long for a crossing that it could leave books it: others that do not hold it must let it through.
 """
@@ -24,8 +24,8 @@ STEP_NS = 100_000_000
 DT = STEP_NS * 1e-9
 #: m/s²: the hardest braking that room is left for, that of emergencies, and how fast a pull builds up (m/s³).
 HARDEST, EMERGENCY, JERK = 7.0, 6.0, 3.0
-#: Seconds: standing before a change of gear, after an emergency; before booking (to which up to as much again is added),
-#: until a booking ends, and before looking for another way.
+#: Seconds: standing before a change of gear, after an emergency; before booking (up to as much again is added), until a
+#: booking ends, and before looking for another way.
 SHIFT, SHOCK, PATIENCE, BOOKED, ANOTHER_WAY = 0.6, 2.5, 5.0, 12.0, 30.0
 #: Steps until a mover that got no room asks again; twice as many while it stands.
 AGAIN = 2

@@ -177,7 +177,9 @@ def _merge(graph: Graph) -> bool:
         one, two = pair
         first = one.points if one.b == node else one.points[::-1]
         second = two.points if two.a == node else two.points[::-1]
-        joined = Line(one.a if one.b == node else one.b, two.b if two.a == node else two.a, np.concatenate([first, second]))
+        joined = Line(
+            one.a if one.b == node else one.b, two.b if two.a == node else two.a, np.concatenate([first, second])
+        )
         graph.lines = [line for line in graph.lines if line not in pair] + [joined]
         return True
     return False

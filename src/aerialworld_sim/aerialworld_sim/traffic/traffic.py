@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array, Pose
 from aerialworld_core.sensing import VehicleState
+from aerialworld_core.traffic import TrafficOptions
 from aerialworld_core.world.scene import Scene
 from aerialworld_sim.motion import Actor
 from aerialworld_sim.traffic.agent import Agent
@@ -18,7 +19,6 @@ from aerialworld_sim.traffic.ground import World
 from aerialworld_sim.traffic.kinds import KINDS, PEDESTRIANS, Kind
 from aerialworld_sim.traffic.meshes import body
 from aerialworld_sim.traffic.network import Network
-from aerialworld_core.traffic import TrafficOptions
 from aerialworld_sim.traffic.parking import Parking, Stand
 from aerialworld_sim.traffic.shapes import WALKER
 from aerialworld_sim.traffic.simulation import DT, STEP_NS, Simulation
@@ -159,7 +159,8 @@ class Traffic:
             stand = parking.find(kind)
             if stand is None:
                 raise InputError(
-                    f"traffic: {count} cars are to be parked, and there is room for about {number}; lower parked or cars"
+                    f"traffic: {count} cars are to be parked, and there is room for about {number}; "
+                    "lower parked or cars"
                 )
             colour = kind.colours[int(self._random.integers(len(kind.colours)))]
             members.append(Member(f"parked_{number + 1}", kind, colour, stand))
@@ -198,7 +199,8 @@ class Traffic:
             of = np.array([shape == name for shape in self._shape])
             samples = net.samples[name]
             r, u, d = row[of], t[of], step[of]
-            for out, column in ((x, samples.x), (y, samples.y), (yaw, samples.yaw), (z, samples.z), (pitch, samples.pitch), (roll, samples.roll)):  # fmt: skip
+            columns = (samples.x, samples.y, samples.yaw, samples.z, samples.pitch, samples.roll)
+            for out, column in zip((x, y, yaw, z, pitch, roll), columns, strict=True):
                 out[of] = column[r] + u * (column[r + 1] - column[r])
             turn[of] = (samples.yaw[r + 1] - samples.yaw[r]) / d
             climb[of] = (samples.z[r + 1] - samples.z[r]) / d
@@ -209,10 +211,14 @@ class Traffic:
         level = ahead * np.cos(pitch)
         position = np.column_stack([np.stack([x, y], axis=1) + level[:, None] * forward, z - ahead * np.sin(pitch)])
         rate = v * turn
-        velocity = np.column_stack([(v * gear)[:, None] * forward + (rate * level)[:, None] * left, v * (climb - level * tip)])
+        velocity = np.column_stack(
+            [(v * gear)[:, None] * forward + (rate * level)[:, None] * left, v * (climb - level * tip)]
+        )
         across = (a * gear)[:, None] * forward + (v * gear * rate)[:, None] * left
         acceleration = np.column_stack([across, np.zeros(count)])
-        spin = np.column_stack([-rate * np.sin(pitch), rate * np.cos(pitch) * np.sin(roll), rate * np.cos(pitch) * np.cos(roll)])
+        spin = np.column_stack(
+            [-rate * np.sin(pitch), rate * np.cos(pitch) * np.sin(roll), rate * np.cos(pitch) * np.cos(roll)]
+        )
         return [position, quaternions(yaw, pitch, roll), velocity, spin, acceleration]
 
 
@@ -240,7 +246,12 @@ def quaternions(yaw: Array, pitch: Array, roll: Array) -> Array:
     cy, sy, cp, sp = np.cos(yaw / 2), np.sin(yaw / 2), np.cos(pitch / 2), np.sin(pitch / 2)
     cr, sr = np.cos(roll / 2), np.sin(roll / 2)
     q = np.stack(
-        [sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy, cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy],
+        [
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+            cr * cp * cy + sr * sp * sy,
+        ],
         axis=1,
     )
     return np.where(q[:, 3:] < 0, -q, q)

@@ -125,6 +125,7 @@ def test_sessions_hold_the_traffic_in_every_sensor(city, world, tmp_path):
     x, y, z = p[cars[int(np.argmax(near))]]
     plan = hover([x, y, z + 22.0])
     plan.write(tmp_path / "hover.json")
+    plan = Plan.read(tmp_path / "hover.json")
     result = CliRunner().invoke(
         app,
         ["simulate", str(city), str(tmp_path / "hover.json"), "--out", str(tmp_path / "with"), "--rig", "rig_small",
@@ -255,8 +256,9 @@ def test_a_thousand_seconds_in_osaka(tmp_path):
             xy = shot.position[~parked, :2]
             aside = xy[tops(world, xy) != 11]  # over a sliver between two road objects: road on both sides of it
             assert len(aside) <= 5
-            round_about = aside[:, None] + 1.0 * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
-            assert ((tops(world, round_about.reshape(-1, 2)).reshape(-1, 4) == 11).sum(axis=1) >= 2).all()
+            angle = np.pi / 4 * np.arange(8)
+            round_about = aside[:, None] + np.stack([np.cos(angle), np.sin(angle)], axis=1)
+            assert ((tops(world, round_about.reshape(-1, 2)).reshape(-1, 8) == 11).sum(axis=1) >= 2).all()
     assert (travelled[~parked] > 100).mean() > 0.95  # it flows to the end
     again = Traffic(world, TrafficOptions(cars=100, pedestrians=100, seed=1)).snapshot(300 * SECOND)
     assert np.array_equal(again.position, made.snapshot(300 * SECOND).position)

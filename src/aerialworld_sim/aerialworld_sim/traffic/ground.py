@@ -98,7 +98,7 @@ def see_ground(world: World) -> Ground | None:
     # Neighbouring road objects leave slivers of terrain between them, which nobody would call an edge.
     open_ground = np.zeros_like(ground.drive)
     open_ground[row, column] = np.isin(label, GROUND)
-    closed = binary_closing(ground.drive, iterations=2) & open_ground & ~ground.walk
+    closed = binary_closing(ground.drive, iterations=1) & open_ground & ~ground.walk
     ground.drive[closed] = True
     return ground
 

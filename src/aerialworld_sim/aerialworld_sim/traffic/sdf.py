@@ -1,9 +1,10 @@
 """The same traffic for Gazebo: SDF `<actor>`s on scripted trajectories, and the meshes of their bodies.
 
 gz-sim moves an actor without a skin along its `<trajectory>` with its links' visuals (its own test world does so:
-test/worlds/actor_trajectory.sdf); between waypoints it goes along a Catmull-Rom spline that is uniform in the number of
+test/worlds/actor_trajectory.sdf). Between waypoints it goes along a Catmull-Rom spline that is uniform in the number of
 the waypoint (gz-common `PoseAnimation`, gz-math `Spline`), so waypoints are evenly spaced in time. It sorts them by
-whole milliseconds, cut off, not rounded. Building the spline costs the square of the number of waypoints: minutes, not hours.
+whole milliseconds, cut off, not rounded. Building the spline costs the square of the number of waypoints: minutes, not
+hours.
 """
 
 from __future__ import annotations

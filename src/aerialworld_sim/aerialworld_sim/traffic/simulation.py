@@ -3,9 +3,9 @@
 Each step has three parts. Movers that come near the end of the room that they hold ask for more, in turn, and get it
 where no other holds any of it (`cells`). Then all choose their speed: as fast as they like, as the road allows, and
 such that they can stop within their room at an easy braking (the safe speed of P. G. Gipps, "A behavioural
-car-following model for computer simulation", 1981). Last, room that they have left is given back. Between steps accelerations are
-constant, so that the state at any stamp is exact; all steps are logged, so that it does not matter in which order, or
-how often, stamps are asked for.
+car-following model for computer simulation", 1981). Last, room that they have left is given back. Between steps
+accelerations are constant, so that the state at any stamp is exact; all steps are logged, so that it does not matter in
+which order, or how often, stamps are asked for.
 
 Whoever has waited long for a crossing that it could leave books it: others that do not hold it must let it through.
 """

@@ -52,7 +52,6 @@ class Footways:
     def __init__(self, ground: Ground, ways: Ways) -> None:
         self._ground, self._ways = ground, ways
         self._floor = ground.drive | ground.walk
-        self.rounds: list[Way] = []
         taken = self._taken_by_vehicles()
         rounds = self._rounds(taken)
         if rounds:
@@ -165,7 +164,6 @@ class Footways:
                 pieces.append(way)
             for way, following in zip(pieces, [*pieces[1:], pieces[0]], strict=True):
                 way.after.append(following.number)
-            self.rounds += pieces
         for link in links:
             way = self._ways.add(link.curve, FOOT_CROSSING, WALKING, only)
             ends_at[link.a, link.s].after.append(way.number)

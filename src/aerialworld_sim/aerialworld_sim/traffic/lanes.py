@@ -67,13 +67,12 @@ class _Run:
 
 
 class Carriageways:
-    """Adds the vehicles' ways over `ground` to `ways`."""
+    """Adds the vehicles' ways over `ground` to `ways`; `lanes` are those that are no turns."""
 
     def __init__(self, ground: Ground, ways: Ways) -> None:
         self._ground, self._ways = ground, ways
         self._mask = ground.drive
         self._room = ground.room(self._mask)
-        self.half_width = self._room
         self.lanes: list[Way] = []
         self._build()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -186,8 +186,8 @@ class Traffic:
         net, count = self.network, len(self._agents)
         way, local = np.empty(count, np.int64), np.empty(count)
         for i, agent in enumerate(self._agents):
-            place = bisect_right(agent.starts, s[i]) - 1
-            place = min(max(place, 0), len(agent.route) - 1)
+            # Who stands where two ways meet is still on the first: the second may yet be chosen anew.
+            place = max(bisect_left(agent.starts, s[i] - 2e-6) - 1, 0)
             way[i], local[i] = agent.route[place], s[i] - agent.starts[place]
         step = net.step[way]
         at = np.clip(local / step, 0.0, np.diff(net.first)[way] - 1.000001)

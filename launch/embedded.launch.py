@@ -86,6 +86,7 @@ ARGUMENTS = (
     ("lidar_sampling", "exact", str, "Rays of the LiDAR: exact, or gazebo (the texels that Gazebo reads)."),
     ("rolling_lidar", "false", bool, "The LiDAR moves on during its sweep, as a real one does."),
     ("backend", "auto", str, "What renders: embree (CPU), warp (CUDA), or auto."),
+    ("traffic", "", str, "What else moves: cars=100,pedestrians=20/km,parked=0.3,seed=0; empty: nothing."),
 )
 # what each of several vehicles has of its own, and its type
 OF_EACH = {"rig": str, "plan": str, "pose": List[float], "autopilot": str, "mavlink": List[str]}  # noqa: UP006

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from aerialworld import __version__
-from aerialworld.commands import city, mission, session
+from aerialworld.commands import city, mission, session, traffic
 from aerialworld.commands.autopilot import autopilot
 from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
@@ -77,6 +77,7 @@ app.command(
 )(generate)
 app.command(epilog="Example: aerialworld replay flight.jsonl --world world")(replay)
 app.add_typer(session.app, name="session")
+app.add_typer(traffic.app, name="traffic")
 app.command(
     epilog="Example: aerialworld train --sessions sessions --split split.json --work-dir work --set vae.steps=200"
 )(train)

@@ -40,6 +40,7 @@ from aerialworld_sim.nodes.messages import time_message
 from aerialworld_sim.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
 from aerialworld_sim.nodes.publishers import Outlet, TransformPublishers, VehiclePublishers, flush
 from aerialworld_sim.nodes.runner import TICK_NS, Course, Runner
+from aerialworld_sim.traffic import Traffic
 
 #: Simulated nanoseconds between odometry messages.
 ODOMETRY_NS = 20_000_000
@@ -63,8 +64,11 @@ class EngineNode(Node):
         world = load_world(p.world)
         self.fleet = fleet = Fleet(p.vehicles, world, seed=p.seed, speedup=p.rate or 1.0)
         course = _course(p, fleet)
+        actors = Traffic(world, p.traffic).actors if p.traffic is not None else ()
         light = p.conditions.light(world.light, world.georeference)
-        self.engine = Engine(world, fleet.vehicles, seed=p.seed, threads=p.threads, light=light, **p.engine)
+        self.engine = Engine(
+            world, fleet.vehicles, seed=p.seed, threads=p.threads, light=light, actors=actors, **p.engine
+        )
         self._encoders = ThreadPoolExecutor(max(1, min(6, os.cpu_count() or 1)), thread_name_prefix="jpeg")
         self._time = Outlet(self, Clock, CLOCK, QoSProfile(depth=100))
         reliability = ReliabilityPolicy.RELIABLE if p.qos == RELIABLE else ReliabilityPolicy.BEST_EFFORT

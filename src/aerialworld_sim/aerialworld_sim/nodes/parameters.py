@@ -20,6 +20,7 @@ from rclpy.node import Node
 from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
+from aerialworld_core.traffic import TrafficOptions
 from aerialworld_sim.engine import ALL
 from aerialworld_sim.nodes.lockstep import CONTINUE, STOP, WAIT
 from aerialworld_sim.piloted import Piloting
@@ -60,6 +61,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "lidar_sampling": ("exact", "Rays of the LiDAR: exact, or gazebo (the texels that Gazebo reads)."),
     "rolling_lidar": (False, "The LiDAR moves on during its sweep, as a real one does."),
     "backend": ("auto", "What renders: embree (CPU), warp (CUDA), or auto."),
+    "traffic": ("", "What else moves: cars=100,pedestrians=20/km,parked=0.3,seed=0; empty: nothing."),
 }
 _FLOAT_RANGES = {
     "rate": (0.0, 1000.0),
@@ -110,6 +112,7 @@ class Parameters:
     stop_at_end: bool
     qos: str
     conditions: Conditions = field(default_factory=Conditions)
+    traffic: TrafficOptions | None = None
     engine: dict[str, Any] = field(default_factory=dict)
 
 
@@ -142,6 +145,7 @@ def read_parameters(node: Node) -> Parameters:
         stop_at_end=values["stop_at_end"],
         qos=values["qos"],
         conditions=_conditions(values["conditions"]),
+        traffic=_traffic(values["traffic"]),
         engine={name: values[name] for name in ENGINE_OPTIONS},
     )
 
@@ -151,6 +155,13 @@ def _conditions(text: str) -> Conditions:
         return Conditions.parse(text)
     except InputError as error:
         raise InputError(f"parameter {error}") from error
+
+
+def _traffic(text: str) -> TrafficOptions | None:
+    try:
+        return TrafficOptions.parse(text) if text else None
+    except InputError as error:
+        raise InputError(f"parameter traffic: {error}") from error
 
 
 def _declare(node: Node, name: str, default: Any, description: str) -> Any:

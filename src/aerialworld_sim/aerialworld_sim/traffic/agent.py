@@ -22,7 +22,7 @@ LONGEST_STRETCH = 400
 @dataclass(eq=False)
 class Stretch:
     """Slots that are asked for at once: from the last place to stop to the next. `ends` is how far along the route each
-    slot's end is, metres; `cells` those of all slots."""
+    slot's end is, metres; `cells` those of all slots that are not held already."""
 
     slots: list[NDArray[np.int32]]
     ends: list[float]
@@ -122,8 +122,10 @@ class Agent:
             track = self._track(self.route[place])
             if slot < len(track.cells) and track.stop[slot]:
                 self._after = (place, slot + 1)
+                # The slot before is its own: only what is new in this one need be free.
                 cells = track.cells[slot]
-                return Stretch([cells], [self.starts[place] + (slot + 1) * track.length], cells)
+                new = track.fresh[slot] if slot and self.held else cells
+                return Stretch([cells], [self.starts[place] + (slot + 1) * track.length], new)
         slots: list[NDArray[np.int32]] = []
         ends: list[float] = []
         while len(slots) < LONGEST_STRETCH:

@@ -29,10 +29,12 @@ _POSES_AT_ONCE = 4096
 
 @dataclass(eq=False)
 class Track:
-    """A way as one shape uses it: `cells` of each slot, `length` of a slot in metres, and whether one may `stop` in a
-    slot without standing in the way of anybody but those behind."""
+    """A way as one shape uses it: `cells` of each slot, of these the `fresh` ones that are not in the slot before,
+    `length` of a slot in metres, and whether one may `stop` in a slot without standing in the way of anybody but those
+    behind."""
 
     cells: list[NDArray[np.int32]]
+    fresh: list[NDArray[np.int32]]
     length: float
     stop: list[bool]
 
@@ -57,7 +59,7 @@ class Cells:
         for (name, number), slots in raw.items():
             cells = [self.numbers(slot).astype(np.int32) for slot in slots]
             length = ways.ways[number].curve.length / len(slots)
-            self.tracks[name][number] = Track(cells, length, [False] * len(slots))
+            self.tracks[name][number] = Track(cells, self._fresh(cells), length, [False] * len(slots))
         self._mark_stops(ways)
 
     def numbers(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -65,6 +67,15 @@ class Cells:
         at = np.searchsorted(self._known, places)
         at = np.minimum(at, max(self.count - 1, 0))
         return at[self._known[at] == places] if self.count else at[:0]
+
+    def _fresh(self, slots: list[NDArray[np.int32]]) -> list[NDArray[np.int32]]:
+        """Of each slot's cells those that the slot before has not."""
+        number = np.repeat(np.arange(len(slots)), [len(cells) for cells in slots])
+        cells = np.concatenate(slots)
+        keys = number * self.count + cells  # ascending: so are the slots' cells
+        before = np.minimum(np.searchsorted(keys, keys - self.count), len(keys) - 1)
+        fresh = keys[before] != keys - self.count
+        return np.split(cells[fresh], np.searchsorted(number[fresh], np.arange(1, len(slots))))
 
     def swept(self, curve: Curve, shape: Shape) -> list[NDArray[np.int64]]:
         """The places that a shape can touch within each slot of a curve."""

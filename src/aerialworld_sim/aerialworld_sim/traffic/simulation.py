@@ -28,7 +28,7 @@ HARDEST, EMERGENCY, JERK = 7.0, 6.0, 3.0
 #: booking ends, and before looking for another way.
 SHIFT, SHOCK, PATIENCE, BOOKED, ANOTHER_WAY = 0.6, 2.5, 5.0, 12.0, 30.0
 #: Steps until a mover that got no room asks again; twice as many while it stands.
-AGAIN = 2
+AGAIN = 3
 _CHUNK = 1024
 
 
@@ -52,7 +52,7 @@ class Simulation:
         n = len(agents)
         #: Number + 1 of the mover that holds a cell, 0 for none; likewise for what is booked.
         self._owner = np.zeros(network.cells.count, np.int32)
-        self._ticket = np.zeros(network.cells.count, np.int64)
+        self._ticket = np.zeros(network.cells.count, np.int32)
         self._booked = np.zeros(network.cells.count, np.int32)
         self._bookings: dict[int, tuple[float, NDArray[np.int32]]] = {}
         self._tickets = 1
@@ -140,9 +140,9 @@ class Simulation:
         """Take the stretch that a mover asks for, if all of it is free."""
         stretch, me = agent.ask(), agent.number
         cells = stretch.cells
-        if not len(cells) or _others(self._owner[cells], me):
+        if not len(stretch.slots) or _others(self._owner.take(cells), me):
             return False
-        if self._bookings and len(stretch.slots) > 1 and _others(self._booked[cells], me):
+        if self._bookings and len(stretch.slots) > 1 and _others(self._booked.take(cells), me):
             return False
         self._owner[cells] = me + 1
         ticket = self._tickets
@@ -185,7 +185,7 @@ class Simulation:
             held = self._agents[i].held
             while len(held) > 1 and held[0][2] <= self.position[i]:
                 cells, ticket, _ = held.popleft()
-                self._owner[cells[self._ticket[cells] == ticket]] = 0
+                self._owner[cells[self._ticket.take(cells) == ticket]] = 0
             self._oldest[i] = held[0][2] if len(held) > 1 else np.inf
 
     # -- motion -------------------------------------------------------------------------------------------------------

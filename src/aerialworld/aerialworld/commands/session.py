@@ -8,7 +8,10 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from aerialworld.commands import session_export
 from aerialworld.commands.city import show
+from aerialworld.commands.session_folders import Folders as Folders
+from aerialworld.commands.session_folders import sessions_in as sessions_in
 from aerialworld.console import OUT, command
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
@@ -19,26 +22,7 @@ from aerialworld_core.files import write_json
 
 app = typer.Typer(no_args_is_help=True, help="Look at recorded sessions and check their content.")
 
-Folders = Annotated[
-    list[Path], typer.Argument(help="Session folders, or folders that hold sessions.", show_default=False)
-]
-
-
-def sessions_in(folders: list[Path]) -> list[Path]:
-    """Every session named or held by `folders`. Raises InputError for a folder without one."""
-    list_sessions = stage("aerialworld_core.session", "list_sessions")
-    found: list[Path] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
-        if (folder / "session.json").is_file() or (folder / "occupancy").is_dir():
-            found.append(folder)
-            continue
-        inside = list(list_sessions(folder))
-        if not inside:
-            raise InputError(f"{folder}: holds no session (a session folder has occupancy/ and session.json)")
-        found += inside
-    return found
+app.add_typer(session_export.app, name="export")
 
 
 @app.command(

@@ -29,8 +29,8 @@ CALIBRATIONS = ("camera_info", "depth_info")
 
 @dataclass(frozen=True)
 class Channel:
-    """One topic: `kind` and `sensor` as in `aerialworld_core.topics.Topic` (`sensor` in the rig's spelling), `type` such
-    as "sensor_msgs/msg/Image", `rate` in Hz as the rig says."""
+    """One topic: `kind`, `sensor` (in the rig's spelling), `rate` (Hz, the rig's) and `type` ("sensor_msgs/msg/Image")
+    as in `aerialworld_core.topics.Topic`."""
 
     topic: str
     type: str
@@ -76,8 +76,8 @@ def vehicle_channels(
 ) -> tuple[Channel, ...]:
     """Every topic that a session of `rig` (see `recorded_rig`) needs, cameras by `transport`.
 
-    `renamed` gives other topics to channels, by `Channel.key`; a camera whose topic ends in "/compressed" is compressed,
-    any other raw. Raises InputError for a key that no channel has.
+    `renamed` gives other topics to channels, by `Channel.key`; a camera whose topic ends in "/compressed" is taken
+    compressed, any other raw. Raises InputError for a key that no channel has.
     """
     if transport not in TRANSPORTS:
         raise InputError(f"images come {' or '.join(TRANSPORTS)}, not {transport!r}")

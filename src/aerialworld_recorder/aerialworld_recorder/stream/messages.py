@@ -15,16 +15,8 @@ from aerialworld_core.errors import InputError
 Buffer = bytes | memoryview
 
 
-class MessageError(InputError):
-    """A message that cannot be used: `topic` and `stamp_ns` say which, `reason` why."""
-
-    def __init__(self, topic: str, stamp_ns: int, reason: str) -> None:
-        super().__init__(f"{topic} at {stamp_ns * 1e-9:.9f} s: {reason}")
-        self.topic, self.stamp_ns, self.reason = topic, stamp_ns, reason
-
-
 class ContentError(InputError):
-    """What is wrong with a payload, before anybody has said whose it is: see MessageError."""
+    """A payload that cannot be used, and why. Whose it is, says who has the message."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -296,6 +296,10 @@ class Synchroniser:
             raise ContentError(f"a {type(payload).__name__}, where {source.channel.type} is expected")
         source.counts.used += new
         source.counts.duplicates += not new
+        if not self._pending and (horizon := self._horizon()) is not None:  # what no tick can need any more
+            oldest = horizon - self.timing.patience_ns - 2 * self.timing.period_ns
+            self._poses.forget_before(oldest)
+            self._imu.forget_before(oldest)
 
     def _assign(self, source: _Source, message: Message) -> None:
         """Give a sensor's message to the tick that it is near to."""
@@ -353,7 +357,9 @@ class Synchroniser:
             passed = source.latest is not None and source.latest >= stamp and not source.draining
             if message is None or not (passed or message.stamp_ns == stamp):
                 return False
-        return self._poses.covers(stamp) and (not self._inertial or self._imu.covers(stamp))
+        if self._inertial and not self._imu.covers(stamp):
+            return False
+        return self._poses.covers(stamp) and self._poses.at(stamp) is not None
 
     def _missing(self, tick: int) -> list[_Source]:
         stamp, chosen = self._stamp(tick), self._pending[tick]
@@ -366,7 +372,7 @@ class Synchroniser:
         return missing
 
     def _decide(self, tick: int, missing: list[_Source]) -> list[Event]:
-        """Make the tick a frame, or drop it for what it lacks; ticks before it of which nothing came are dropped too."""
+        """Make the tick a frame, or drop it for what it lacks; so are ticks before it of which nothing came."""
         chosen, stamp = self._pending.pop(tick), self._stamp(tick)
         events: list[Event] = []
         if self._decided is not None and self._first is not None and tick - self._decided > 1:

@@ -11,7 +11,7 @@ from aerialworld_core.frames import Array, Pose
 from aerialworld_core.sensing import VehicleState
 from aerialworld_recorder.stream.messages import ContentError, Imu, Odometry
 
-#: Where velocities come from: the messages' twist, or the positions on both sides (for sources that smooth their twist).
+#: Where velocities come from: the messages' twist, or the positions on both sides (where the source smooths its twist).
 TWIST, POSITIONS = VELOCITIES = ("twist", "positions")
 #: Metres from map's origin beyond which a position is taken for nonsense; how far a quaternion's length may be from 1.
 FARTHEST, NORM_SLACK = 1e7, 1e-2
@@ -93,7 +93,7 @@ def _in_map(odometry: Odometry) -> Array:
 
 
 def slerp(a: Array, b: Array, share: float) -> Array:
-    """The rotation at `share` of the way from a to b, the short way round; quaternions (4,) x, y, z, w (Shoemake, 1985)."""
+    """The rotation at `share` of the way from a to b, the short way round (Shoemake, 1985); quaternions x, y, z, w."""
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     dot = float(a @ b)
     if dot < 0.0:

@@ -13,7 +13,7 @@ from aerialworld_core.resources import share
 
 @pytest.fixture(scope="session")
 def turn_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A climbing turn of two seconds above the roofs, seen by the small rig; every image kept, an actor in each frame."""
+    """A climbing turn of two seconds above the roofs, seen by the small rig; every image kept."""
     from typer.testing import CliRunner
 
     from aerialworld.cli import app

@@ -12,6 +12,7 @@ from aerialworld.commands import session_export
 from aerialworld.commands.city import show
 from aerialworld.commands.session_folders import Folders as Folders
 from aerialworld.commands.session_folders import sessions_in as sessions_in
+from aerialworld.commands.session_import import import_
 from aerialworld.console import OUT, command
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
@@ -23,6 +24,11 @@ from aerialworld_core.files import write_json
 app = typer.Typer(no_args_is_help=True, help="Look at recorded sessions and check their content.")
 
 app.add_typer(session_export.app, name="export")
+app.command(
+    "import",
+    epilog="Examples: aerialworld session import run.mcap --out data   |   aerialworld session import flight/ "
+    "--rig my_rig.sdf --map topics.yaml --vehicle drone_1 --out data",
+)(import_)
 
 
 @app.command(

@@ -1,1 +1,1 @@
-"""Sessions to bags and bags to sessions, without ROS: MCAP and rosbag2 through `rosbags` and `mcap` (extra `[bags]`)."""
+"""Sessions to bags and bags to sessions, without ROS, through `rosbags` and `mcap` (extra `[bags]`)."""

@@ -1,4 +1,4 @@
-"""A ready Foxglove layout for a session's bag: the vehicle followed in 3D, its cameras beside, speed and height below."""
+"""A ready Foxglove layout for a session's bag: the vehicle in 3D, its cameras beside, speed and height below."""
 
 from __future__ import annotations
 

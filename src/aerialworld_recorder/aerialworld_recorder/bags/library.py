@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import struct
 from functools import cache
 from typing import Any
 
@@ -70,3 +71,11 @@ def typestore() -> Any:
 def message(kind: str, /, **fields: Any) -> Any:
     """A message of the type `kind` (`std_msgs/msg/Header`): all its fields must be given."""
     return typestore().types[kind](**fields)
+
+
+def decoded(kind: str, data: bytes) -> Any:
+    """A message of one of our types from its CDR bytes. Raises ValueError for bytes that are none."""
+    try:
+        return typestore().deserialize_cdr(data, kind)
+    except (ValueError, KeyError, IndexError, TypeError, AssertionError, struct.error, OverflowError) as error:
+        raise ValueError(f"its bytes are no {kind}: {error}") from error

@@ -265,7 +265,7 @@ def vehicle_transforms(record: PoseRecord, vehicle: str, datum: float) -> Any:
 
 
 def actor_markers(stamp_ns: int, actors: list[dict[str, Any]]) -> Any:
-    """The moving objects nearby as boxes in map, coloured by class, for viewers; those of the last frame are cleared."""
+    """The moving objects nearby as boxes in map, coloured by class, for viewers; the last frame's are cleared."""
     clear = Pose.identity()
     parts = [_marker(stamp_ns, 0, _DELETE_ALL, clear, (0.0, 0.0, 0.0), 0, "")]
     for number, actor in enumerate(actors):

@@ -37,7 +37,7 @@ class LidarProjector:
         *,
         around: Pose | None = None,
     ) -> Occupancy:
-        """Voxels of a frame: `pose` is base_link in map, `points` (N, 3 or 4) in the LiDAR's frame, `classes` (N,) their
+        """Voxels of a frame: `pose` is base_link in map, `points` (N, ≥ 3) in the LiDAR's frame, `classes` (N,) their
         class ids; without them what is occupied is of class 0 (others), as a LiDAR knows none. `around`: the pose whose
         grid is asked for, if it is another frame's. Raises InputError."""
         if points.ndim != 2 or points.shape[1] < 3 or not np.isfinite(points[:, :3]).all():

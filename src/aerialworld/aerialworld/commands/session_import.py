@@ -33,7 +33,7 @@ def import_(
         typer.Option(
             "--rig",
             metavar="NAME|PATH",
-            help="Sensors that recorded it: a shipped model or an SDF file. Bags of `session export mcap` carry theirs.",
+            help="Sensors that recorded it: a shipped model or an SDF file. Bags of `session export` carry theirs.",
         ),
     ] = None,
     topics_file: Annotated[

@@ -94,7 +94,10 @@ def choose(bag: Bag, options: ImportOptions) -> Choice:
     for key in EXTRA_KEYS:
         if extra[key] not in bag.topics:
             if key in options.topics:
-                raise InputError(f"{bag.path}: has no topic {extra[key]} ({key}); it has {_listed(bag)}")
+                raise InputError(
+                    f"{bag.path}: has no topic {extra[key]} ({key}); of {_MESSAGE_TYPES[key]} it has "
+                    f"{_listed(bag, _MESSAGE_TYPES[key])}"
+                )
             del extra[key]
         else:
             _require_type(bag, extra[key], _MESSAGE_TYPES[key])
@@ -160,7 +163,7 @@ def _heard(bag: Bag, rig: Rig, channels: tuple[Channel, ...]) -> tuple[Rig, tupl
     if odometry.topic not in bag.topics:
         raise InputError(
             f"{bag.path}: has no odometry on {odometry.topic}; name its topic in the map (odom: /topic). "
-            f"It has {_listed(bag)}"
+            f"Of {odometry.type} it has {_listed(bag, odometry.type)}"
         )
     notes: list[str] = []
     cameras = [c for c in channels if c.kind in ("compressed", "image")]
@@ -234,6 +237,9 @@ def _require_type(bag: Bag, topic: str, kind: str) -> None:
         raise InputError(f"{bag.path}: {topic} is serialised as {found.encoding!r}; ROS 2's cdr is read")
 
 
-def _listed(bag: Bag) -> str:
-    names = [f"{t.name} ({t.type.rsplit('/', 1)[-1]})" for t in bag.topics.values()]
-    return ", ".join(sorted(names)[:40]) + (" …" if len(names) > 40 else "") or "none"
+def _listed(bag: Bag, kind: str) -> str:
+    """The bag's topics of a type; all of them where it has none."""
+    names = sorted(t.name for t in bag.topics.values() if t.type == kind) or [
+        f"none; its topics are {', '.join(sorted(bag.topics)[:40])}"
+    ]
+    return ", ".join(names[:40]) + (" …" if len(names) > 40 or len(bag.topics) > 40 else "")

@@ -163,7 +163,7 @@ class _Importer:
         lacking = ", ".join(f"{name} ({n} ticks)" for name, n in self.done.dropped.most_common(8))
         bad = ", ".join(f"{n} × {text}" for text, n in self.done.bad.most_common(3))
         raise InputError(
-            f"{self.bag.path}: no frame has all sensors of the rig; missing: {lacking or 'a common stamp of all topics'}"
+            f"{self.bag.path}: no frame has all sensors of the rig; missing: {lacking or 'a common stamp of all'}"
             + (f"; unusable messages: {bad}" if bad else "")
         )
 
@@ -223,6 +223,8 @@ class _Importer:
                     del kept[min(kept)]
                 return
             channel = by_topic[raw.topic]
+            if raw.type != channel.type:
+                raise ContentError(f"it is {raw.type[:80]}, where {channel.type} is expected")
             message = Message(raw.topic, stamp, cdr.message(raw.topic, raw.type, raw.data).load)
             if channel.kind in CALIBRATIONS:
                 spec = self.specs.get(channel.sensor or "") or self.faces[channel.sensor or ""]
@@ -304,7 +306,7 @@ class _Importer:
         if raw is None:
             return float("nan")
         try:
-            z = float(decoded(raw.type, raw.data).point.z)
+            z = float(decoded("geometry_msgs/msg/PointStamped", raw.data).point.z)
         except ValueError as error:
             raise ContentError(str(error)) from error
         if not np.isfinite(z):
@@ -447,11 +449,11 @@ class _Importer:
         for raw in self.bag.messages({topic, channel.topic}):
             try:
                 if raw.topic == topic:
-                    found = decoded(raw.type, raw.data)
+                    found = decoded("sensor_msgs/msg/NavSatFix", raw.data)
                     place = (found.latitude, found.longitude, found.altitude)
                     fix = fix or (place if found.status.status >= 0 and np.isfinite(place).all() else None)
                 else:
-                    payload: Any = cdr.message(raw.topic, raw.type, raw.data).load()
+                    payload: Any = cdr.message(raw.topic, channel.type, raw.data).load()
                     pose = pose if pose is not None and fix is None else payload.position
             except (ContentError, ValueError):
                 continue

@@ -75,7 +75,8 @@ def message(kind: str, /, **fields: Any) -> Any:
 
 def decoded(kind: str, data: bytes) -> Any:
     """A message of one of our types from its CDR bytes. Raises ValueError for bytes that are none."""
+    store, broken = typestore(), library("rosbags.serde").SerdeError
     try:
-        return typestore().deserialize_cdr(data, kind)
-    except (ValueError, KeyError, IndexError, TypeError, AssertionError, struct.error, OverflowError) as error:
+        return store.deserialize_cdr(data, kind)
+    except (broken, ValueError, KeyError, IndexError, TypeError, AssertionError, struct.error, OverflowError) as error:
         raise ValueError(f"its bytes are no {kind}: {error}") from error

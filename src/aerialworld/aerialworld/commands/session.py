@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from aerialworld.commands import session_export
+from aerialworld.commands import session_export, session_parts
 from aerialworld.commands.city import show
 from aerialworld.commands.session_folders import Folders as Folders
 from aerialworld.commands.session_folders import sessions_in as sessions_in
@@ -29,6 +29,17 @@ app.command(
     epilog="Examples: aerialworld session import run.mcap --out data   |   aerialworld session import flight/ "
     "--rig my_rig.sdf --map topics.yaml --vehicle drone_1 --out data",
 )(import_)
+app.command(epilog="Example: aerialworld session repair data --dry-run")(session_parts.repair)
+app.command(epilog="Example: aerialworld session merge part_1 part_2 --out data")(session_parts.merge)
+app.command(epilog="Example: aerialworld session split data/drone_20240115_120000 --every 200 --out parts")(
+    session_parts.split
+)
+app.command(epilog="Example: aerialworld session stats data --json stats.json")(session_parts.stats)
+app.command(epilog="Example: aerialworld session pack data")(session_parts.pack)
+app.command(
+    epilog="Examples: aerialworld session occupancy data --out fused --occupancy-window 5   |   "
+    "aerialworld session occupancy data --out coarse --voxel-size 0.8,0.8,2.5 --from lidar"
+)(session_parts.occupancy)
 
 
 @app.command(

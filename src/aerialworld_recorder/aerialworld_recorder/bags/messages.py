@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core import topics
-from aerialworld_core.frames import Georeference, Pose, grid_from_map
+from aerialworld_core.frames import Array, Georeference, Pose, grid_from_map
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import COLOURS, FREE, NAMES
 from aerialworld_core.occupancy import Occupancy
@@ -103,8 +103,8 @@ def point_cloud(stamp_ns: int, frame: str, points: NDArray[Any]) -> Any:
     """A structured array of float32 and uint8 fields as an unordered, dense cloud."""
     kinds = {"<f4": _POINT_FLOAT32, "|u1": _POINT_UINT8}
     fields = [
-        message("sensor_msgs/msg/PointField", name=name, offset=offset, datatype=kinds[kind.str], count=1)
-        for name, (kind, offset) in (points.dtype.fields or {}).items()
+        message("sensor_msgs/msg/PointField", name=name, offset=place[1], datatype=kinds[place[0].str], count=1)
+        for name, place in (points.dtype.fields or {}).items()
     ]
     return message(
         "sensor_msgs/msg/PointCloud2",
@@ -151,8 +151,8 @@ def voxel_grid(stamp_ns: int, frame: str, occupancy: Occupancy, grid: VoxelGrid)
     cells["class"], cells["observed"] = classes, occupancy.observed.transpose(2, 1, 0)
     nx, ny, _ = grid.shape
     fields = [
-        message("foxglove_msgs/msg/PackedElementField", name=name, offset=offset, type=_PACKED_UINT8)
-        for name, (_, offset) in (VOXEL.fields or {}).items()
+        message("foxglove_msgs/msg/PackedElementField", name=name, offset=place[1], type=_PACKED_UINT8)
+        for name, place in (VOXEL.fields or {}).items()
     ]
     return message(
         "foxglove_msgs/msg/VoxelGrid",
@@ -255,7 +255,8 @@ def rig_transforms(stamp_ns: int, vehicle: str, rig: Rig) -> Any:
 def vehicle_transforms(record: PoseRecord, vehicle: str, datum: float) -> Any:
     """/tf: base_link and the voxel grid's frame in map."""
     stamp = record.stamp_ns
-    grid = Pose.from_matrix(np.linalg.inv(grid_from_map(record.pose, datum)))
+    in_map: Array = np.linalg.inv(grid_from_map(record.pose, datum)).astype(np.float64)
+    grid = Pose.from_matrix(in_map)
     return transforms(
         [
             transform(stamp, "map", topics.base_frame(vehicle), record.pose),

@@ -31,7 +31,7 @@ def read_voxels(data: bytes, grid: VoxelGrid) -> Occupancy:
         raise ContentError(f"voxels of {layout} and {len(message.data):,} bytes; the grid needs {expected}")
     if not np.allclose(size, grid.voxel_size, rtol=1e-9) or not np.allclose(corner, grid.minimum, atol=1e-9):
         raise ContentError(f"voxels of {size} m from {corner}; the grid has {grid.voxel_size} from {grid.minimum}")
-    if offsets != {name: offset for name, (_, offset) in (VOXEL.fields or {}).items()}:
+    if offsets != {name: place[1] for name, place in (VOXEL.fields or {}).items()}:
         raise ContentError(
             f"voxels with the fields {sorted(offsets)[:10]}; a session's are {', '.join(VOXEL.names or ())}"
         )

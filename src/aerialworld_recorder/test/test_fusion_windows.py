@@ -29,7 +29,7 @@ RIG = Rig(
     ),
 )
 LIDAR = LidarSpec("lidar", Pose.from_rpy(0.3, 0, 0.2, 0, 0, 0.5), 512, -np.pi, 3.12, 64, -0.5, 0.5, 0.5, 60.0, 10.0)
-#: Where the box's middle is at each frame, and the vehicle: one is never in the other's way of a whole part of the wall.
+#: Where the box's middle is at each frame: it never hides one part of the wall in all of them.
 BOXES = (np.array([6.0, -4.0, 0.0]), np.array([6.0, 0.0, 0.0]), np.array([6.0, 4.0, 0.0]))
 SIZE = np.array([2.0, 3.0, 1.5])
 POSES = (
@@ -102,7 +102,7 @@ def sights(request: pytest.FixtureRequest) -> list:
 
 
 def test_a_wall_seen_from_three_places_is_one_wall(sights: list) -> None:
-    """No voxel of the fused wall is without a piece of it, to the centimetre; what one frame's box hid the others add."""
+    """Every voxel of the fused wall holds a piece of it, to the centimetre; what one frame's box hid the others add."""
     found = fused(sights[1], [sights[0], sights[2]])
     ijk = np.argwhere(found.occupancy & (found.semantics != CAR))
     back = np.linalg.inv(grid_from_map(POSES[1], 0.0))
@@ -147,7 +147,7 @@ def test_a_lidar_carves_up_to_its_returns_and_no_farther() -> None:
     for share in np.linspace(0.0, 0.999, 41):
         ijk, inside = cells(POSES[0], sensor.position + share * (ends - sensor.position))
         assert found.observed[tuple(ijk[inside].T)].all()
-    ijk, inside = cells(POSES[0], on_wall() + [0.9, 0, 0])  # a voxel's diagonal behind the wall
+    ijk, inside = cells(POSES[0], on_wall() + np.array([0.9, 0, 0]))  # a voxel's diagonal behind the wall
     assert inside.sum() > 1000 and not found.observed[tuple(ijk[inside].T)].any()
     assert np.array_equal(found.occupancy == 1, found.semantics != FREE)
 

@@ -35,6 +35,10 @@ app.command(epilog="Example: aerialworld session split data/drone_20240115_12000
     session_parts.split
 )
 app.command(epilog="Example: aerialworld session stats data --json stats.json")(session_parts.stats)
+app.command(
+    epilog="Examples: aerialworld session view data/drone_20240115_120000   |   "
+    "aerialworld session view data --frames 0:20 --save data.rrd"
+)(session_parts.view)
 app.command(epilog="Example: aerialworld session pack data")(session_parts.pack)
 app.command(
     epilog="Examples: aerialworld session occupancy data --out fused --occupancy-window 5   |   "

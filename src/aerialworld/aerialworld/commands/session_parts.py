@@ -13,7 +13,7 @@ from aerialworld.commands.city import show
 from aerialworld.commands.session_folders import Folders, sessions_in
 from aerialworld.console import command, note, say
 from aerialworld.lazy import stage
-from aerialworld.options import GridRangeOption, VoxelSizeOption, grid_from_options
+from aerialworld.options import GridRangeOption, VoxelSizeOption, frames_from_option, grid_from_options
 from aerialworld.progress import meter
 from aerialworld.provenance import provenance
 from aerialworld_core.errors import InputError
@@ -177,3 +177,21 @@ def occupancy(
                 on_frame=count,
             )  # fmt: skip
             say(str(path))
+
+
+@command
+def view(
+    folders: Folders,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write a Rerun file (.rrd) instead of showing it.")
+    ] = None,
+    frames: Annotated[str | None, typer.Option("--frames", help="A:B, the frames from A on and before B.")] = None,
+) -> None:
+    """Look at sessions in Rerun: cameras, LiDAR, voxels as boxes by class, the path. Needs aerialworld\\[view]."""
+    sessions = opened(folders)
+    with counted("view", sum(len(s) for s in sessions)) as count:
+        stage("aerialworld.view", "view_sessions")(
+            sessions, save=save, frames=frames_from_option(frames), on_frame=count
+        )
+    if save is not None:
+        say(str(save))

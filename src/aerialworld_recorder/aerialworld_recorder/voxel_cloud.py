@@ -9,12 +9,13 @@ from aerialworld_core.frames import Pose, grid_from_map
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.occupancy import Occupancy
 
-#: A point: x, y, z in map, and the class.
+#: A point's fields and where they lie: x, y, z (m, in map), and the class.
+OFFSETS = {"x": 0, "y": 4, "z": 8, "class": 12}
 VOXEL_POINT = np.dtype(
     {
-        "names": ["x", "y", "z", "class"],
+        "names": list(OFFSETS),
         "formats": ["<f4", "<f4", "<f4", "u1"],
-        "offsets": [0, 4, 8, 12],
+        "offsets": list(OFFSETS.values()),
         "itemsize": 16,
     }
 )

@@ -164,9 +164,7 @@ def read_parameters(node: Node) -> Parameters:
 
 def _grid(numbers: Any) -> VoxelGrid:
     if numbers is None or len(numbers) != 9:
-        raise InputError(
-            f"parameter grid: takes 9numbers (x0 y0 z0 x1 y1 z1, three edges), not
-{len(numbers or ())}")
+        raise InputError(f"parameter grid: takes 9 numbers (x0 y0 z0 x1 y1 z1, three edges), not {len(numbers or ())}")
     try:
         return VoxelGrid.from_range(numbers[:6], numbers[6:])
     except InputError as error:

@@ -263,10 +263,17 @@ class RecorderNode(Node):
 
     def _name_unheard(self) -> None:
         for name, intake in self.intakes.items():
-            for topic in intake.pipeline.synchroniser.unheard if self.recording else ():
-                self.warn(f"{name}: nothing has come on {topic}; without it there is no frame")
-            for topic in sorted(intake.unchecked):
-                self.warn(f"{name}: nothing has come on {topic}; the camera is not checked against the rig")
+            unheard = intake.pipeline.synchroniser.unheard if self.recording else ()
+            if len(unheard) == len(intake.pipeline.synchroniser.counts):
+                self.warn(f"{name}: nothing has come yet, on any of its topics")
+                continue
+            if unheard:
+                self.warn(f"{name}: nothing has come on {', '.join(unheard)}; without it there is no frame")
+            if intake.unchecked:
+                self.warn(
+                    f"{name}: nothing has come on {', '.join(sorted(intake.unchecked))}; these cameras are not checked "
+                    "against the rig"
+                )
 
     def run(self, stop: Stop) -> None:
         """Record until `stop` is asked for. Raises what ended the recording of a vehicle."""

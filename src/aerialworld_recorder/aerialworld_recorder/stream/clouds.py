@@ -1,7 +1,7 @@
 """Point clouds of any layout as the session's (N, 4) points: our own view of the bytes, so that no ROS is needed.
 
-The array equals what `sensor_msgs_py.point_cloud2.read_points` gives of the same fields, without the points that are not
-finite.
+The array equals what `sensor_msgs_py.point_cloud2.read_points` gives of the same fields, without the points that are
+not finite.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from aerialworld_core.rig import MAX_BEAMS
 from aerialworld_recorder.stream.messages import ContentError, Payload, PointCloud
 
 #: The fields that are read; PointField's datatypes, from INT8 = 1 on.
+_USED = ("x", "y", "z", "intensity", "ring")
 _KINDS = dict(enumerate(("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"), start=1))
 
 
@@ -25,7 +26,7 @@ def check_cloud(payload: Payload) -> PointCloud:
     if missing:
         raise ContentError(f"a cloud without {', '.join(missing)}; its fields are {', '.join(names)[:200] or 'none'}")
     for field in payload.fields:
-        if field.name in ("x", "y", "z", "intensity", "ring"):
+        if field.name in _USED:
             kind = _KINDS.get(field.datatype)
             if kind is None or field.count not in (0, 1):
                 raise ContentError(f"field {field.name}: datatype {field.datatype}, {field.count} times")
@@ -46,8 +47,8 @@ def check_cloud(payload: Payload) -> PointCloud:
 
 
 def decode_cloud(payload: Payload) -> tuple[NDArray[np.float32], NDArray[np.uint16] | None]:
-    """(N, 4) float32 x, y, z, intensity (0 without the field) of the finite points in the cloud's order, and their rings
-    (N,) uint16 where the cloud has them. A point whose intensity is not a number keeps intensity 0."""
+    """(N, 4) float32 x, y, z, intensity (0 without the field) of the finite points in the cloud's order, and their
+    rings (N,) uint16 where the cloud has them. A point whose intensity is not finite gets 0."""
     cloud = check_cloud(payload)
     count = cloud.height * cloud.width
     if count == 0:
@@ -56,9 +57,7 @@ def decode_cloud(payload: Payload) -> tuple[NDArray[np.float32], NDArray[np.uint
     rows = np.frombuffer(cloud.data, np.uint8).reshape(cloud.height, cloud.row_step)
     used = cloud.width * cloud.point_step
     packed = np.ascontiguousarray(rows[:, :used]).reshape(-1)
-    columns = {
-        f.name: _column(packed, cloud, f.offset, _KINDS[f.datatype]) for f in reversed(cloud.fields) if _wanted(f)
-    }
+    columns = {f.name: _column(packed, cloud, f.offset, _KINDS[f.datatype]) for f in cloud.fields if f.name in _USED}
     points = np.zeros((count, 4), np.float32)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and goes
         for i, name in enumerate(("x", "y", "z", "intensity")):
@@ -69,10 +68,6 @@ def decode_cloud(payload: Payload) -> tuple[NDArray[np.float32], NDArray[np.uint
     points[~np.isfinite(points[:, 3]), 3] = 0.0
     ring = columns.get("ring")
     return points, None if ring is None else ring[finite].astype(np.uint16)
-
-
-def _wanted(field: object) -> bool:
-    return getattr(field, "name", "") in ("x", "y", "z", "intensity", "ring")
 
 
 def _column(packed: NDArray[np.uint8], cloud: PointCloud, offset: int, kind: str) -> NDArray[np.generic]:

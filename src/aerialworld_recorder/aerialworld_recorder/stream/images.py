@@ -33,6 +33,8 @@ CLASSES = ("mono8", "8UC1", "rgb8", "8UC3")
 _JPEG = b"\xff\xd8\xff"
 #: Where a JPEG's header ends, at the latest: a picture's metadata may come before it.
 _HEADER_BYTES = 262_144
+#: Zeros that some cameras leave after a picture's end, at most.
+_PADDING = 4096
 
 
 def check_raw(payload: Payload, spec: CameraSpec, encodings: tuple[str, ...]) -> RawImage:
@@ -80,10 +82,11 @@ def decode_depth(payload: Payload, spec: CameraSpec) -> NDArray[np.float32]:
     """(H, W) float32 metres along the optical axis; ±inf as they come (REP-117), NaN, zero and less as −inf: nothing is
     known there. An array that may be written to."""
     image = check_raw(payload, spec, DEPTHS)
-    pixels = _pixels(image)
-    depth = pixels * np.float32(1e-3) if image.encoding == "16UC1" else np.array(pixels)
-    depth = depth.astype(np.float32, copy=False)
-    depth[~(depth > 0)] = -np.inf
+    depth: NDArray[np.float32] = _pixels(image).astype(np.float32)
+    if image.encoding == "16UC1":
+        depth *= np.float32(1e-3)
+    if not depth.min() > 0:
+        depth[~(depth > 0)] = -np.inf
     return depth
 
 
@@ -101,7 +104,7 @@ def check_jpeg(payload: Payload, spec: CameraSpec) -> bytes | memoryview:
     data = payload.data
     if bytes(data[:3]) != _JPEG:
         raise ContentError(f"format {payload.format[:60]!r}: its bytes are no JPEG; only JPEG is recorded")
-    if bytes(data[-2:]) != b"\xff\xd9":
+    if not bytes(data[-_PADDING:]).rstrip(b"\0").endswith(b"\xff\xd9"):
         raise ContentError(f"a JPEG of {len(data)} bytes without its end")
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(bytes(data[:_HEADER_BYTES]), strict=False)

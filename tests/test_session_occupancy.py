@@ -95,6 +95,6 @@ def test_a_pack_lies_beside_its_sessions(original: Session, tmp_path: Path) -> N
 
 def test_stats_and_repair_speak(original: Session, tmp_path: Path) -> None:
     result = run("session", "stats", original.path, "--json", tmp_path / "stats.json")
-    assert result.exit_code == 0 and (tmp_path / "stats.json").exists() and "class_voxels" in result.stdout
+    assert result.exit_code == 0 and (tmp_path / "stats.json").exists() and "class voxels" in result.stdout
     result = run("session", "repair", original.path, "--dry-run")
     assert result.exit_code == 0 and result.stdout.strip().endswith("whole")

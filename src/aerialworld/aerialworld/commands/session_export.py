@@ -64,3 +64,49 @@ def mcap(
             export_mcap(group, file, on_frame=count, layout=layout)
     for file in groups:
         say(str(file))
+
+
+OutFolder = Annotated[Path, typer.Option("--out", help="New folder of the data set.", show_default=False)]
+
+
+def _export(kind: str, folders: list[Path], out: Path) -> None:
+    """Write all sessions as one data set of the kind."""
+    export = stage(f"aerialworld_recorder.exports.{kind}", f"export_{kind}")
+    opened, done = _opened(folders), 0
+    with meter(f"export {kind}", sum(len(s) for s in opened), "frames") as bar:
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            bar.update(done)
+
+        export(opened, out, on_frame=count)
+    say(str(out))
+
+
+@app.command(epilog="Example: aerialworld session export nuscenes data --out nuscenes")
+@command
+def nuscenes(sessions: Folders, out: OutFolder) -> None:
+    """nuScenes v1.0 tables and samples, for nuscenes-devkit and what is built on it."""
+    _export("nuscenes", sessions, out)
+
+
+@app.command(epilog="Example: aerialworld session export occ3d data --out occ3d")
+@command
+def occ3d(sessions: Folders, out: OutFolder) -> None:
+    """Occ3D: labels.npz with semantics, mask_lidar and mask_camera, images, annotations.json."""
+    _export("occ3d", sessions, out)
+
+
+@app.command(epilog="Example: aerialworld session export uniocc data --out uniocc")
+@command
+def uniocc(sessions: Folders, out: OutFolder) -> None:
+    """UniOcc: labels, camera masks and voxel flow, forward and backward, in N.npz files."""
+    _export("uniocc", sessions, out)
+
+
+@app.command(epilog="Example: aerialworld session export kitti data --out kitti")
+@command
+def kitti(sessions: Folders, out: OutFolder) -> None:
+    """KITTI odometry sequences: front camera, LiDAR, calibration, poses; voxels as SemanticKITTI packs them."""
+    _export("kitti", sessions, out)

@@ -45,7 +45,7 @@ def stored_frame(session: Session, index: int, *, occupancy: Occupancy | None = 
     extra = {
         (kind, name): data
         for kind in session.meta.kept
-        for name in extra_files.image_sizes(session.meta.rig)
+        for name in extra_files.image_sizes(session.meta.rig, session.meta.faces_only)
         if (data := session.extra_bytes(kind, index, name)) is not None
     }
     return StoredFrame(frame, occupancy or session.occupancy(index), images, extra)

@@ -14,6 +14,7 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.files import dump_json, write_bytes, write_stream
 from aerialworld_core.rig import CameraSpec
 from aerialworld_core.session import Session
+from aerialworld_core.session.extra_files import image_sizes
 from aerialworld_core.session.layout import EXTRA
 from aerialworld_recorder.bags import messages
 from aerialworld_recorder.bags.layout import foxglove_layout
@@ -191,8 +192,9 @@ def _face(session: Session, index: int, stamp: int, spec: CameraSpec) -> Iterato
 
 def _extra(session: Session, index: int, stamp: int, name: str, link: str, *, face: bool) -> Iterator[Sent]:
     read = {"depth": session.depth, "semantic": session.semantic, "instance": session.instance}
+    kept = session.meta.kept if name in image_sizes(session.meta.rig, session.meta.faces_only) else ()
     for kind in EXTRA:
-        pixels = read[kind](index, name) if kind in session.meta.kept else None
+        pixels = read[kind](index, name) if kind in kept else None
         if pixels is not None:
             topic = topics.extra_image(session.meta.vehicle, kind, name, face=face)
             yield Sent(stamp, topic, "sensor_msgs/msg/Image", messages.image(stamp, link, pixels))

@@ -30,10 +30,9 @@ from aerialworld_recorder.lidar_occupancy import LidarProjector
 from aerialworld_recorder.occupancy import OccupancyProjector
 from aerialworld_recorder.recorder import MAX_CLIPPED_SHARE, encode_jpeg
 from aerialworld_recorder.stream import cdr
+from aerialworld_recorder.stream.assembly import Assembler
 from aerialworld_recorder.stream.calibration import check_calibration
 from aerialworld_recorder.stream.channels import CALIBRATIONS, Channel
-from aerialworld_recorder.stream.clouds import check_cloud, decode_cloud
-from aerialworld_recorder.stream.images import check_jpeg, decode_classes, decode_depth, decode_picture
 from aerialworld_recorder.stream.messages import ContentError, Message
 from aerialworld_recorder.stream.synchroniser import Bad, Bundle, Dropped, Restart, Synchroniser, Timing
 
@@ -45,6 +44,8 @@ WALL_CLOCK_NS = 10**17
 MAX_WAITING = 32
 #: Share of a frame's ground returns that may lie below an estimated datum.
 LOWEST_PERCENTILE = 1.0
+#: Of raw pictures; compressed ones are stored as they come.
+JPEG_QUALITY = 95
 DEFAULT_START = "2024-01-15T12:00:00Z"
 
 Ground = Callable[[Array], Array]
@@ -115,6 +116,7 @@ class _Importer:
         self.offset: int | None = None
         self.specs = {c.name: c for c in choice.rig.cameras}
         self.faces = {f.name: f for f in choice.rig.depth}
+        self.assembler = Assembler(choice.rig, lambda x, y: float("nan"))
         self.writer: SessionWriter | None = None
         self.beside: dict[str, dict[int, Raw]] = {"occupancy": {}, "ground": {}}
         self.clipped = self.seen = 0.0
@@ -195,7 +197,7 @@ class _Importer:
         """Bundles and what else the synchroniser says of the bag's messages; voxels and ground go to `beside`."""
         by_topic = {c.topic: c for c in channels}
         aside = {self.choice.extra[k]: k for k in self.beside if k in self.choice.extra} if beside else {}
-        synchroniser = Synchroniser(channels, self._timing(), self._check)
+        synchroniser = Synchroniser(channels, self._timing(), self.assembler.check)
         damage: BagError | None = None
         try:
             for raw in self.bag.messages({*by_topic, *aside}):
@@ -237,14 +239,6 @@ class _Importer:
             return
         yield from synchroniser.put(message)
 
-    def _check(self, channel: Channel, message: Message) -> None:
-        """What can be said of a sensor's message before its frame is whole."""
-        payload = message.load()
-        if channel.kind == "compressed":
-            check_jpeg(payload, self.specs[channel.sensor or ""])
-        elif channel.kind == "lidar":
-            check_cloud(payload)
-
     # --- frames ------------------------------------------------------------------------------------------------------
 
     def _write(self, waiting: list[Bundle], meta: SessionMeta, *, all_of_them: bool = False) -> None:
@@ -281,22 +275,11 @@ class _Importer:
         return {**self.provenance, "bag": self.bag.path.name, "occupancy": self.choice.source}
 
     def _frame(self, bundle: Bundle) -> tuple[SensorFrame, dict[str, bytes]]:
-        """A bundle's messages as a SensorFrame without pictures, and the JPEGs. Raises ContentError."""
-        frame = SensorFrame(bundle.state, self._ground(bundle), imu=bundle.imu)
-        images: dict[str, bytes] = {}
-        for channel, message in bundle.messages.items():
-            payload, name = message.load(), channel.sensor or ""
-            if channel.kind == "compressed":
-                images[name.upper()] = bytes(check_jpeg(payload, self.specs[name]))
-            elif channel.kind == "image":
-                images[name.upper()] = encode_jpeg(decode_picture(payload, self.specs[name]), 95)
-            elif channel.kind == "depth":
-                frame.depth[name] = decode_depth(payload, self.faces[name])
-            elif channel.kind == "semantic":
-                frame.semantic[name] = decode_classes(payload, self.faces[name])
-            elif channel.kind == "lidar":
-                frame.lidar, frame.lidar_ring = decode_cloud(payload)
-        return frame, images
+        """A bundle's messages as a SensorFrame, and the JPEGs. Raises ContentError."""
+        frame, jpegs = self.assembler.frame(bundle)
+        frame.ground_z = self._ground(bundle)
+        jpegs |= {name: encode_jpeg(picture, JPEG_QUALITY) for name, picture in frame.images.items()}
+        return frame, {name.upper(): data for name, data in jpegs.items()}
 
     def _ground(self, bundle: Bundle) -> float:
         """The terrain's height below the vehicle: the world's, the bag's, or not known (NaN)."""

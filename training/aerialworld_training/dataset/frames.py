@@ -251,8 +251,8 @@ def load_sessions(
             except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AerialWorldError):
                 path.unlink(missing_ok=True)  # a damaged cache is made again
         if session is None or session.key != key or session.name != name:
-            # A pack beside the sessions (`aerialworld session pack`) needs no inflating, as long as it is of this content.
-            source = packed_session(folder) or Session.open(folder)
+            packed = packed_session(folder)  # needs no inflating; there while a pack beside is of this content
+            source: SessionSource = Session.open(folder) if packed is None else packed
             session = PooledSession.from_source(name, source, factors, key=key, threads=threads, on_frame=on_frame)
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)

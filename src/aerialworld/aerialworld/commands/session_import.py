@@ -55,6 +55,10 @@ def import_(
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", help="Seconds between a frame and its sensors' stamps, at most.")
     ] = None,
+    max_gap: Annotated[
+        float,
+        typer.Option("--max-gap", help="Seconds between two odometry messages around a pose, at most."),
+    ] = 0.2,
     velocity: Annotated[
         str, typer.Option("--velocity", help="twist (of the odometry), or positions (where the twist is smoothed).")
     ] = "twist",
@@ -68,11 +72,13 @@ def import_(
     The decoders and the synchroniser are the recorder's. Without a world the datum is given or estimated, and marked.
     """
     choices = stage("aerialworld_recorder.bags.choices", "ImportOptions")
-    importing = stage("aerialworld_recorder.bags.importing")
+    place_of = stage("aerialworld_recorder.bags.description", "Place")
     if frame_rate is not None and not 0.01 <= frame_rate <= 100:
         raise OptionError(f"--frame-rate: {frame_rate} is not between 0.01 and 100 frames per second")
     if tolerance is not None and not 0 <= tolerance <= 10:
         raise OptionError(f"--tolerance: {tolerance} is not between 0 and 10 seconds")
+    if not 0 < max_gap <= 60:
+        raise OptionError(f"--max-gap: {max_gap} is not between 0 and 60 seconds")
     options = choices(
         vehicle=_vehicle(vehicle),
         rig=stage("aerialworld_core.world", "load_rig")(rig) if rig else None,
@@ -83,16 +89,19 @@ def import_(
         georeference=_georeference(georeference),
         period_ns=round(1e9 / frame_rate) if frame_rate else None,
         tolerance_ns=None if tolerance is None else round(tolerance * 1e9),
+        max_gap_ns=round(max_gap * 1e9),
         velocity=velocity,
         partial=partial,
     )
-    place = importing.Place()
+    place = place_of()
     if world is not None:
         loaded: Any = open_world(world, trust_collada=trust_collada)
-        place = importing.Place(
+        place = place_of(
             loaded.name, loaded.sha256, loaded.georeference, loaded.terrain_height, loaded.datum, attribution(loaded)
         )
-    result = importing.import_bag(bag, out, options, place=place, provenance=provenance())
+    result = stage("aerialworld_recorder.bags.importing", "import_bag")(
+        bag, out, options, place=place, provenance=provenance()
+    )
     for line in result.notes:
         note(f"{bag}: {line}", style="yellow")
     for text, count in result.bad.most_common(10):

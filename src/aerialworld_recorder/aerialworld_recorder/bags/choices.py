@@ -103,7 +103,7 @@ def choose(bag: Bag, options: ImportOptions) -> Choice:
             _require_type(bag, extra[key], _MESSAGE_TYPES[key])
     full = vehicle_channels(vehicle, rig, _transport(bag, vehicle, rig), renamed)
     rig, notes = _heard(bag, rig, full)
-    source = _source(bag, options.source, extra, rig)
+    source = _source(bag, options.source, extra, rig, full)
     if source != DEPTH:
         notes += ("depth images are not read: occupancy comes from the " + source,) if _has(bag, full, "depth") else ()
     kept = _kept(full, rig, source)
@@ -184,27 +184,23 @@ def _heard(bag: Bag, rig: Rig, channels: tuple[Channel, ...]) -> tuple[Rig, tupl
     return rig, tuple(notes)
 
 
-def _source(bag: Bag, asked: str | None, extra: Mapping[str, str], rig: Rig) -> str:
+def _source(bag: Bag, asked: str | None, extra: Mapping[str, str], rig: Rig, channels: tuple[Channel, ...]) -> str:
     """Where occupancy comes from: as asked, or the most exact that the bag has."""
-    vehicle_depth = [face.name for face in rig.depth]
-    possible = []
-    if "occupancy" in extra:
-        possible.append(GRID)
-    if vehicle_depth:
+    faces = [c.topic for c in channels if c.kind in ("depth", "semantic")]
+    missing = [topic for topic in faces if topic not in bag.topics]
+    possible = [GRID] if "occupancy" in extra else []
+    if faces and not missing:
         possible.append(DEPTH)
     if rig.lidar is not None:
         possible.append(LIDAR)
-    if asked is not None:
-        if asked not in SOURCES:
-            raise InputError(f"occupancy comes from {', '.join(SOURCES)}, not {asked!r}")
-        if asked not in possible:
-            raise InputError(f"{bag.path}: has no {asked} to make occupancy of; it has {', '.join(possible) or 'none'}")
-        return asked
-    if DEPTH in possible and not any("/depth/" in name for name in bag.topics) and len(possible) > 1:
-        possible.remove(DEPTH)
+    lacking = f"; of the depth faces it has no {', '.join(missing)}" if missing else ""
+    if asked is not None and asked not in SOURCES:
+        raise InputError(f"occupancy comes from {', '.join(SOURCES)}, not {asked!r}")
     if not possible:
-        raise InputError(f"{bag.path}: has neither depth images, a LiDAR nor voxels: no occupancy can be made of it")
-    return possible[0]
+        raise InputError(f"{bag.path}: has neither voxels, depth images nor a LiDAR to make occupancy of{lacking}")
+    if asked is not None and asked not in possible:
+        raise InputError(f"{bag.path}: has no {asked} to make occupancy of; it has {', '.join(possible)}{lacking}")
+    return asked or possible[0]
 
 
 def _kept(channels: tuple[Channel, ...], rig: Rig, source: str) -> tuple[Channel, ...]:

@@ -7,22 +7,22 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Array, Georeference
+from aerialworld_core.files import read_json, write_json
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_core.session import SessionMeta, SessionWriter
+from aerialworld_core.session.layout import PROVENANCE_FILE
 from aerialworld_recorder.bags.bag import Bag
 from aerialworld_recorder.bags.choices import DEPTH, GRID, LIDAR, Choice, ImportOptions, choose
+from aerialworld_recorder.bags.description import Describer, Place
 from aerialworld_recorder.bags.errors import BagError
-from aerialworld_recorder.bags.library import decoded, library
+from aerialworld_recorder.bags.library import decoded
 from aerialworld_recorder.bags.mcap_file import Raw
 from aerialworld_recorder.bags.voxels import read_voxels
 from aerialworld_recorder.errors import RecordingError
@@ -42,26 +42,8 @@ log = logging.getLogger(__name__)
 WALL_CLOCK_NS = 10**17
 #: Frames that wait for their voxels or ground, which come beside the sensors' messages.
 MAX_WAITING = 32
-#: Share of a frame's ground returns that may lie below an estimated datum.
-LOWEST_PERCENTILE = 1.0
 #: Of raw pictures; compressed ones are stored as they come.
 JPEG_QUALITY = 95
-DEFAULT_START = "2024-01-15T12:00:00Z"
-
-Ground = Callable[[Array], Array]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the session lies: its world's name and hash, terrain heights (map x, y (N, 2) → z (N,)) and the lowest of
-    them around a point, from a world; without one the heights of the bag, or none."""
-
-    name: str = "unknown"
-    sha256: str = ""
-    georeference: Georeference | None = None
-    terrain: Ground | None = None
-    datum: Callable[[float, float], float] | None = None
-    attribution: str = ""
 
 
 @dataclass(eq=False)
@@ -113,7 +95,7 @@ class _Importer:
         self.bag, self.root, self.choice, self.options, self.place = bag, root, choice, options, place
         self.provenance, self.conditions, self.on_frame = provenance, conditions, on_frame
         self.done = Imported(notes=list(choice.notes))
-        self.offset: int | None = None
+        self.offset = self._first_second()
         self.specs = {c.name: c for c in choice.rig.cameras}
         self.faces = {f.name: f for f in choice.rig.depth}
         self.assembler = Assembler(choice.rig, lambda x, y: float("nan"))
@@ -122,7 +104,10 @@ class _Importer:
         self.clipped = self.seen = 0.0
 
     def run(self) -> Imported:
-        meta = self._meta()
+        meta = Describer(
+            self.bag, self.choice, self.options, self.place, self.conditions, self.offset, self.done.notes,
+            events=lambda channels: self._events(channels, beside=False), frame=lambda bundle: self._frame(bundle)[0],
+        ).meta()  # fmt: skip
         makers: dict[str, Callable[[Bundle, SensorFrame], Occupancy | None]] = {
             GRID: self._given, DEPTH: self._by_depth, LIDAR: self._by_lidar
         }  # fmt: skip
@@ -180,9 +165,13 @@ class _Importer:
             self.writer.release()
 
     def _end_session(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+        if self.writer is None:
+            return
+        told = {"frames": self.writer.frames, "missing": dict(self.done.dropped), "unusable": dict(self.done.bad)}
+        file = self.writer.path / PROVENANCE_FILE
+        write_json(file, {**read_json(file), "import": told})
+        self.writer.close()
+        self.writer = None
 
     # --- what comes out of the bag -----------------------------------------------------------------------------------
 
@@ -212,10 +201,7 @@ class _Importer:
         self, raw: Raw, by_topic: Mapping[str, Channel], aside: Mapping[str, str], synchroniser: Synchroniser
     ) -> Iterator[Any]:
         try:
-            stamp = cdr.stamp_of(raw.data)
-            if self.offset is None:
-                self.offset = stamp // 10**9 * 10**9 if stamp > WALL_CLOCK_NS else 0
-            stamp -= self.offset
+            stamp = cdr.stamp_of(raw.data) - self.offset
             if stamp < 0:
                 raise ContentError("its stamp is before the bag's first")
             if raw.topic in aside:
@@ -316,135 +302,14 @@ class _Importer:
         assert frame.lidar is not None
         return self._lidar.project(frame.state.pose, frame.lidar)
 
-    # --- what the session is -----------------------------------------------------------------------------------------
-
-    def _meta(self) -> SessionMeta:
-        choice, options, document = self.choice, self.options, self.choice.document
-        datum, origin = self._datum()
-        georeference = options.georeference or self.place.georeference or (document.georeference if document else None)
-        georeference = georeference or self._georeference()
-        start = options.start_time or (document.start_time if document else None)
-        if start is None:
-            start = DEFAULT_START
-            if self._first_offset():
-                start = datetime.fromtimestamp(self._first_offset() / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        world = {"name": self.place.name, "sha256": self.place.sha256}
-        if document is not None and not self.place.sha256:
-            world = dict(document.world)
-        agent = document.agent_type if document else ("rover" if choice.vehicle.startswith("rover") else "drone")
-        engine = {"name": "bag", "version": "1", "datum": origin, "occupancy": choice.source}
-        return SessionMeta(
-            vehicle=choice.vehicle,
-            agent_type=agent,
-            engine=engine,
-            world=world,
-            georeference=georeference,
-            grid=choice.grid,
-            datum=datum,
-            rig=choice.rig,
-            frame_period_ns=choice.period_ns,
-            seed=document.seed if document else 0,
-            mission=document.mission if document else "",
-            conditions=self.conditions if self.conditions is not None else (document.conditions if document else {}),
-            start_time=start,
-            attribution=self.place.attribution or (document.attribution if document else ""),
-        )
-
-    def _first_offset(self) -> int:
-        """Whole seconds of the first stamp where stamps are the wall clock's, in nanoseconds; 0 where they are not."""
-        if self.offset is None:
-            for raw in self.bag.messages({c.topic for c in self.choice.channels}):
-                try:
-                    stamp = cdr.stamp_of(raw.data)
-                except ContentError:
-                    continue
-                self.offset = stamp // 10**9 * 10**9 if stamp > WALL_CLOCK_NS else 0
-                break
-        return self.offset or 0
-
-    def _datum(self) -> tuple[float, str]:
-        """Map z of the grid's zero, and where it is known from: given, session, world or estimated."""
-        if self.options.datum is not None:
-            return self.options.datum, "given"
-        if self.choice.document is not None:
-            return self.choice.document.datum, "session"
-        if self.place.datum is not None:
-            x, y, _ = self._first_position()
-            return float(self.place.datum(x, y)), "world"
-        lowest = self._lowest_return()
-        self.done.notes.append(f"the datum {lowest:.2f} m is estimated from the lowest returns; --datum gives it")
-        return lowest, "estimated"
-
-    def _first_position(self) -> Array:
-        for event in self._events(self.choice.channels, beside=False):
-            if isinstance(event, Bundle):
-                return event.state.pose.position
-        raise InputError(f"{self.bag.path}: no frame has all sensors of the rig")
-
-    def _lowest_return(self) -> float:
-        """The least of the frames' first percentiles of return heights: single stray returns do not count."""
-        lowest = np.inf
-        needed = tuple(c for c in self.choice.channels if c.kind in ("odom", "lidar", "depth"))
-        if not any(c.kind in ("lidar", "depth") for c in needed):
-            raise InputError(f"{self.bag.path}: nothing in it tells where the ground is; give --datum (map z, metres)")
-        try:
-            for event in self._events(needed, beside=False):
-                if isinstance(event, Bundle):
-                    heights = self._return_heights(event)
-                    if len(heights):
-                        lowest = min(lowest, float(np.percentile(heights, LOWEST_PERCENTILE)))
-        except BagError:
-            if not np.isfinite(lowest):
-                raise  # else what is there tells enough, and the damage is met again when frames are made
-        if not np.isfinite(lowest):
-            raise InputError(f"{self.bag.path}: no return tells where the ground is; give --datum (map z, metres)")
-        return lowest
-
-    def _return_heights(self, bundle: Bundle) -> NDArray[np.float64]:
-        """Map z (N,) of a frame's LiDAR returns, or else of its depth faces' hits."""
-        pose, parts = bundle.state.pose, []
-        try:
-            frame, _ = self._frame(dataclasses.replace(bundle, imu=None))
-        except ContentError:
-            return np.zeros(0)
-        lidar = self.choice.rig.lidar
-        if frame.lidar is not None and lidar is not None:
-            return pose.transform(lidar.pose.transform(frame.lidar[:, :3]))[:, 2]
-        for name, depth in frame.depth.items():
-            spec = self.faces[name]
-            v, u = np.nonzero(np.isfinite(depth) & (depth > 0))
-            z = depth[v, u].astype(np.float64)
-            x = (u + 0.5 - spec.width / 2) / spec.focal * z
-            y = (v + 0.5 - spec.height / 2) / spec.focal * z
-            parts.append(pose.transform(spec.optical_pose.transform(np.column_stack([x, y, z])))[:, 2])
-        return np.concatenate(parts) if parts else np.zeros(0)
-
-    def _georeference(self) -> Georeference:
-        """Where map's origin lies, by the first satellite fix and the pose at it."""
-        topic = self.choice.extra.get("navsat")
-        if topic is None:
-            raise InputError(
-                f"{self.bag.path}: nothing tells where on earth it lies; give --georeference LATITUDE,LONGITUDE,HEIGHT "
-                "of map's origin, or --world"
-            )
-        channel = next(c for c in self.choice.channels if c.kind == "odom")
-        fix = pose = None
-        for raw in self.bag.messages({topic, channel.topic}):
+    def _first_second(self) -> int:
+        """What is taken from all stamps, in nanoseconds: the whole seconds of the first odometry where stamps are the
+        wall clock's, 0 where they are a simulation's."""
+        odometry = next(c.topic for c in self.choice.channels if c.kind == "odom")
+        for raw in self.bag.messages({odometry}):
             try:
-                if raw.topic == topic:
-                    found = decoded("sensor_msgs/msg/NavSatFix", raw.data)
-                    place = (found.latitude, found.longitude, found.altitude)
-                    fix = fix or (place if found.status.status >= 0 and np.isfinite(place).all() else None)
-                else:
-                    payload: Any = cdr.message(raw.topic, channel.type, raw.data).load()
-                    pose = pose if pose is not None and fix is None else payload.position
-            except (ContentError, ValueError):
-                continue
-            if fix and pose is not None:
-                break
-        if fix is None or pose is None:
-            raise InputError(f"{self.bag.path}: {topic} has no fix; give --georeference LATITUDE,LONGITUDE,HEIGHT")
-        to_origin = [-v for v in pose]
-        latitude, longitude, height = library("pymap3d").enu2geodetic(*to_origin, *fix)
-        self.done.notes.append("map's place on earth is that of the first satellite fix")
-        return Georeference(float(latitude), float(longitude), float(height))
+                stamp = cdr.stamp_of(raw.data)
+            except ContentError:
+                continue  # told when it is met again
+            return stamp // 10**9 * 10**9 if stamp > WALL_CLOCK_NS else 0
+        return 0

@@ -134,6 +134,29 @@ def test_a_wall_hides_what_is_behind_it(session: Session, synthetic: ModuleType)
     assert np.array_equal(seen[: wall + 1], view[: wall + 1])
 
 
+def test_a_lens_that_distorts_shows_what_it_shows(session: Session) -> None:
+    """Every voxel's centre through aerialworld_core.lens, in an empty grid that is all observed."""
+    from dataclasses import replace
+
+    from aerialworld_core import lens
+
+    camera = replace(session.meta.rig.cameras[0], distortion=(-0.15, 0.02, 0.001, -0.002, 0.0))
+    grid, pose, datum = session.meta.grid, Pose.from_rpy(1, 2, 5.0, 0.1, 0.2, 0.7), session.meta.datum
+    free = Occupancy(np.zeros(grid.shape, np.uint8), np.full(grid.shape, FREE, np.uint8), np.ones(grid.shape, bool))
+    seen = camera_mask(free, grid, datum, pose, (camera,)) == 1
+    back = np.linalg.inv(grid_from_map(pose, datum))
+    centres = grid.centers(np.argwhere(np.ones(grid.shape))) @ back[:3, :3].T + back[:3, 3]
+    x, y, z = camera.optical_pose.inverse().transform(pose.inverse().transform(centres)).T
+    front = z > camera.near
+    u, v = lens.distort(x[front] / z[front], y[front] / z[front], camera.distortion)
+    k = camera.intrinsics
+    px, py = k[0, 0] * u + k[0, 2], k[1, 1] * v + k[1, 2]
+    shown = np.zeros(len(z), bool)
+    narrow = np.hypot(x[front], y[front]) / z[front] < 1.2  # far outside, the polynomials fold back
+    shown[front] = (px >= 0) & (px < camera.width) & (py >= 0) & (py < camera.height) & narrow
+    assert np.array_equal(seen.ravel(), shown) and seen.sum() > 500
+
+
 # --- UniOcc ----------------------------------------------------------------------------------------------------------
 
 

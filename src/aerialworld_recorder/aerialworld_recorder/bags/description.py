@@ -46,8 +46,8 @@ class Place:
 
 @dataclass(eq=False)
 class Describer:
-    """Makes the session's meta. `events` gives what the synchroniser says of the bag's messages on some channels, `frame`
-    decodes a bundle; `notes` is added to where something was found and not given."""
+    """Makes the session's meta. `events` gives what the synchroniser says of the bag's messages on some channels,
+    `frame` decodes a bundle; `notes` is added to where something was found and not given."""
 
     bag: Bag
     choice: Choice

@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 WALL_CLOCK_NS = 10**17
 #: Frames that wait for their voxels or ground, which come beside the sensors' messages.
 MAX_WAITING = 32
+#: Bytes of voxels that wait for their frames.
+MAX_WAITING_BYTES = 512 * 1024 * 1024
 #: Of raw pictures; compressed ones are stored as they come.
 JPEG_QUALITY = 95
 
@@ -207,7 +209,7 @@ class _Importer:
             if raw.topic in aside:
                 kept = self.beside[aside[raw.topic]]
                 kept[stamp] = raw
-                while len(kept) > 2 * MAX_WAITING:
+                while len(kept) > 2 * MAX_WAITING or sum(len(r.data) for r in kept.values()) > MAX_WAITING_BYTES:
                     del kept[min(kept)]
                 return
             channel = by_topic[raw.topic]

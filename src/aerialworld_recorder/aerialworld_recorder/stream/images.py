@@ -108,7 +108,7 @@ def check_jpeg(payload: Payload, spec: CameraSpec) -> bytes | memoryview:
         raise ContentError(f"a JPEG of {len(data)} bytes without its end")
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(bytes(data[:_HEADER_BYTES]), strict=False)
-    except ValueError as error:
+    except (ValueError, KeyError) as error:  # the latter for colours that the library has no name for
         raise ContentError(f"a JPEG that cannot be read: {error}") from error
     if (width, height) != (spec.width, spec.height):
         raise ContentError(f"{width}×{height} pixels; the rig says {spec.width}×{spec.height}")

@@ -143,8 +143,9 @@ class Pipeline:
         self._handle(self.synchroniser.put(message))
 
     def give_up(self, topics: Collection[str]) -> None:
-        """Time stands for want of these topics: do without them until they are heard again."""
-        if topics:
+        """Time stands for want of these topics, or because begun frames leave no room: do without what is missing until
+        it is heard again."""
+        if topics or (self.room < 1 and self._waiting == 0):
             self.synchroniser.gone |= set(topics)
             self._handle(self.synchroniser.expire())
 

@@ -156,7 +156,7 @@ class Synchroniser:
         self.timing = timing
         self._sources = {c.topic: _Source(c) for c in channels if c.kind not in CALIBRATIONS}
         self._sensors = [s for s in self._sources.values() if s.channel.kind in SENSORS]
-        self._inertial = any(s.channel.kind == "imu" for s in self._sources.values())
+        self._imu_source = next((s for s in self._sources.values() if s.channel.kind == "imu"), None)
         if not self._sensors or not any(s.channel.kind == "odom" for s in self._sources.values()):
             raise InputError("a frame needs odometry and at least one sensor")
         self._check = check
@@ -357,9 +357,21 @@ class Synchroniser:
             passed = source.latest is not None and source.latest >= stamp and not source.draining
             if message is None or not (passed or message.stamp_ns == stamp):
                 return False
-        if self._inertial and not self._imu.covers(stamp):
+        if not self._has_samples(stamp):
             return False
         return self._poses.covers(stamp) and self._poses.at(stamp) is not None
+
+    def _has_samples(self, stamp: int) -> bool:
+        """Whether the IMU's samples up to a stamp are there; those out of order are waited for as long as they may be."""
+        if self._imu_source is None:
+            return True
+        latest, channel = self._imu_source.latest, self._imu_source.channel
+        if not self._imu.covers(stamp) or latest is None:
+            return False
+        if latest > stamp + self.timing.reorder_ns:
+            return True
+        begin, spacing = stamp - self.timing.period_ns, round(1.5e9 / channel.rate)
+        return self._imu.between(begin, stamp) is not None and self._imu.is_whole(begin, stamp, spacing)
 
     def _missing(self, tick: int) -> list[_Source]:
         stamp, chosen = self._stamp(tick), self._pending[tick]
@@ -385,7 +397,7 @@ class Synchroniser:
             self._first = tick if self._first is None else self._first
             for source in chosen:
                 source.counts.used += 1
-            samples = self._imu.between(stamp - self.timing.period_ns, stamp) if self._inertial else None
+            samples = self._imu.between(stamp - self.timing.period_ns, stamp) if self._imu_source else None
             messages = {source.channel: message for source, message in chosen.items()}
             skew = max(abs(m.stamp_ns - stamp) for m in messages.values())
             events.append(Bundle(tick - self._first, stamp, messages, state, samples, skew))

@@ -128,6 +128,13 @@ class ImuTrack:
         """Whether the samples up to a stamp are there: one at it or after it is."""
         return bool(self._stamps) and self._stamps[-1] >= stamp_ns
 
+    def is_whole(self, after_ns: int, until_ns: int, spacing_ns: int) -> bool:
+        """Whether no two neighbours from the last sample up to after_ns to the first from until_ns on are farther apart
+        than `spacing_ns`: nothing is lost, or still under way."""
+        first = max(bisect_right(self._stamps, after_ns) - 1, 0)
+        stamps = self._stamps[first : bisect_left(self._stamps, until_ns) + 1]
+        return all(b - a <= spacing_ns for a, b in zip(stamps, stamps[1:], strict=False))
+
     def between(self, after_ns: int, until_ns: int) -> NDArray[np.float64] | None:
         """Samples (K, 7) with after_ns < stamp ≤ until_ns: t [s], gyro, accel; None where there are none."""
         stamps = self._stamps[bisect_right(self._stamps, after_ns) : bisect_right(self._stamps, until_ns)]

@@ -11,7 +11,7 @@ setup(
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
+    package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg", "**/*.xml"]},
     python_requires=">=3.11",
     install_requires=["numpy>=2.0", "isal>=1.7"],
     extras_require={

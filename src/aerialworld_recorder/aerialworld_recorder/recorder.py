@@ -17,6 +17,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from aerialworld_core.files import read_json, write_json
+from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_core.session import SessionMeta, SessionWriter, extra_files
@@ -128,7 +129,7 @@ class Recorder:
     ) -> tuple[OccupancyProjector, ThreadPoolExecutor]:
         if not 1 <= jpeg_quality <= 100:
             raise RecordingError(f"jpeg_quality must be 1 to 100, not {jpeg_quality}")
-        files = len(meta.rig.cameras) + len(meta.kept) * len(extra_files.image_sizes(meta.rig))
+        files = len(meta.rig.cameras) + len(meta.kept) * len(extra_files.image_sizes(meta.rig, meta.faces_only))
         threads = max(1, min(os.cpu_count() or 1, files))
         projector = OccupancyProjector(rig, meta.grid, meta.datum, stopwatch=stopwatch)
         return projector, ThreadPoolExecutor(threads, "jpeg")
@@ -148,6 +149,8 @@ class Recorder:
         self._background = BackgroundWriter(writer)
         self._counters = _Counters()
         self._closed = False
+        #: Voxels of the frame that was recorded last.
+        self.occupancy: Occupancy | None = None
         self._watch = stopwatch
 
     @property
@@ -155,34 +158,32 @@ class Recorder:
         """The lowest frame number that `record` takes."""
         return self._next
 
-    def record(self, index: int, frame: SensorFrame) -> FrameStats:
+    def record(self, index: int, frame: SensorFrame, encoded: Mapping[str, bytes] | None = None) -> FrameStats:
         """Record the frame of tick `index` (numbers increase). A frame that lacks a sensor of the rig is dropped and
-        counted, never filled in. Raises RecordingError when an image does not fit the rig or the grid lies too high for
-        what is seen, and whatever stopped the writing of an earlier frame."""
-        if self._closed:
-            raise RecordingError(f"{self.path}: is closed")
-        self._background.check()
-        if index < self._next:
-            raise RecordingError(
-                f"{self.path.name}: frame {index} follows frame {self._next - 1}; numbers must increase"
-            )
-        self._counters.asked += 1
-        self._next = index + 1
-        missing = missing_sensors(self.meta, frame)
+        counted, never filled in. Pictures of cameras in `encoded` (name as in the rig → JPEG bytes) are stored as they
+        are, the others of `frame` encoded. Raises RecordingError when an image does not fit the rig or the grid lies
+        too high for what is seen, and whatever stopped the writing of an earlier frame."""
+        ready = encoded or {}
+        missing = missing_sensors(self.meta, frame, ready)
         if missing:
-            self._counters.dropped[index] = missing
             log.warning("%s: frame %d dropped: no %s", self.path.name, index, ", ".join(missing))
-            return FrameStats(index, False, missing)
-        pictures = {c.name.upper(): self._image(index, c.name, c.height, c.width, frame) for c in self.meta.rig.cameras}
+            return self.drop(index, missing)
+        self._count_in(index)
+        pictures = {
+            c.name.upper(): self._image(index, c.name, c.height, c.width, frame)
+            for c in self.meta.rig.cameras
+            if c.name not in ready
+        }
         encoding = {name: self._pool.submit(self._encode, image) for name, image in pictures.items()}
         kept = {
             (kind, name): self._pool.submit(extra_files.encode, kind, image)
             for kind in self.meta.kept
-            for name, image in extra_files.frame_images(frame, self.meta.rig, kind)
+            for name, image in extra_files.frame_images(frame, self.meta.rig, kind, self.meta.faces_only)
             if image is not None
         }
-        occupancy = self._projector.project(frame.state.pose, frame.depth, frame.semantic)
-        images = {name: future.result() for name, future in encoding.items()}
+        occupancy = self.occupancy = self._projector.project(frame.state.pose, frame.depth, frame.semantic)
+        images = {name.upper(): bytes(data) for name, data in ready.items()}
+        images |= {name: future.result() for name, future in encoding.items()}
         extra = {key: future.result() for key, future in kept.items()}
         stats = self._count(index, frame)
         # Pictures and depth are not stored as arrays: let them go before the frame waits its turn.
@@ -199,6 +200,24 @@ class Recorder:
         self._background.put(FinishedFrame(index, bare, occupancy, images, extra))
         self._counters.recorded += 1
         return stats
+
+    def drop(self, index: int, missing: tuple[str, ...]) -> FrameStats:
+        """Count the frame of tick `index` as dropped, for want of these sensors. Raises as `record`."""
+        self._count_in(index)
+        self._counters.dropped[index] = missing
+        return FrameStats(index, False, missing)
+
+    def _count_in(self, index: int) -> None:
+        """A frame that was asked for: numbers increase, and nothing has stopped the writing."""
+        if self._closed:
+            raise RecordingError(f"{self.path}: is closed")
+        self._background.check()
+        if index < self._next:
+            raise RecordingError(
+                f"{self.path.name}: frame {index} follows frame {self._next - 1}; numbers must increase"
+            )
+        self._counters.asked += 1
+        self._next = index + 1
 
     def _encode(self, image: NDArray[np.uint8]) -> bytes:
         with self._watch.stage("jpeg"):
@@ -313,14 +332,19 @@ class Recorder:
             self.abort()
 
 
-def missing_sensors(meta: SessionMeta, frame: SensorFrame) -> tuple[str, ...]:
-    """The sensors of the rig that a frame lacks."""
-    missing = [f"camera {c.name}" for c in meta.rig.cameras if c.name not in frame.images]
+def missing_sensors(
+    meta: SessionMeta, frame: SensorFrame, encoded: Mapping[str, bytes] | None = None
+) -> tuple[str, ...]:
+    """The sensors of the rig that a frame lacks; pictures may be in `encoded` already."""
+    pictures = {*frame.images, *(encoded or {})}
+    missing = [f"camera {c.name}" for c in meta.rig.cameras if c.name not in pictures]
     missing += [f"depth {c.name}" for c in meta.rig.depth if c.name not in frame.depth]
     missing += [f"semantic {c.name}" for c in meta.rig.depth if c.name not in frame.semantic]
     for kind in meta.kept:
         missing += [
-            f"{kind} {name}" for name, image in extra_files.frame_images(frame, meta.rig, kind) if image is None
+            f"{kind} {name}"
+            for name, image in extra_files.frame_images(frame, meta.rig, kind, meta.faces_only)
+            if image is None
         ]
     if meta.rig.lidar is not None and frame.lidar is None:
         missing.append("lidar")

@@ -13,9 +13,9 @@ import pytest
 
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.frames import Pose
+from aerialworld_core.network import LOOPBACK, PROFILES, RANGE, stay_on_this_machine
 from aerialworld_core.plan import Plan
 from aerialworld_sim import Engine
-from aerialworld_sim.nodes.network import LOOPBACK, PROFILES, RANGE, stay_on_this_machine
 
 sys.path.insert(0, str(Path(__file__).parent))
 from engine_node_network import PATIENCE, random_domain, write_world

@@ -37,7 +37,7 @@ def check_extra(session: Session, poses: dict[int, PoseRecord], report: Validati
     missing, seen = dict.fromkeys(kept, 0), dict.fromkeys(kept, False)
     bad: list[str] = []
     for index in sorted(poses):
-        for name, size in image_sizes(rig).items():
+        for name, size in image_sizes(rig, session.meta.faces_only).items():
             images: dict[str, NDArray[Any]] = {}
             for kind in kept:
                 what = str(session.path / layout.extra_file(kind, index, name))

@@ -89,6 +89,6 @@ def _names(session: Session, index: int) -> list[str]:
     """The files of a frame that would be read, where they exist."""
     names = [layout.pose_file(index), layout.lidar_file(index), layout.imu_file(index), layout.actors_file(index)]
     names += [layout.image_file(index, camera) for camera in session.cameras]
-    images = image_sizes(session.meta.rig)
+    images = image_sizes(session.meta.rig, session.meta.faces_only)
     names += [layout.extra_file(kind, index, name) for kind in layout.EXTRA for name in images]
     return [n for n in names if (session.path / n).exists()]

@@ -38,15 +38,18 @@ _LEVEL = 1
 _STRATEGY = {DEPTH: zlib.Z_DEFAULT_STRATEGY, SEMANTIC: zlib.Z_RLE, INSTANCE: zlib.Z_RLE}
 
 
-def image_sizes(rig: Rig) -> dict[str, tuple[int, int]]:
-    """Name → (height, width) of every image that one kind has in a frame: cameras in upper case, faces as they are.
-    A name that could not be a file's is left out."""
-    sizes = {camera.name.upper(): (camera.height, camera.width) for camera in rig.cameras}
+def image_sizes(rig: Rig, faces_only: bool = False) -> dict[str, tuple[int, int]]:
+    """Name → (height, width) of every image that one kind has in a frame: cameras in upper case (not with
+    `faces_only`), faces as they are. A name that could not be a file's is left out."""
+    cameras = () if faces_only else rig.cameras
+    sizes = {camera.name.upper(): (camera.height, camera.width) for camera in cameras}
     sizes |= {face.name: (face.height, face.width) for face in rig.depth}
     return {name: size for name, size in sizes.items() if IMAGE_NAME.match(name)}
 
 
-def frame_images(frame: SensorFrame, rig: Rig, kind: str) -> Iterator[tuple[str, NDArray[Any] | None]]:
+def frame_images(
+    frame: SensorFrame, rig: Rig, kind: str, faces_only: bool = False
+) -> Iterator[tuple[str, NDArray[Any] | None]]:
     """The images of one kind that a frame should bring, by name as in files; None where it does not."""
     images: dict[str, tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]] = {
         DEPTH: (frame.camera_depth, frame.depth),
@@ -54,7 +57,7 @@ def frame_images(frame: SensorFrame, rig: Rig, kind: str) -> Iterator[tuple[str,
         INSTANCE: (frame.camera_instance, frame.instance),
     }
     cameras, faces = images[kind]
-    for camera in rig.cameras:
+    for camera in () if faces_only else rig.cameras:
         yield camera.name.upper(), cameras.get(camera.name)
     for face in rig.depth:
         yield face.name, faces.get(face.name)

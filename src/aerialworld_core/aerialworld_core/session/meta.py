@@ -22,7 +22,9 @@ _KEYS = (
     "start_time attribution frames"
 ).split()
 #: Keys that are written only where they say something.
-_OPTIONAL = ("kept",)
+_OPTIONAL = ("kept", "kept_of")
+#: `kept_of`: a real graph has depth and classes of the faces alone.
+FACES = "faces"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,7 @@ class SessionMeta:
     frames           number of frames when closed; None until then
     schema_version   0 for older data without session.json
     kept             images that every frame holds besides: of `depth`, `semantic`, `instance`
+    faces_only       these are of the depth faces, not of the cameras (`"kept_of": "faces"`)
     """
 
     vehicle: str
@@ -57,6 +60,7 @@ class SessionMeta:
     frames: int | None = None
     schema_version: int = SCHEMA_VERSION
     kept: tuple[str, ...] = ()
+    faces_only: bool = False
 
     def __post_init__(self) -> None:
         if self.agent_type not in AGENT_TYPES:
@@ -92,7 +96,9 @@ class SessionMeta:
             "attribution": self.attribution,
             "frames": self.frames,
         }
-        return {**document, "kept": list(self.kept)} if self.kept else document
+        if self.kept:
+            document |= {"kept": list(self.kept), **({"kept_of": FACES} if self.faces_only else {})}
+        return document
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> SessionMeta:
@@ -113,8 +119,10 @@ class SessionMeta:
             rest = {
                 k: v
                 for k, v in data.items()
-                if k not in ("georeference", "grid", "rig", "frames", "frame_period_ns", "kept")
+                if k not in ("georeference", "grid", "rig", "frames", "frame_period_ns", *_OPTIONAL)
             }
+            if data.get("kept_of", FACES) != FACES:
+                raise SessionError(f"kept_of {data['kept_of']!r} is not {FACES!r}")
             return cls(
                 georeference=Georeference(float(g["latitude"]), float(g["longitude"]), float(g["height"])),
                 grid=VoxelGrid.from_dict(data["grid"]),
@@ -123,6 +131,7 @@ class SessionMeta:
                 frame_period_ns=int(data["frame_period_ns"]),
                 frames=None if data["frames"] is None else int(data["frames"]),
                 kept=tuple(data.get("kept", ())),
+                faces_only="kept_of" in data,
                 **rest,
             )
         except SessionError:

@@ -207,7 +207,7 @@ class SessionWriter:
 
     def _check_extra(self, index: int, kind: str, name: str, data: bytes) -> None:
         what = f"{self.path.name}: frame {index}: {kind} of {name}"
-        size = extra_files.image_sizes(self.meta.rig).get(name)
+        size = extra_files.image_sizes(self.meta.rig, self.meta.faces_only).get(name)
         if kind not in self.meta.kept or size is None:
             raise SessionError(f"{what}: the session keeps no such image")
         extra_files.check(kind, name, data, size, what)

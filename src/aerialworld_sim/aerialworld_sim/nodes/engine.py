@@ -29,11 +29,11 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
+from aerialworld_core import network
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.topics import CLOCK, LOCKSTEP
 from aerialworld_core.world import load_world
 from aerialworld_sim.engine import Engine
-from aerialworld_sim.nodes import network
 from aerialworld_sim.nodes.fleet import Fleet
 from aerialworld_sim.nodes.lockstep import Lockstep
 from aerialworld_sim.nodes.messages import time_message

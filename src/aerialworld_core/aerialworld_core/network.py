@@ -1,4 +1,4 @@
-"""Keeps the node's network traffic on this machine, unless the environment asks for more.
+"""Keeps a ROS 2 node's network traffic on this machine, unless the environment asks for more.
 
 Whoever reaches a ROS 2 node can read and inject its messages, so the default is the loopback interface. ROS's own
 LOCALHOST range limits who is looked for, but Fast DDS still binds its sockets to every interface; with the profile

@@ -1,0 +1,373 @@
+"""ROS 2 node `recorder`: from the topics of one vehicle or several to sessions.
+
+Subscribes to `aerialworld_core.topics.vehicle_topics`; services ~/start and ~/stop (std_srvs/Trigger); publishes
+~/status, /diagnostics and /{vehicle}/occupancy; acknowledges frames on /lockstep where an engine waits for that
+(docs/recorder_node.md). Ends with 0 on SIGINT or SIGTERM, when what was queued is written and the sessions are closed;
+with the failure's exit code when recording had to stop.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rclpy
+from nav_msgs.msg import Odometry
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from aerialworld_core import network, topics
+from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_recorder.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
+from aerialworld_recorder.nodes.reporting import DiagnosticsPublisher, StatusPublisher
+from aerialworld_recorder.nodes.setup import Setup, VehicleSetup
+from aerialworld_recorder.stream import cdr
+from aerialworld_recorder.stream.arrivals import Arrivals
+from aerialworld_recorder.stream.assembly import Assembler
+from aerialworld_recorder.stream.calibration import check_calibration
+from aerialworld_recorder.stream.channels import CALIBRATIONS, SENSORS, Channel
+from aerialworld_recorder.stream.messages import ContentError, Message
+from aerialworld_recorder.stream.pipeline import Limits, Pipeline
+from aerialworld_recorder.voxel_cloud import OFFSETS, VOXEL_POINT, voxel_points
+
+_TYPES = {t.__name__: t for t in (Odometry, CameraInfo, CompressedImage, Image, Imu, PointCloud2)}
+#: Wall seconds between looks at silence and changes; between reports on /diagnostics; until unheard topics are named.
+LOOK, REPORT, UNHEARD = 0.2, 1.0, 10.0
+_VOXEL_FIELDS = [
+    PointField(name=name, offset=offset, datatype=PointField.UINT8 if name == "class" else PointField.FLOAT32, count=1)
+    for name, offset in OFFSETS.items()
+]
+
+
+class VehicleIntake:
+    """One vehicle's topics: from their bytes to its pipeline, and what an engine in lockstep is told."""
+
+    def __init__(self, node: RecorderNode, setup: VehicleSetup) -> None:
+        self._node, self.setup, p = node, setup, node.parameters
+        rig = setup.maker.rig
+        self.pipeline = Pipeline(
+            setup.name,
+            setup.channels,
+            setup.timing,
+            Assembler(rig, setup.maker.ground),
+            setup.maker,
+            node,
+            limits=Limits(p.max_frames, p.min_free_disk),
+            queue_frames=p.queue_frames,
+            on_frame=self._show,
+            on_room=node.wake,
+        )
+        self._specs = {"camera_info": {c.name: c for c in rig.cameras}, "depth_info": {f.name: f for f in rig.depth}}
+        self.arrivals = Arrivals([c.topic for c in setup.channels if c.kind in SENSORS])
+        #: A camera that is not the rig's: what ends the recording.
+        self.mismatch: InputError | None = None
+        self.unchecked = {c.topic for c in setup.channels if c.kind in CALIBRATIONS}
+        self._subscriptions = {c.topic: self._subscribe(c) for c in setup.channels}
+        self._occupancy: Any = node.create_publisher(PointCloud2, topics.occupancy(setup.name), 10)
+
+    def _subscribe(self, channel: Channel) -> Any:
+        """One second of messages deep. They come as bytes: of those between frames, nothing else is made."""
+        p = self._node.parameters
+        reliability = ReliabilityPolicy.RELIABLE if p.qos == RELIABLE else ReliabilityPolicy.BEST_EFFORT
+        quality = QoSProfile(depth=max(1, math.ceil(channel.rate)), reliability=reliability)
+        take = self._calibration if channel.kind in CALIBRATIONS else self._take
+        kind: Any = _TYPES[channel.type.rsplit("/", 1)[1]]
+        callback: Callable[[Any], None] = lambda data: take(channel, data)  # noqa: E731 - to give it a type
+        return self._node.create_subscription(
+            kind,
+            channel.topic,
+            callback,
+            quality,
+            # rclpy's default events put two more things to wait for per topic into every spin.
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            raw=True,
+        )
+
+    def _take(self, channel: Channel, data: bytes) -> None:
+        try:
+            message = cdr.message(channel.topic, channel.type, data)
+        except ContentError as error:
+            self._node.warn(f"{self.setup.name}: message not used: {channel.topic}: {error}")
+            return
+        if self._node.recording:
+            self.pipeline.put(message)
+        if self._node.parameters.lockstep and channel.kind in SENSORS:
+            self.arrivals.add(channel.topic, message.stamp_ns)
+            self._node.acknowledge()
+
+    def _calibration(self, channel: Channel, data: bytes) -> None:
+        """Compare with the rig, once: afterwards nobody listens to the topic any more."""
+        try:
+            message: Message = cdr.message(channel.topic, channel.type, data)
+            payload = message.load()
+        except ContentError as error:
+            self._node.warn(f"{self.setup.name}: message not used: {channel.topic}: {error}")
+            return
+        try:
+            check_calibration(payload, self._specs[channel.kind][channel.sensor or ""])
+        except ContentError as error:
+            self.mismatch = InputError(f"{channel.topic}: {error}; give the rig that is flown (parameter rig)")
+        self.unchecked.discard(channel.topic)
+        self._node.later(lambda: self._node.destroy_subscription(self._subscriptions.pop(channel.topic)))
+
+    def _show(self, frame: Any, occupancy: Any, stats: Any) -> None:
+        """The frame's occupied voxels, to whoever watches; called by the working thread."""
+        if self._occupancy.get_subscription_count() == 0:
+            return
+        recorder = self.pipeline.recorder
+        assert recorder is not None, "a frame was recorded"
+        points = voxel_points(occupancy, recorder.meta.grid, frame.state.pose, recorder.meta.datum)
+        seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
+        message = PointCloud2(
+            height=1, width=len(points), fields=_VOXEL_FIELDS, point_step=VOXEL_POINT.itemsize, row_step=points.nbytes
+        )
+        message.header.frame_id, message.is_dense = "map", True
+        message.header.stamp.sec, message.header.stamp.nanosec = seconds, nanoseconds
+        message.data.frombytes(points.tobytes())
+        self._occupancy.publish(message)
+
+
+class RecorderNode(Node):
+    """Parameters in, messages in; what becomes of them is the pipelines' business."""
+
+    def __init__(self, **options: Any) -> None:
+        """`options` are those of `rclpy.node.Node`. Raises AerialWorldError for unusable parameters and files."""
+        super().__init__("recorder", **options)
+        self.parameters: Parameters = read_parameters(self)
+        self.recording = self.parameters.autostart
+        setup = Setup(self.parameters)
+        for note in setup.notes:
+            self.say(note)
+        self._later: list[Callable[[], object]] = []
+        self._heard = self._begun = time.monotonic()
+        self._told: dict[str, int] = {}
+        self._wake = self.create_guard_condition(self.acknowledge)
+        self._lockstep = self.create_publisher(Header, topics.LOCKSTEP, 10) if self.parameters.lockstep else None
+        self._status = StatusPublisher(self)
+        self._diagnostics = DiagnosticsPublisher(self) if DiagnosticsPublisher.available else None
+        self.intakes = {v.name: VehicleIntake(self, v) for v in setup.vehicles}
+        self.create_service(Trigger, "~/start", self._start)
+        self.create_service(Trigger, "~/stop", self._stop)
+        self._look_at = self._report_at = 0.0
+        self._names_unheard = True
+        self._report_setup(setup)
+
+    def _report_setup(self, setup: Setup) -> None:
+        if self._diagnostics is None:
+            self.say("diagnostic_msgs is not installed, so /diagnostics is not published")
+        for v in setup.vehicles:
+            self.say(
+                f"{v.name}: {v.maker.rig.name}, {len(v.channels)} topics, {1e9 / v.timing.period_ns:g} frames/s, "
+                f"stamps within {v.timing.tolerance_ns * 1e-6:g} ms"
+            )
+        self.say(f"{'recording' if self.recording else 'waiting for ~/start'}, into {self.parameters.data_root}")
+
+    def say(self, text: str) -> None:
+        self.get_logger().info(text)
+
+    def warn(self, text: str) -> None:
+        """A line for the log. Of lines that differ in numbers alone the first is told, and then every power of two."""
+        kind = "".join(c for c in text if not c.isdigit())
+        count = self._told[kind] = self._told.get(kind, 0) + 1
+        if count & (count - 1) == 0:
+            self.get_logger().warning(text if count < 4 else f"{text} ({count} such so far)")
+
+    def wake(self) -> None:
+        """A frame has left a queue; called by working threads."""
+        self._wake.trigger()
+
+    def later(self, act: Callable[[], object]) -> None:
+        """Do something between two spins: a callback must not destroy what it is called from."""
+        self._later.append(act)
+
+    @property
+    def pipelines(self) -> dict[str, Pipeline]:
+        return {name: intake.pipeline for name, intake in self.intakes.items()}
+
+    def acknowledge(self) -> None:
+        """Tell an engine in lockstep up to where everything of all vehicles is taken, when there is room for more."""
+        self._heard = time.monotonic()
+        if self._lockstep is None:
+            return
+        whole = [i.arrivals.whole(i.pipeline.synchroniser.gone) for i in self.intakes.values()]
+        stamp = whole[0]
+        if stamp is None or any(s != stamp for s in whole):
+            return
+        if self.recording and any(i.pipeline.room < 1 for i in self.intakes.values()):
+            return  # asked again when a frame has left its queue
+        header = Header(frame_id=self.get_name())
+        header.stamp.sec, header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        for intake in self.intakes.values():
+            intake.arrivals.taken(stamp)
+        self._lockstep.publish(header)
+
+    def _start(self, request: Any, response: Any) -> Any:
+        response.success = True
+        response.message = "recording already" if self.recording else "recording"
+        self.recording = True
+        return response
+
+    def _stop(self, request: Any, response: Any) -> Any:
+        """Frames that are queued are still written, and the sessions closed behind them: ~/status says when."""
+        if self.recording:
+            self.recording = False
+            for pipeline in self.pipelines.values():
+                pipeline.end_session()
+        queued = sum(p.queued for p in self.pipelines.values())
+        response.success, response.message = True, f"stopped; {queued} frames are still to be written"
+        return response
+
+    def look(self) -> None:
+        """What is to be done now and then: silence, changes, reports. Raises what ended a vehicle's recording."""
+        now = time.monotonic()
+        while self._later:
+            self._later.pop()()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK
+        if self.parameters.lockstep and now - self._heard > self.parameters.lockstep_patience:
+            self._break_silence()
+        self._status.publish(self.recording, self.pipelines)
+        if self._diagnostics and now >= self._report_at:
+            self._report_at = now + REPORT
+            self._diagnostics.publish(self.recording, self.pipelines)
+        if self._names_unheard and now - self._begun > UNHEARD:
+            self._names_unheard = False
+            self._name_unheard()
+        for intake in self.intakes.values():
+            if intake.mismatch:
+                raise intake.mismatch
+            if intake.pipeline.failure:
+                raise intake.pipeline.failure
+
+    def _break_silence(self) -> None:
+        """Time stands for a sensor that does not come: go on without it, as soon as there is anything to go on with."""
+        for name, intake in self.intakes.items():
+            before = set(intake.pipeline.synchroniser.gone)
+            intake.pipeline.give_up(intake.arrivals.missing())
+            for topic in sorted(intake.pipeline.synchroniser.gone - before):
+                self.warn(f"{name}: {topic} has kept time standing; its frames are dropped until it is heard again")
+        self.acknowledge()
+
+    def _name_unheard(self) -> None:
+        for name, intake in self.intakes.items():
+            unheard = intake.pipeline.synchroniser.unheard if self.recording else ()
+            if len(unheard) == len(intake.pipeline.synchroniser.counts):
+                self.warn(f"{name}: nothing has come yet, on any of its topics")
+                continue
+            if unheard:
+                self.warn(f"{name}: nothing has come on {', '.join(unheard)}; without it there is no frame")
+            if intake.unchecked:
+                self.warn(
+                    f"{name}: nothing has come on {', '.join(sorted(intake.unchecked))}; these cameras are not checked "
+                    "against the rig"
+                )
+
+    def run(self, stop: Stop) -> None:
+        """Record until `stop` is asked for. Raises what ended the recording of a vehicle."""
+        executor = SingleThreadedExecutor(context=self.context)
+        executor.add_node(self)
+        try:
+            while not stop.asked:
+                executor.spin_once(timeout_sec=LOOK)
+                self.look()
+        finally:
+            for pipeline in self.pipelines.values():
+                pipeline.end_session()
+            for pipeline in self.pipelines.values():
+                pipeline.close()
+            self._status.publish(False, self.pipelines)
+            self._report_end()
+            executor.shutdown(timeout_sec=0.0)
+
+    def _report_end(self) -> None:
+        """Totals, and what was lost on which topic."""
+        for name, pipeline in self.pipelines.items():
+            t = pipeline.tally
+            self.say(
+                f"{name}: {t.recorded} frames in {t.sessions} sessions; dropped {t.dropped}, too slow for {t.overrun}, "
+                f"{t.bad_messages} messages not used"
+            )
+            for topic, c in pipeline.synchroniser.counts.items():
+                lost = {k: v for k in ("missing", "late", "bad", "out_of_order", "duplicates") if (v := getattr(c, k))}
+                if lost:
+                    self.say(f"{topic}: of {c.received} messages {', '.join(f'{v} {k}' for k, v in lost.items())}")
+
+
+class Stop:
+    """SIGINT and SIGTERM: before `running` they end the start at once, then the loop; a second one does not wait."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.running = False
+
+    @contextmanager
+    def listen(self) -> Iterator[Stop]:
+        """Take the signals over; afterwards they are as before."""
+        before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, stack: Any) -> None:
+        if self.asked or not self.running:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def main(args: list[str] | None = None) -> int:
+    """Record until SIGINT or SIGTERM: 0. Expected errors are one line on stderr and their exit code."""
+    arguments = sys.argv if args is None else [sys.argv[0], *args]
+    node: RecorderNode | None = None
+    try:
+        with Stop().listen() as stop:
+            _check_arguments(arguments)
+            where = network.stay_on_this_machine(rclpy.get_rmw_implementation_identifier())
+            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+            node = RecorderNode()
+            node.say(f"ROS domain {node.context.get_domain_id()}: {where}")
+            stop.running = True
+            node.run(stop)
+        return 0
+    except KeyboardInterrupt:
+        return 0
+    except AerialWorldError as error:
+        print(f"recorder: {error}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """--help prints the parameters; what ROS cannot parse, and anything that is no ROS argument, is a mistake."""
+    try:
+        words = remove_ros_args(arguments)[1:]
+    except RuntimeError as error:  # RCLError has no public name
+        raise InputError(f"--ros-args: {str(error).splitlines()[0]}") from error
+    if {"-h", "--help"} & set(words):
+        print("usage: recorder --ros-args -p world:=FOLDER [-p NAME:=VALUE …]\n")
+        for name, (default, text) in DECLARED.items():
+            print(f"  {name} (default {default!r})\n      {text}")
+        raise SystemExit(0)
+    if words:
+        raise InputError(f"{' '.join(words)}: the recorder takes parameters only: --ros-args -p world:=FOLDER …")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Which topics of a vehicle the recorder listens to, and what each is to a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from aerialworld_core import topics
+from aerialworld_core.errors import InputError
+from aerialworld_core.rig import Rig
+
+IMAGES, DEPTH, LIDAR, IMU = MODALITIES = ("images", "depth", "lidar", "imu")
+COMPRESSED, RAW = TRANSPORTS = ("compressed", "raw")
+_MODALITY = {
+    "compressed": IMAGES,
+    "image": IMAGES,
+    "camera_info": IMAGES,
+    "depth": DEPTH,
+    "depth_info": DEPTH,
+    "semantic": DEPTH,
+    "lidar": LIDAR,
+    "imu": IMU,
+}
+#: One message of each is needed for a frame, the nearest to its tick.
+SENSORS = ("compressed", "image", "depth", "semantic", "lidar")
+#: Said once for the whole run; checked, and not part of frames.
+CALIBRATIONS = ("camera_info", "depth_info")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One topic: `kind`, `sensor` (in the rig's spelling), `rate` (Hz, the rig's) and `type` ("sensor_msgs/msg/Image")
+    as in `aerialworld_core.topics.Topic`."""
+
+    topic: str
+    type: str
+    kind: str
+    sensor: str | None
+    rate: float
+
+    @property
+    def label(self) -> str:
+        """As missing sensors are called: "camera cam_front", "depth down", "lidar", "odometry"."""
+        if self.kind in ("compressed", "image"):
+            return f"camera {self.sensor}"
+        if self.kind in ("depth", "semantic"):
+            return f"{self.kind} {self.sensor}"
+        return "odometry" if self.kind == "odom" else self.kind
+
+    @property
+    def key(self) -> str:
+        """A name for maps from channels to topics: `odom`, `imu`, `lidar`, `camera/cam_front`, `depth/down`,
+        `semantic/down`, `camera_info/cam_front`, `depth_info/down`."""
+        kind = "camera" if self.kind in ("compressed", "image") else self.kind
+        return kind if kind in ("odom", "imu", "lidar") else f"{kind}/{self.sensor}"
+
+
+def recorded_rig(rig: Rig, modalities: Collection[str]) -> Rig:
+    """The rig as a session of these modalities holds it. Depth is needed: occupancy is projected from it."""
+    unknown = sorted(set(modalities) - set(MODALITIES))
+    if unknown:
+        raise InputError(f"modalities {', '.join(unknown)} are unknown; there are {', '.join(MODALITIES)}")
+    if DEPTH not in modalities or not rig.depth:
+        raise InputError(f"rig {rig.name}: without depth there is no occupancy to record; it needs depth cameras")
+    return Rig(
+        name=rig.name,
+        cameras=rig.cameras if IMAGES in modalities else (),
+        depth=rig.depth,
+        lidar=rig.lidar if LIDAR in modalities else None,
+        imu=rig.imu if IMU in modalities else None,
+    )
+
+
+def vehicle_channels(
+    vehicle: str, rig: Rig, transport: str = COMPRESSED, renamed: Mapping[str, str] | None = None
+) -> tuple[Channel, ...]:
+    """Every topic that a session of `rig` (see `recorded_rig`) needs, cameras by `transport`.
+
+    `renamed` gives other topics to channels, by `Channel.key`; a camera whose topic ends in "/compressed" is taken
+    compressed, any other raw. Raises InputError for a key that no channel has.
+    """
+    if transport not in TRANSPORTS:
+        raise InputError(f"images come {' or '.join(TRANSPORTS)}, not {transport!r}")
+    unwanted = {"navsat", "image" if transport == COMPRESSED else "compressed"}
+    channels = [
+        Channel(t.name, t.type, t.kind, t.sensor, t.rate)
+        for t in topics.vehicle_topics(vehicle, rig)
+        if t.kind not in unwanted
+    ]
+    names = dict(renamed or {})
+    channels = [_renamed(c, names.pop(c.key)) if c.key in names else c for c in channels]
+    if names:
+        keys = ", ".join(c.key for c in channels)
+        raise InputError(f"topics of {', '.join(sorted(names))}: {vehicle} has no such channel; it has {keys}")
+    return tuple(channels)
+
+
+def _renamed(channel: Channel, topic: str) -> Channel:
+    if channel.kind not in ("compressed", "image"):
+        return Channel(topic, channel.type, channel.kind, channel.sensor, channel.rate)
+    compressed = topic.endswith("/compressed")
+    kind, name = ("compressed", "CompressedImage") if compressed else ("image", "Image")
+    return Channel(topic, f"sensor_msgs/msg/{name}", kind, channel.sensor, channel.rate)

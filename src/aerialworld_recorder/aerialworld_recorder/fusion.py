@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import InputError, SessionError
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
-from aerialworld_core.labels import DYNAMIC, FREE
+from aerialworld_core.labels import DYNAMIC
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.rig import Rig
 from aerialworld_core.session import Session
@@ -110,7 +110,6 @@ def fused(own: Sight, neighbours: list[Sight]) -> Occupancy:
     occupancy, semantics = mine.occupancy.copy(), mine.semantics.copy()
     occupancy.reshape(-1)[cell[new]] = 1
     semantics.reshape(-1)[cell[new]] = kind[new]
-    assert not (semantics[occupancy == 0] != FREE).any()
     return Occupancy(occupancy, semantics, observed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -60,13 +61,11 @@ def _in_time(sessions: Sequence[Session]) -> tuple[Session, list[tuple[int, Sess
     """The session that starts first, and all with how much later than it they start, by their first frames."""
     starts = [parse_time(s.meta.start_time) for s in sessions]
     begin = min(starts)
-    offsets = []
-    for session, start in zip(sessions, starts, strict=True):
-        difference = start - begin
-        offsets.append((difference.days * 86_400_000_000_000 + difference.seconds * 10**9
-                        + difference.microseconds * 1000, session))  # fmt: skip
-    offsets.sort(key=lambda pair: pair[0] + pair[1].pose(pair[1].frame_indices[0]).stamp_ns)
-    return offsets[0][1] if offsets[0][0] == 0 else next(s for o, s in offsets if o == 0), offsets
+    later = [(start - begin) // timedelta(microseconds=1) * 1000 for start in starts]
+    offsets = sorted(
+        zip(later, sessions, strict=True), key=lambda pair: pair[0] + pair[1].pose(pair[1].frame_indices[0]).stamp_ns
+    )
+    return next(session for offset, session in offsets if offset == 0), offsets
 
 
 def _require_alike(sessions: Sequence[Session]) -> None:

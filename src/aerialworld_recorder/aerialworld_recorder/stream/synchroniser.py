@@ -362,7 +362,7 @@ class Synchroniser:
         return self._poses.covers(stamp) and self._poses.at(stamp) is not None
 
     def _has_samples(self, stamp: int) -> bool:
-        """Whether the IMU's samples up to a stamp are there; those out of order are waited for as long as they may be."""
+        """Whether the IMU's samples up to a stamp are there; those out of order are waited for while they may come."""
         if self._imu_source is None:
             return True
         latest, channel = self._imu_source.latest, self._imu_source.channel

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import importlib
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aerialworld_sim.autopilot.settings import AutopilotError
+from aerialworld_sim.autopilot.signing import Signer
 
 #: First bytes of MAVLink 1 and 2 frames, and what a frame has beside its payload.
 MAGIC_1, MAGIC_2 = 0xFE, 0xFD
@@ -44,14 +46,21 @@ def dialect() -> Any:
 
 
 class Decoder:
-    """A stream's bytes in, its whole and correct messages out. Nothing that arrives raises."""
+    """A stream's bytes in, its whole and correct messages out. Nothing that arrives raises.
 
-    def __init__(self) -> None:
+    With a `signer` only what is signed with its key, and later than what came before, is a message; the payload of
+    anything else is not even looked at.
+    """
+
+    def __init__(self, signer: Signer | None = None) -> None:
+        self._signer = signer
         self._dialect = dialect()
         self._mavlink = self._dialect.MAVLink(None)
         self._inbox = bytearray()
         #: Candidates with a wrong checksum, an unknown id or an unknown flag.
         self.bad_frames = 0
+        #: Whole frames that a signed link does not take, by reason.
+        self.refused: Counter[str] = Counter()
 
     def room(self) -> int:
         """How many bytes may be fed now."""
@@ -69,6 +78,19 @@ class Decoder:
         """Whether bytes wait that may hold a frame."""
         return len(self._inbox) >= OVERHEAD_1
 
+    def admits(self, datagram: bytes) -> bool:
+        """Whether a datagram begins with a frame that `take` would take now; on an unsigned link all do."""
+        if self._signer is None:
+            return True
+        size = self._frame_size(datagram, 0)
+        if size is None or size > len(datagram) or datagram[0] not in (MAGIC_1, MAGIC_2):
+            return False
+        frame = bytearray(datagram[:size])
+        reason = self._signer.refusal(frame) if _signed(frame) else _unsigned(frame)
+        if reason is not None and self._correct(frame):
+            self.refused[reason] += 1
+        return reason is None
+
     def take(self, tries: int) -> tuple[list[Any], int]:
         """Messages, and how many of the `tries` are left; each candidate frame costs one.
 
@@ -77,18 +99,20 @@ class Decoder:
         found: list[Any] = []
         inbox, at, waiting = self._inbox, 0, None
         while tries > 0 and (at := self._next_magic(at)) < len(inbox):
-            size = self._frame_size(at)
+            size = self._frame_size(inbox, at)
             if size is None or at + size > len(inbox):
                 waiting = at if waiting is None else waiting
                 at += 1
                 continue
             tries -= 1
-            message = self._decode(inbox[at : at + size])
-            if message is None:
+            frame = inbox[at : at + size]
+            refused = self._refused(frame)
+            message = None if refused else self._decode(frame)
+            if message is None and not refused:
                 self.bad_frames += 1
                 at += 1
             else:
-                found.append(message)
+                found += [] if message is None else [message]
                 at, waiting = at + size, None
         del inbox[: at if waiting is None else waiting]
         return found, tries
@@ -97,13 +121,34 @@ class Decoder:
         places = [i for i in (self._inbox.find(MAGIC_1, start), self._inbox.find(MAGIC_2, start)) if i >= 0]
         return min(places, default=len(self._inbox))
 
-    def _frame_size(self, start: int) -> int | None:
-        inbox = self._inbox
+    @staticmethod
+    def _frame_size(inbox: bytes | bytearray, start: int) -> int | None:
         if start + 3 > len(inbox):
             return None
         if inbox[start] == MAGIC_1:
             return OVERHEAD_1 + inbox[start + 1]
         return OVERHEAD_2 + inbox[start + 1] + (SIGNATURE if inbox[start + 2] & SIGNED else 0)
+
+    def _refused(self, frame: bytearray) -> bool:
+        """Whether it is a whole frame that this link does not take. Noise is not refused: a frame may begin in it."""
+        if self._signer is None:
+            return False
+        reason = self._signer.take(frame) if _signed(frame) else _unsigned(frame)
+        if reason is None or not self._correct(frame):
+            return False
+        self.refused[reason] += 1
+        return True
+
+    def _correct(self, frame: bytearray) -> bool:
+        """Whether the checksum is right, and the id known that it goes by."""
+        signed, old = _signed(frame), frame[0] == MAGIC_1
+        number = frame[5] if old else int.from_bytes(frame[7:10], "little")
+        known = self._dialect.mavlink_map.get(number)
+        end = len(frame) - 2 - (SIGNATURE if signed else 0)
+        if known is None or (not old and frame[2] & ~SIGNED):
+            return False
+        checksum = self._dialect.x25crc(bytes(frame[1:end]) + bytes([known.crc_extra])).crc
+        return bool(checksum == int.from_bytes(frame[end : end + 2], "little"))
 
     def _decode(self, frame: bytearray) -> Any | None:
         if frame[0] == MAGIC_2 and frame[2] & ~SIGNED:
@@ -115,15 +160,33 @@ class Decoder:
         return None if isinstance(message, self._dialect.MAVLink_unknown) else message
 
 
-class Encoder:
-    """Messages to frames, numbered one after the other as each link needs it."""
+def _signed(frame: bytearray) -> bool:
+    return bool(frame[0] == MAGIC_2 and frame[2] & SIGNED)
 
-    def __init__(self, sysid: int, component: int = 1) -> None:
+
+def _unsigned(frame: bytearray) -> str:
+    """Why a frame without a signature is not taken on a signed link."""
+    return "of MAVLink 1" if frame[0] == MAGIC_1 else "unsigned"
+
+
+class Encoder:
+    """Messages to frames, numbered one after the other as each link needs it, and signed where there is a key.
+
+    `link` is the number that a signed link goes by.
+    """
+
+    def __init__(self, sysid: int, component: int = 1, signer: Signer | None = None, link: int = 0) -> None:
         self._dialect = dialect()
         self._mavlink = self._dialect.MAVLink(None, srcSystem=sysid, srcComponent=component)
+        self._signer = signer
+        if signer is not None:
+            signing = self._mavlink.signing
+            signing.secret_key, signing.link_id, signing.sign_outgoing = signer.key, link, True
 
     def frame(self, message: Message) -> bytes:
         """The message as one MAVLink-2 frame."""
+        if self._signer is not None:
+            self._mavlink.signing.timestamp = self._signer.stamp()
         made = getattr(self._dialect, f"MAVLink_{message.name}_message")(**message.fields)
         try:
             packed: bytes = bytes(made.pack(self._mavlink))

@@ -145,6 +145,22 @@ def test_the_message_after_refused_ones_and_noise_is_taken(channel: Channel) -> 
     assert taken(channel, Station(None).beat() + b"\xfd\x01noise\xfe" + Station(b"\7" * 32).beat() + Station().beat())
 
 
+def test_a_datagram_is_judged_when_it_comes(channel: Channel) -> None:
+    """So that its copy, from wherever, is a replay even before the autopilot's next step."""
+    station = Station()
+    pair, next_one = station.beat() + station.beat(), station.beat()
+    assert channel.datagram(pair) and channel.datagram(next_one)
+    assert not any(channel.datagram(data) for data in (pair, next_one, b"", b"\xfd", b"noise", Station(None).beat()))
+    assert channel.pending() and [m.get_type() for m in channel.messages(2)[0]] == ["HEARTBEAT"] * 2
+    assert len(channel.messages(100)[0]) == 1 and not channel.pending()
+    assert channel.refused == {"replayed": 3, "unsigned": 1}
+    # A frame that there is no room for is not used up.
+    while channel.datagram(frame := station.beat()):
+        pass
+    channel.messages(1 << 20)
+    assert channel.datagram(frame)
+
+
 def test_streams_count_their_times_apart(channel: Channel) -> None:
     """Link id, system and component make a stream, as the specification has it."""
     stations = [Station(moment=NOW + 100 - i, system=200 + i, link=i) for i in range(20)]
@@ -194,6 +210,8 @@ def test_as_many_senders_as_are_remembered(channel: Channel, clock: Clock) -> No
     assert taken(channel, late) == 0 and channel.refused == {"of too many senders": 1}
     clock.now += 61.0
     assert taken(channel, Station(link=77).beat(NOW + 61 * TICKS)) == 1
+    assert taken(channel, *beats) == 0
+    clock.now = WALL  # a clock that is set back does not let the forgotten one's frames in again
     assert taken(channel, *beats) == 0
 
 

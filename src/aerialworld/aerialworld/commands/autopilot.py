@@ -201,7 +201,8 @@ def _parameters(pairs: list[str]) -> dict[str, float]:
 def _banner(endpoint: Any, options: AutopilotOptions) -> str:
     names = {"TcpServer": "tcp", "Udp": "udp"}
     where = [f"{names[type(link).__name__]} {':'.join(map(str, link.address))}" for link in endpoint.served[0].links]
-    return f"{options.vehicle}, system {options.sysid}: {', '.join(where)}"
+    signed = ", signed" * (options.key is not None)
+    return f"{options.vehicle}, system {options.sysid}: {', '.join(where)}{signed}"
 
 
 class _StatusLine:

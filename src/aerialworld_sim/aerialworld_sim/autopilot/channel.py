@@ -57,9 +57,9 @@ class Channel:
         """Frames that a signed channel did not take, by reason."""
         return self._decoder.refused
 
-    def admits(self, datagram: bytes) -> bool:
-        """Whether what a datagram's sender says counts here."""
-        return self._decoder.admits(datagram)
+    def datagram(self, data: bytes) -> bool:
+        """As `receive`, for a datagram: whether its sender counts, as on a signed channel only the key's holders do."""
+        return self._decoder.datagram(data)
 
     def room(self) -> int:
         """How many bytes `receive` takes now; a link reads no more, and so a flood fills the client's own buffers."""

@@ -230,10 +230,8 @@ class Udp:
             except OSError:  # nobody listens where the last datagram went
                 self._heard = False
                 continue
-            if not self.channel.admits(data):
-                continue
-            self._peer, self._heard = sender, True
-            self.channel.receive(data)
+            if self.channel.datagram(data):
+                self._peer, self._heard = sender, True
 
     def send(self) -> None:
         if self._server and self._peer is None:

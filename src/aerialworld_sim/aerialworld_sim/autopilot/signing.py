@@ -104,7 +104,7 @@ class Signer:
             if stream not in self._streams and len(self._streams) >= STREAMS:
                 del self._streams[self._silent()]  # its recorded frames are too old for a new stream's
             self._streams[stream] = moment
-            self._now = max(self._now, moment)
+            self._now = max(self.now(), moment)
             if moment > self._stored.get(stream, -1):
                 self._save(RESERVE)
         return reason
@@ -126,10 +126,11 @@ class Signer:
         return min(self._streams, key=lambda stream: self._streams[stream])
 
     def _save(self, reserve: int) -> None:
-        self._reserved = self._now + reserve
-        self._stored = {stream: moment + reserve for stream, moment in self._streams.items()}
-        streams = [[*stream, moment] for stream, moment in sorted(self._stored.items())]
-        write_json(self._state, {"time": self._reserved, "streams": streams})
+        now, stored = self._now + reserve, {stream: moment + reserve for stream, moment in self._streams.items()}
+        write_json(
+            self._state, {"time": now, "streams": [[*stream, moment] for stream, moment in sorted(stored.items())]}
+        )
+        self._reserved, self._stored = now, stored
 
 
 def signer_of(path: Path, sysid: int) -> Signer:

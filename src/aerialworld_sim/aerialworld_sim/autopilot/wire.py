@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 import struct
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,10 +61,13 @@ class Decoder:
         self.bad_frames = 0
         #: Whole frames that a signed link does not take, by reason.
         self.refused: Counter[str] = Counter()
+        #: Frames of datagrams that a signed link has taken.
+        self._proved: deque[bytearray] = deque()
+        self._proved_bytes = 0
 
     def room(self) -> int:
         """How many bytes may be fed now."""
-        return max(0, INBOX - len(self._inbox))
+        return max(0, INBOX - len(self._inbox) - self._proved_bytes)
 
     def feed(self, data: bytes) -> None:
         """Take bytes; what is beyond `room()` is dropped, as a full serial buffer drops it."""
@@ -73,23 +76,34 @@ class Decoder:
     def clear(self) -> None:
         """Forget a half-read stream: the client has changed."""
         self._inbox.clear()
+        self._proved.clear()
+        self._proved_bytes = 0
 
     def pending(self) -> bool:
         """Whether bytes wait that may hold a frame."""
-        return len(self._inbox) >= OVERHEAD_1
+        return bool(self._proved) or len(self._inbox) >= OVERHEAD_1
 
-    def admits(self, datagram: bytes) -> bool:
-        """Whether a datagram begins with a frame that `take` would take now; on an unsigned link all do."""
+    def datagram(self, data: bytes) -> bool:
+        """Take a datagram, and say whether its sender counts.
+
+        On a signed link its frames are judged here, before anyone is answered: a copy that comes in the same moment is
+        already a replay. After noise the rest is dropped.
+        """
         if self._signer is None:
+            self.feed(data)
             return True
-        size = self._frame_size(datagram, 0)
-        if size is None or size > len(datagram) or datagram[0] not in (MAGIC_1, MAGIC_2):
-            return False
-        frame = bytearray(datagram[:size])
-        reason = self._signer.refusal(frame) if _signed(frame) else _unsigned(frame)
-        if reason is not None and self._correct(frame):
-            self.refused[reason] += 1
-        return reason is None
+        at, before = 0, len(self._proved)
+        while (size := self._frame_size(data, at)) is not None and at + size <= len(data) and size <= self.room():
+            frame = bytearray(data[at : at + size])
+            reason = self._refusal(frame)
+            if reason is None:
+                self._proved.append(frame)
+                self._proved_bytes += size
+            elif not self._refuse(frame, reason):
+                self.bad_frames += 1
+                break
+            at += size
+        return len(self._proved) > before
 
     def take(self, tries: int) -> tuple[list[Any], int]:
         """Messages, and how many of the `tries` are left; each candidate frame costs one.
@@ -97,6 +111,13 @@ class Decoder:
         A frame that has not arrived whole is waited for, unless a correct one follows it: then it was noise.
         """
         found: list[Any] = []
+        while tries > 0 and self._proved:
+            tries -= 1
+            frame = self._proved.popleft()
+            self._proved_bytes -= len(frame)
+            message = self._decode(frame)
+            self.bad_frames += message is None
+            found += [] if message is None else [message]
         inbox, at, waiting = self._inbox, 0, None
         while tries > 0 and (at := self._next_magic(at)) < len(inbox):
             size = self._frame_size(inbox, at)
@@ -106,9 +127,9 @@ class Decoder:
                 continue
             tries -= 1
             frame = inbox[at : at + size]
-            refused = self._refused(frame)
-            message = None if refused else self._decode(frame)
-            if message is None and not refused:
+            reason = self._refusal(frame)
+            message = self._decode(frame) if reason is None else None
+            if message is None and (reason is None or not self._refuse(frame, reason)):
                 self.bad_frames += 1
                 at += 1
             else:
@@ -123,25 +144,31 @@ class Decoder:
 
     @staticmethod
     def _frame_size(inbox: bytes | bytearray, start: int) -> int | None:
-        if start + 3 > len(inbox):
+        if start + 3 > len(inbox) or inbox[start] not in (MAGIC_1, MAGIC_2):
             return None
         if inbox[start] == MAGIC_1:
             return OVERHEAD_1 + inbox[start + 1]
         return OVERHEAD_2 + inbox[start + 1] + (SIGNATURE if inbox[start + 2] & SIGNED else 0)
 
-    def _refused(self, frame: bytearray) -> bool:
-        """Whether it is a whole frame that this link does not take. Noise is not refused: a frame may begin in it."""
+    def _refusal(self, frame: bytearray) -> str | None:
+        """Why what looks like a frame is not taken on this link; one that is, is not taken again."""
         if self._signer is None:
-            return False
-        reason = self._signer.take(frame) if _signed(frame) else _unsigned(frame)
-        if reason is None or not self._correct(frame):
+            return None
+        if frame[0] == MAGIC_1:
+            return "of MAVLink 1"
+        return self._signer.take(frame) if frame[2] & SIGNED else "unsigned"
+
+    def _refuse(self, frame: bytearray, reason: str) -> bool:
+        """Count a frame that is not taken; False for noise, in which a frame may begin."""
+        if not self._correct(frame):
             return False
         self.refused[reason] += 1
         return True
 
     def _correct(self, frame: bytearray) -> bool:
         """Whether the checksum is right, and the id known that it goes by."""
-        signed, old = _signed(frame), frame[0] == MAGIC_1
+        old = frame[0] == MAGIC_1
+        signed = not old and frame[2] & SIGNED
         number = frame[5] if old else int.from_bytes(frame[7:10], "little")
         known = self._dialect.mavlink_map.get(number)
         end = len(frame) - 2 - (SIGNATURE if signed else 0)
@@ -158,15 +185,6 @@ class Decoder:
         except self._dialect.MAVError:
             return None
         return None if isinstance(message, self._dialect.MAVLink_unknown) else message
-
-
-def _signed(frame: bytearray) -> bool:
-    return bool(frame[0] == MAGIC_2 and frame[2] & SIGNED)
-
-
-def _unsigned(frame: bytearray) -> str:
-    """Why a frame without a signature is not taken on a signed link."""
-    return "of MAVLink 1" if frame[0] == MAGIC_1 else "unsigned"
 
 
 class Encoder:

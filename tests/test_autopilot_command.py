@@ -58,6 +58,34 @@ def test_a_client_boots_it_and_ctrl_c_ends_it(running: tuple[subprocess.Popen[st
     client.close()
 
 
+def test_with_a_key_only_its_holders_are_heard(tmp_path: Path) -> None:
+    key, port = tmp_path / "mavlink.key", free_port()
+    subprocess.run(["sh", "-c", f"(umask 077; head -c 32 /dev/urandom > {key})"], check=True)
+    command = [*COMMAND, "--host", "0.0.0.0", "--allow-remote", "--key", str(key)]  # noqa: S104
+    command += ["--port", str(port), "--no-wait", "--speedup", "20"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"drone, system 1: tcp 0.0.0.0:{port}, signed\n"
+        for secret, heard in ((b"\1" * 32, False), (key.read_bytes(), True)):
+            client = mavutil.mavlink_connection(f"tcp:127.0.0.1:{port}", source_system=255, autoreconnect=False)
+            client.setup_signing(secret)
+            assert (client.recv_match(type="HEARTBEAT", blocking=True, timeout=20 if heard else 1) is None) != heard
+            client.param_fetch_one("RTL_ALT")
+            answer = client.recv_match(type="PARAM_VALUE", blocking=True, timeout=20 if heard else 1)
+            assert (answer is not None) == heard
+            client.close()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+        assert process.returncode == 130 and "Traceback" not in said
+        assert key.read_bytes().hex() not in said
+    finally:
+        process.kill()
+        process.wait(10)
+    streams = json.loads((tmp_path / "mavlink.key.system1.json").read_text())["streams"]
+    assert [stream[1:3] for stream in streams] == [[255, 0]]
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120)
 
@@ -88,6 +116,10 @@ def test_it_runs_for_a_duration_in_a_world() -> None:
         (["--autopilot", "px4"], "--autopilot"),
         (["--autopilot", "sitl"], "--wait"),  # the runs here are given --no-wait
         (["--host", "0.0.0.0"], "loopback"),  # noqa: S104
+        (["--host", "0.0.0.0", "--allow-remote"], "--key FILE"),  # noqa: S104
+        (["--allow-remote"], "head -c 32 /dev/urandom"),
+        (["--key", "nowhere.key"], "nowhere.key: No such file"),
+        (["--autopilot", "sitl", "--wait", "--key", "nowhere.key"], "--key is for the built-in autopilot"),
         (["--udp", "10.1.2.3:14550", "--port", "0"], "loopback"),
         (["--udp", "localhost"], "--udp"),
         (["--port", "70000"], "--port"),

@@ -6,6 +6,7 @@ Who flies is the embedded autopilot, or a real ArduPilot that has the vehicle as
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class AutopilotOptions:
     sysid: int = 1
     wait: bool = True
     allow_remote: bool = False
+    key: Path | None = None
     trust_collada: bool = False
     seed: int = 0
     parameters: dict[str, float] = field(default_factory=dict)
@@ -119,16 +121,17 @@ def embedded(options: AutopilotOptions) -> Any:
     settings = stage(f"{package}.settings", "Settings")(options.vehicle, reference, options.sysid, options.speedup)
     autopilot = stage(f"{package}.core", "Autopilot")(vehicle, settings, options.parameters, start.ground)
     links, remote = stage(f"{package}.links"), options.allow_remote
-    served = stage(f"{package}.endpoint", "Served")(autopilot)
+    signer = stage(f"{package}.signing", "signer_of")(options.key, options.sysid) if options.key else None
+    served = stage(f"{package}.endpoint", "Served")(autopilot, signer=signer)
     try:
         if options.port:
-            channel = autopilot.open_channel("tcp")
+            channel = autopilot.open_channel("tcp", signer)
             served.links.append(links.TcpServer(channel, options.host, options.port, remote))
         if options.udp is not None:
-            channel = autopilot.open_channel("udp")
+            channel = autopilot.open_channel("udp", signer)
             served.links.append(links.Udp(channel, *options.udp, allow_remote=remote))
         if options.udp_server is not None:
-            channel = autopilot.open_channel("udp server")
+            channel = autopilot.open_channel("udp server", signer)
             served.links.append(links.Udp(channel, *options.udp_server, server=True, allow_remote=remote))
         if not served.links:
             raise OptionError("--port 0 without --udp or --udp-server leaves no way to reach the autopilot")
@@ -188,6 +191,8 @@ def status(endpoint: Any) -> str:
     minutes, seconds = divmod(int(autopilot.now), 60)
     speed = float(np.linalg.norm(vehicle.state.linear_velocity))
     trouble = f", {vehicle.incident}" if vehicle.incident else ""
+    if refused := sum((link.channel.refused for link in served.links), Counter[str]()):
+        trouble += f", frames refused: {', '.join(f'{count} {why}' for why, count in sorted(refused.items()))}"
     return (
         f"{autopilot.mode.name}{' armed' if autopilot.armed else ''}  {minutes}:{seconds:02d}  "
         f"{height:.1f} m up, {north:.1f} m north, {east:.1f} m east, {speed:.1f} m/s, "

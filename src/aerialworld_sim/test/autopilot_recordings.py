@@ -25,6 +25,7 @@ from aerialworld_core.frames import Georeference
 from aerialworld_sim.autopilot import Autopilot, Settings
 from aerialworld_sim.autopilot.endpoint import Endpoint, Served
 from aerialworld_sim.autopilot.links import TcpServer, Udp
+from aerialworld_sim.autopilot.signing import Signer
 from aerialworld_sim.autopilot.wire import dialect
 from aerialworld_sim.vehicles.multirotor import Multirotor
 from aerialworld_sim.vehicles.rover import Rover
@@ -329,15 +330,18 @@ class Served20:
         sysid: int = 1,
         wait: bool = False,
         speedup: float = 20.0,
+        udp_server: bool = False,
+        signer: Signer | None = None,
     ) -> None:
         vehicle = Multirotor() if kind == "drone" else Rover()
         self.autopilot = Autopilot(vehicle, Settings(kind, HOME, sysid, speedup))
         self.links: list[Any] = []
         if tcp:
-            self.links.append(TcpServer(self.autopilot.open_channel("tcp"), port=0))
+            self.links.append(TcpServer(self.autopilot.open_channel("tcp", signer), port=0))
         if udp is not None:
-            self.links.append(Udp(self.autopilot.open_channel("udp"), "127.0.0.1", udp))
-        self.endpoint = Endpoint([Served(self.autopilot, self.links)], wait=wait)
+            channel = self.autopilot.open_channel("udp", signer)
+            self.links.append(Udp(channel, "127.0.0.1", udp, server=udp_server))
+        self.endpoint = Endpoint([Served(self.autopilot, self.links, signer)], wait=wait)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 

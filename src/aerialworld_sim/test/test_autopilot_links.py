@@ -208,10 +208,12 @@ def test_a_step_spends_no_more_than_its_tries() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "example.org", "::", ""])  # noqa: S104
-def test_only_loopback_without_leave(host: str) -> None:
+def test_only_loopback_without_leave_and_a_key(host: str) -> None:
     with pytest.raises(AutopilotError, match="loopback"):
-        checked_host(host, allow_remote=False)
-    assert checked_host(host, allow_remote=True) == host
+        checked_host(host, allow_remote=False, signed=True)
+    with pytest.raises(AutopilotError, match="--key FILE"):
+        checked_host(host, allow_remote=True, signed=False)
+    assert checked_host(host, allow_remote=True, signed=True) == host
 
 
 def test_sockets_are_bound_to_loopback_and_a_taken_port_is_named() -> None:

@@ -93,8 +93,12 @@ def autopilot(
     ] = True,
     host: Annotated[str, typer.Option("--host", help="Address that the port is bound to.")] = "127.0.0.1",
     allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="Allow addresses beyond loopback: whoever reaches them may fly.")
+        bool, typer.Option("--allow-remote", help="Allow addresses beyond loopback; needs --key.")
     ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", metavar="FILE", help="32 secret bytes: sign, and take only what is signed with them."),
+    ] = None,
     seed: SeedOption = 0,
     trust_collada: TrustColladaOption = False,
 ) -> None:
@@ -107,7 +111,7 @@ def autopilot(
     if pilot == "sitl":
         _fly_by_ardupilot(options, duration)
         return
-    stage("aerialworld_sim.autopilot.links", "checked_host")(options.host, allow_remote)
+    stage("aerialworld_sim.autopilot.links", "checked_host")(options.host, allow_remote, key is not None)
     endpoint = embedded(options)
     try:
         say(_banner(endpoint, options))
@@ -132,12 +136,17 @@ def _options(given: dict[str, Any]) -> AutopilotOptions:
         raise OptionError(f"--port: {port} is not 0 to 65535")
     if given["duration"] is not None and not 0 < given["duration"] < 1e9:
         raise OptionError(f"--duration: {given['duration']:g} is no time in seconds")
+    if given["allow_remote"] and given["key"] is None and given["pilot"] != "sitl":
+        raise OptionError(
+            "--allow-remote: needs --key FILE, so that only messages signed with it count; "
+            "make one: (umask 077; head -c 32 /dev/urandom > mavlink.key)"
+        )
     links = stage("aerialworld_sim.autopilot.links")
     address = {
         name: links.parse_address(given[name], option) if given[name] else None
         for name, option in (("udp", "--udp"), ("udp_server", "--udp-server"))
     }
-    same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "trust_collada", "seed")
+    same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "key", "trust_collada", "seed")
     values: dict[str, Any] = {name: given[name] for name in same} | address
     values |= {"home": _home(given["home"]), "port": port, "parameters": _parameters(given["param"] or [])}
     return AutopilotOptions(**values)
@@ -145,7 +154,7 @@ def _options(given: dict[str, Any]) -> AutopilotOptions:
 
 def _refuse_mavlink_options(given: dict[str, Any]) -> None:
     """What belongs to the built-in autopilot is ArduPilot's own to be told."""
-    usual = {"udp": None, "udp_server": None, "speedup": 1.0, "sysid": 1, "param": None, "wait": True}
+    usual = {"udp": None, "udp_server": None, "key": None, "speedup": 1.0, "sysid": 1, "param": None, "wait": True}
     for name, value in usual.items():
         if given[name] not in (value, []) or (name == "wait" and not given[name]):
             raise OptionError(
@@ -192,7 +201,8 @@ def _parameters(pairs: list[str]) -> dict[str, float]:
 def _banner(endpoint: Any, options: AutopilotOptions) -> str:
     names = {"TcpServer": "tcp", "Udp": "udp"}
     where = [f"{names[type(link).__name__]} {':'.join(map(str, link.address))}" for link in endpoint.served[0].links]
-    return f"{options.vehicle}, system {options.sysid}: {', '.join(where)}"
+    signed = ", signed" * (options.key is not None)
+    return f"{options.vehicle}, system {options.sysid}: {', '.join(where)}{signed}"
 
 
 class _StatusLine:

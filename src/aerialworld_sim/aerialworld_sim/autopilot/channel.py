@@ -6,10 +6,11 @@ sockets: a link feeds bytes and takes frames.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
+from aerialworld_sim.autopilot.signing import Signer
 from aerialworld_sim.autopilot.wire import Decoder, Encoder, Message
 
 #: Bytes that wait for a slow client at most. What comes after that is dropped whole and counted.
@@ -31,12 +32,13 @@ class Interval:
 
 
 class Channel:
-    """A serial port of the autopilot."""
+    """A serial port of the autopilot. With a `signer` it is signed both ways; `link` is its number among them."""
 
-    def __init__(self, name: str, sysid: int) -> None:
+    def __init__(self, name: str, sysid: int, signer: Signer | None = None, link: int = 0) -> None:
         self.name = name
-        self._decoder = Decoder()
-        self._encoder = Encoder(sysid)
+        self.signed = signer is not None
+        self._decoder = Decoder(signer)
+        self._encoder = Encoder(sysid, signer=signer, link=link)
         self._frames: deque[bytes] = deque()
         self._waiting = 0
         self.intervals: dict[int, Interval] = {}
@@ -49,6 +51,15 @@ class Channel:
     @property
     def bad_frames(self) -> int:
         return self._decoder.bad_frames
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Frames that a signed channel did not take, by reason."""
+        return self._decoder.refused
+
+    def datagram(self, data: bytes) -> bool:
+        """As `receive`, for a datagram: whether its sender counts, as on a signed channel only the key's holders do."""
+        return self._decoder.datagram(data)
 
     def room(self) -> int:
         """How many bytes `receive` takes now; a link reads no more, and so a flood fills the client's own buffers."""

@@ -37,6 +37,7 @@ from aerialworld_sim.autopilot.parameters import Parameters
 from aerialworld_sim.autopilot.rover import Rover
 from aerialworld_sim.autopilot.runner import MissionRunner
 from aerialworld_sim.autopilot.settings import AutopilotError, Settings
+from aerialworld_sim.autopilot.signing import Signer
 from aerialworld_sim.autopilot.sticks import Sticks
 from aerialworld_sim.autopilot.telemetry import Telemetry
 from aerialworld_sim.autopilot.wire import Message
@@ -127,9 +128,9 @@ class Autopilot:
 
     # What goes in and out
 
-    def open_channel(self, name: str) -> Channel:
-        """A serial port more, for one link; it stays for the autopilot's life."""
-        channel = Channel(name, self.settings.sysid)
+    def open_channel(self, name: str, signer: Signer | None = None) -> Channel:
+        """A serial port more, for one link; it stays for the autopilot's life. Whoever made the signer closes it."""
+        channel = Channel(name, self.settings.sysid, signer, len(self.channels))
         self.telemetry.set_defaults(channel)
         self.channels.append(channel)
         return channel

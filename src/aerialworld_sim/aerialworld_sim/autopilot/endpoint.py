@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from aerialworld_sim.autopilot.channel import TRIES_PER_STEP
 from aerialworld_sim.autopilot.core import Autopilot
 from aerialworld_sim.autopilot.links import Link, TcpServer
+from aerialworld_sim.autopilot.signing import Signer
 
 #: Simulation steps, and the wall seconds of work after which the links are looked at although time is behind.
 STEP_NS, PATIENCE = 10_000_000, 0.05
@@ -27,10 +28,11 @@ NAP = 0.02
 
 @dataclass
 class Served:
-    """One vehicle: its autopilot (which holds the vehicle) and its links."""
+    """One vehicle: its autopilot (which holds the vehicle), its links, and the signer of those."""
 
     autopilot: Autopilot
     links: list[Link] = field(default_factory=list)
+    signer: Signer | None = None
 
     def step(self, tries: int) -> None:
         """10 ms of simulation, between taking what has come and sending what is due."""
@@ -53,6 +55,8 @@ class Served:
     def close(self) -> None:
         for link in self.links:
             link.close()
+        if self.signer is not None:
+            self.signer.close()
 
 
 class Allowance:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import time
 from typing import Protocol
 
 from aerialworld_sim.autopilot.channel import Channel
@@ -20,6 +21,8 @@ CHUNK, DATAGRAMS = 1 << 14, 64
 DATAGRAM = 1200
 #: Bytes that the system keeps for a client that does not read, beside the channel's outbox.
 SEND_BUFFER = 1 << 17
+#: Wall seconds that a TCP client has to say something signed, where others wait for its place.
+PROOF = 5.0
 
 
 class Link(Protocol):
@@ -52,30 +55,33 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
-def checked_host(host: str, allow_remote: bool) -> str:
-    """The host, if it is this machine's loopback or remote ones are allowed. Raises AutopilotError."""
+def checked_host(host: str, allow_remote: bool, signed: bool) -> str:
+    """The host, if it is this machine's loopback, or remote ones are allowed and the link is signed.
+
+    Raises AutopilotError.
+    """
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = False
-    if not (local or allow_remote):
+    if not (local or (allow_remote and signed)):
         raise AutopilotError(
-            f"{host} is not this machine's loopback: MAVLink has no password, and whoever reaches the port flies the "
-            "vehicle; give a loopback address, or --allow-remote to mean it"
+            f"{host} is not this machine's loopback: whoever reaches the port flies the vehicle; give a loopback "
+            "address, or --allow-remote with --key FILE, so that only signed messages count"
         )
     return host
 
 
 class TcpServer:
     """One client at a time. A second one may connect but gets no byte until the first has gone; whoever comes back
-    finds the channel as it was."""
+    finds the channel as it was. On a signed channel one that has not proved itself makes room for the next."""
 
     def __init__(self, channel: Channel, host: str = "127.0.0.1", port: int = 5760, allow_remote: bool = False) -> None:
         self.channel = channel
         self._listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listening.bind((checked_host(host, allow_remote), port))
+            self._listening.bind((checked_host(host, allow_remote, channel.signed), port))
             self._listening.listen(2)
         except OSError as error:
             self._listening.close()
@@ -88,6 +94,8 @@ class TcpServer:
             raise
         self._listening.setblocking(False)
         self._client: socket.socket | None = None
+        #: When the client came, and how many messages had been taken by then.
+        self._since, self._received = 0.0, 0
         self._rest = b""
         #: Whether anyone has ever connected: a simulated ArduPilot does not boot before.
         self.met = False
@@ -107,7 +115,7 @@ class TcpServer:
         return [self._client] if self.channel.room() else []
 
     def receive(self) -> None:
-        if self._client is None and not self._accept():
+        if (self._client is None or self._unproved()) and not self._accept() and self._client is None:
             return
         assert self._client is not None
         while size := min(CHUNK, self.channel.room()):
@@ -122,11 +130,19 @@ class TcpServer:
                 return
             self.channel.receive(data)
 
+    def _unproved(self) -> bool:
+        """Whether the client has had its time and nothing of what it sent was taken."""
+        late = self.channel.signed and time.monotonic() - self._since > PROOF
+        return late and self.channel.received == self._received
+
     def _accept(self) -> bool:
+        """Take the next client that waits, in the place of one that there may be."""
         try:
-            self._client, _ = self._listening.accept()
+            client, _ = self._listening.accept()
         except (BlockingIOError, ConnectionError):
             return False
+        self._hang_up()
+        self._client, self._since, self._received = client, time.monotonic(), self.channel.received
         self._client.setblocking(False)
         self._client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -169,7 +185,8 @@ class TcpServer:
 
 
 class Udp:
-    """Datagrams: to a given address (as ArduPilot's udpclient), or, as a server, to whoever sent last."""
+    """Datagrams: to a given address (as ArduPilot's udpclient), or, as a server, to whoever sent last; on a signed
+    channel a stranger's datagram goes no further, and draws none to it."""
 
     def __init__(
         self, channel: Channel, host: str, port: int, server: bool = False, allow_remote: bool = False
@@ -178,7 +195,7 @@ class Udp:
         self._peer: tuple[str, int] | None = None
         self._heard = False
         self._server = server
-        checked_host(host, allow_remote)
+        checked_host(host, allow_remote, channel.signed)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             if server:
@@ -213,8 +230,8 @@ class Udp:
             except OSError:  # nobody listens where the last datagram went
                 self._heard = False
                 continue
-            self._peer, self._heard = sender, True
-            self.channel.receive(data)
+            if self.channel.datagram(data):
+                self._peer, self._heard = sender, True
 
     def send(self) -> None:
         if self._server and self._peer is None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import importlib
 import struct
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aerialworld_sim.autopilot.settings import AutopilotError
+from aerialworld_sim.autopilot.signing import Signer
 
 #: First bytes of MAVLink 1 and 2 frames, and what a frame has beside its payload.
 MAGIC_1, MAGIC_2 = 0xFE, 0xFD
@@ -44,18 +46,28 @@ def dialect() -> Any:
 
 
 class Decoder:
-    """A stream's bytes in, its whole and correct messages out. Nothing that arrives raises."""
+    """A stream's bytes in, its whole and correct messages out. Nothing that arrives raises.
 
-    def __init__(self) -> None:
+    With a `signer` only what is signed with its key, and later than what came before, is a message; the payload of
+    anything else is not even looked at.
+    """
+
+    def __init__(self, signer: Signer | None = None) -> None:
+        self._signer = signer
         self._dialect = dialect()
         self._mavlink = self._dialect.MAVLink(None)
         self._inbox = bytearray()
         #: Candidates with a wrong checksum, an unknown id or an unknown flag.
         self.bad_frames = 0
+        #: Whole frames that a signed link does not take, by reason.
+        self.refused: Counter[str] = Counter()
+        #: Frames of datagrams that a signed link has taken.
+        self._proved: deque[bytearray] = deque()
+        self._proved_bytes = 0
 
     def room(self) -> int:
         """How many bytes may be fed now."""
-        return max(0, INBOX - len(self._inbox))
+        return max(0, INBOX - len(self._inbox) - self._proved_bytes)
 
     def feed(self, data: bytes) -> None:
         """Take bytes; what is beyond `room()` is dropped, as a full serial buffer drops it."""
@@ -64,10 +76,34 @@ class Decoder:
     def clear(self) -> None:
         """Forget a half-read stream: the client has changed."""
         self._inbox.clear()
+        self._proved.clear()
+        self._proved_bytes = 0
 
     def pending(self) -> bool:
         """Whether bytes wait that may hold a frame."""
-        return len(self._inbox) >= OVERHEAD_1
+        return bool(self._proved) or len(self._inbox) >= OVERHEAD_1
+
+    def datagram(self, data: bytes) -> bool:
+        """Take a datagram, and say whether its sender counts.
+
+        On a signed link its frames are judged here, before anyone is answered: a copy that comes in the same moment is
+        already a replay. After noise the rest is dropped.
+        """
+        if self._signer is None:
+            self.feed(data)
+            return True
+        at, before = 0, len(self._proved)
+        while (size := self._frame_size(data, at)) is not None and at + size <= len(data) and size <= self.room():
+            frame = bytearray(data[at : at + size])
+            reason = self._refusal(frame)
+            if reason is None:
+                self._proved.append(frame)
+                self._proved_bytes += size
+            elif not self._refuse(frame, reason):
+                self.bad_frames += 1
+                break
+            at += size
+        return len(self._proved) > before
 
     def take(self, tries: int) -> tuple[list[Any], int]:
         """Messages, and how many of the `tries` are left; each candidate frame costs one.
@@ -75,20 +111,29 @@ class Decoder:
         A frame that has not arrived whole is waited for, unless a correct one follows it: then it was noise.
         """
         found: list[Any] = []
+        while tries > 0 and self._proved:
+            tries -= 1
+            frame = self._proved.popleft()
+            self._proved_bytes -= len(frame)
+            message = self._decode(frame)
+            self.bad_frames += message is None
+            found += [] if message is None else [message]
         inbox, at, waiting = self._inbox, 0, None
         while tries > 0 and (at := self._next_magic(at)) < len(inbox):
-            size = self._frame_size(at)
+            size = self._frame_size(inbox, at)
             if size is None or at + size > len(inbox):
                 waiting = at if waiting is None else waiting
                 at += 1
                 continue
             tries -= 1
-            message = self._decode(inbox[at : at + size])
-            if message is None:
+            frame = inbox[at : at + size]
+            reason = self._refusal(frame)
+            message = self._decode(frame) if reason is None else None
+            if message is None and (reason is None or not self._refuse(frame, reason)):
                 self.bad_frames += 1
                 at += 1
             else:
-                found.append(message)
+                found += [] if message is None else [message]
                 at, waiting = at + size, None
         del inbox[: at if waiting is None else waiting]
         return found, tries
@@ -97,13 +142,40 @@ class Decoder:
         places = [i for i in (self._inbox.find(MAGIC_1, start), self._inbox.find(MAGIC_2, start)) if i >= 0]
         return min(places, default=len(self._inbox))
 
-    def _frame_size(self, start: int) -> int | None:
-        inbox = self._inbox
-        if start + 3 > len(inbox):
+    @staticmethod
+    def _frame_size(inbox: bytes | bytearray, start: int) -> int | None:
+        if start + 3 > len(inbox) or inbox[start] not in (MAGIC_1, MAGIC_2):
             return None
         if inbox[start] == MAGIC_1:
             return OVERHEAD_1 + inbox[start + 1]
         return OVERHEAD_2 + inbox[start + 1] + (SIGNATURE if inbox[start + 2] & SIGNED else 0)
+
+    def _refusal(self, frame: bytearray) -> str | None:
+        """Why what looks like a frame is not taken on this link; one that is, is not taken again."""
+        if self._signer is None:
+            return None
+        if frame[0] == MAGIC_1:
+            return "of MAVLink 1"
+        return self._signer.take(frame) if frame[2] & SIGNED else "unsigned"
+
+    def _refuse(self, frame: bytearray, reason: str) -> bool:
+        """Count a frame that is not taken; False for noise, in which a frame may begin."""
+        if not self._correct(frame):
+            return False
+        self.refused[reason] += 1
+        return True
+
+    def _correct(self, frame: bytearray) -> bool:
+        """Whether the checksum is right, and the id known that it goes by."""
+        old = frame[0] == MAGIC_1
+        signed = not old and frame[2] & SIGNED
+        number = frame[5] if old else int.from_bytes(frame[7:10], "little")
+        known = self._dialect.mavlink_map.get(number)
+        end = len(frame) - 2 - (SIGNATURE if signed else 0)
+        if known is None or (not old and frame[2] & ~SIGNED):
+            return False
+        checksum = self._dialect.x25crc(bytes(frame[1:end]) + bytes([known.crc_extra])).crc
+        return bool(checksum == int.from_bytes(frame[end : end + 2], "little"))
 
     def _decode(self, frame: bytearray) -> Any | None:
         if frame[0] == MAGIC_2 and frame[2] & ~SIGNED:
@@ -116,14 +188,23 @@ class Decoder:
 
 
 class Encoder:
-    """Messages to frames, numbered one after the other as each link needs it."""
+    """Messages to frames, numbered one after the other as each link needs it, and signed where there is a key.
 
-    def __init__(self, sysid: int, component: int = 1) -> None:
+    `link` is the number that a signed link goes by.
+    """
+
+    def __init__(self, sysid: int, component: int = 1, signer: Signer | None = None, link: int = 0) -> None:
         self._dialect = dialect()
         self._mavlink = self._dialect.MAVLink(None, srcSystem=sysid, srcComponent=component)
+        self._signer = signer
+        if signer is not None:
+            signing = self._mavlink.signing
+            signing.secret_key, signing.link_id, signing.sign_outgoing = signer.key, link, True
 
     def frame(self, message: Message) -> bytes:
         """The message as one MAVLink-2 frame."""
+        if self._signer is not None:
+            self._mavlink.signing.timestamp = self._signer.stamp()
         made = getattr(self._dialect, f"MAVLink_{message.name}_message")(**message.fields)
         try:
             packed: bytes = bytes(made.pack(self._mavlink))

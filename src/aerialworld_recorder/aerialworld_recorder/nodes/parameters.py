@@ -125,8 +125,9 @@ class Parameters:
     def timing(self, sensor_period: float) -> Timing:
         """When frames are, with sensors of this period (s). Raises InputError for a tolerance that is too wide."""
         half = self.period_ns // 2
+        reorder = 0 if self.lockstep else Timing.reorder_ns
         tolerance = min(round(sensor_period * 5e8), half) if self.tolerance is None else round(self.tolerance * 1e9)
-        return Timing(self.period_ns, tolerance, round(self.patience * 1e9), velocity=self.velocity)
+        return Timing(self.period_ns, tolerance, round(self.patience * 1e9), velocity=self.velocity, reorder_ns=reorder)
 
 
 def read_parameters(node: Node) -> Parameters:

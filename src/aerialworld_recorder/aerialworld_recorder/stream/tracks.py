@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,7 @@ class ImuTrack:
         than `spacing_ns`: nothing is lost, or still under way."""
         first = max(bisect_right(self._stamps, after_ns) - 1, 0)
         stamps = self._stamps[first : bisect_left(self._stamps, until_ns) + 1]
-        return all(b - a <= spacing_ns for a, b in zip(stamps, stamps[1:], strict=False))
+        return all(b - a <= spacing_ns for a, b in pairwise(stamps))
 
     def between(self, after_ns: int, until_ns: int) -> NDArray[np.float64] | None:
         """Samples (K, 7) with after_ns < stamp ≤ until_ns: t [s], gyro, accel; None where there are none."""

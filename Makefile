@@ -16,10 +16,10 @@ PACKAGES := $(foreach p,$(LOCAL),$(p)/setup.py)
 # Beside a ROS 2 that is already sourced the wheels of rclpy must not be installed: two rclpy do not mix.
 ifdef ROS_DISTRO
 VENV_ARGS := --system-site-packages
-SIM := src/aerialworld_sim
+SIM := src/aerialworld_sim[autopilot]
 else
 VENV_ARGS :=
-SIM := src/aerialworld_sim[ros]
+SIM := src/aerialworld_sim[autopilot,ros]
 endif
 
 .PHONY: help install demo test test-all soak lint format bench clean
@@ -42,7 +42,7 @@ $(VENV)/.installed: constraints.txt $(PACKAGES)
 	$(PIP) install --quiet -c constraints.txt $(TORCH_ARGS) torch
 	$(PIP) install --quiet -c constraints.txt --no-build-isolation \
 	    -e 'src/aerialworld_core[world]' -e src/aerialworld_city -e '$(SIM)' -e src/aerialworld_missions \
-	    -e src/aerialworld_recorder -e training -e models -e worlds -e launch -e 'src/aerialworld[local,training]'
+	    -e 'src/aerialworld_recorder[bags]' -e training -e models -e worlds -e launch -e 'src/aerialworld[local,training,bags]'
 	$(PIP) install --quiet -c constraints.txt -r requirements-dev.txt
 	touch $@
 

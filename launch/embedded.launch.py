@@ -38,6 +38,24 @@ ARGUMENTS = (
         List[str],  # noqa: UP006
         "Names of several vehicles, instead of `vehicle`; each has NAME.rig (default: `rig`), NAME.plan, NAME.pose.",
     ),
+    (
+        "autopilot",
+        "",
+        str,
+        "Who flies the vehicle instead of a plan: embedded (MAVLink), or sitl (an ArduPilot binary).",
+    ),
+    (
+        "mavlink",
+        "['']",
+        List[str],  # noqa: UP006
+        "Where the embedded autopilot is reached: tcp:PORT, udp:HOST:PORT, udpin:HOST:PORT.",
+    ),
+    (
+        "conditions",
+        "",
+        str,
+        "Time of day and weather, e.g. local_time=07:30,weather=rain; without: the world's own sun.",
+    ),
     ("seed", "0", int, "Seed of all noise; equal seeds give equal bytes."),
     ("threads", "0", int, "Threads that render; 0: one for each processor."),
     ("rate", "1.0", float, "Simulated seconds per wall second; 0.0 runs as fast as possible."),
@@ -68,9 +86,10 @@ ARGUMENTS = (
     ("lidar_sampling", "exact", str, "Rays of the LiDAR: exact, or gazebo (the texels that Gazebo reads)."),
     ("rolling_lidar", "false", bool, "The LiDAR moves on during its sweep, as a real one does."),
     ("backend", "auto", str, "What renders: embree (CPU), warp (CUDA), or auto."),
+    ("traffic", "", str, "What else moves: cars=100,pedestrians=20/km,parked=0.3,seed=0; empty: nothing."),
 )
 # what each of several vehicles has of its own, and its type
-OF_EACH = {"rig": str, "plan": str, "pose": List[float]}  # noqa: UP006
+OF_EACH = {"rig": str, "plan": str, "pose": List[float], "autopilot": str, "mavlink": List[str]}  # noqa: UP006
 
 
 def start_engine(context):

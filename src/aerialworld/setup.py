@@ -18,7 +18,7 @@ setup(
         "local": [
             "aerialworld_core[world]",
             "aerialworld_city",
-            "aerialworld_sim",
+            "aerialworld_sim[autopilot]",
             "aerialworld_missions",
             "aerialworld_recorder",
             "aerialworld_description",
@@ -30,6 +30,8 @@ setup(
             "pillow>=13.0.0",
         ],
         "training": ["aerialworld_training"],
+        "bags": ["aerialworld_recorder[bags]"],
+        "view": ["rerun-sdk>=0.28"],
     },
     entry_points={"console_scripts": ["aerialworld = aerialworld.cli:main"]},
     data_files=[

@@ -15,6 +15,7 @@ setup(
     python_requires=">=3.11",
     install_requires=["aerialworld_core", "numba>=0.61", "simplejpeg>=1.8"],
     extras_require={
+        "bags": ["rosbags>=0.11", "mcap>=1.3", "zstandard>=0.23", "lz4>=4.4", "PyYAML>=6.0", "pymap3d>=3.1"],
         "ros": [
             "aerialworld_core[world]",
             "ros-jazzy-rclpy; platform_system=='Linux' and platform_machine=='x86_64'",

@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from aerialworld import __version__
-from aerialworld.commands import city, mission, session
+from aerialworld.commands import city, mission, session, traffic
+from aerialworld.commands.autopilot import autopilot
 from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
 from aerialworld.commands.generate import generate
 from aerialworld.commands.look import look
+from aerialworld.commands.replay import replay
 from aerialworld.commands.report import report
 from aerialworld.commands.rerender import rerender
 from aerialworld.commands.simulate import simulate
@@ -65,10 +67,17 @@ app.command(
     "aerialworld look world --street --conditions local_time=08:00 --out street.png"
 )(look)
 app.command(
+    epilog="Examples: aerialworld autopilot --vehicle drone --speedup 10   |   "
+    "aerialworld autopilot --vehicle rover -I 1 --sysid 2 --udp 127.0.0.1:14550 --world world   |   "
+    "mavproxy.py --master tcp:127.0.0.1:5760"
+)(autopilot)
+app.command(
     epilog="Examples: aerialworld generate --example > campaign.yaml   |   aerialworld generate campaign.yaml --dry-run"
     "   |   aerialworld generate campaign.yaml --out data/mine --workers 8"
 )(generate)
+app.command(epilog="Example: aerialworld replay flight.jsonl --world world")(replay)
 app.add_typer(session.app, name="session")
+app.add_typer(traffic.app, name="traffic")
 app.command(
     epilog="Example: aerialworld train --sessions sessions --split split.json --work-dir work --set vae.steps=200"
 )(train)

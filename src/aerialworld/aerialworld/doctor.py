@@ -55,6 +55,7 @@ class Library:
 
 
 LOCAL = INSTALL["aerialworld_sim"]
+BAGS = "pip install 'aerialworld_recorder[bags]'"
 TRAINING = INSTALL["aerialworld_training"]
 
 LIBRARIES = (
@@ -77,7 +78,11 @@ LIBRARIES = (
     Library("simplejpeg", (1, 8), "recording camera images", LOCAL),
     Library("matplotlib", (3, 9), "maps and curves of the report", LOCAL),
     Library("jinja2", (3, 1, 6), "the report", LOCAL),
+    Library("pymavlink", (2, 4, 50), "the autopilot's MAVLink links", 'pip install "aerialworld_sim[autopilot]"'),
     Library("warp-lang", (1, 19), "rendering on an NVIDIA GPU", 'pip install "aerialworld_sim[gpu]"', required=False),
+    Library("rosbags", (0, 11), "reading bags", BAGS, required=False),
+    Library("mcap", (1, 3), "reading and writing MCAP", BAGS, required=False),
+    Library("rerun-sdk", (0, 28), "session view", "pip install 'aerialworld[view]'", required=False),
     Library("torch", (2, 11), "training and evaluation", TRAINING, required=False),
     Library("PyYAML", (6, 0), "training configs", TRAINING, required=False),
     Library("tensorboard", (2, 18), "watching training curves live", TRAINING, required=False),

@@ -13,6 +13,7 @@ from aerialworld_core.conditions_drawn import RandomConditions, read_conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.session.layout import EXTRA
+from aerialworld_core.traffic import TrafficOptions
 
 MODALITIES = ("images", "depth", "lidar", "imu")
 
@@ -91,6 +92,16 @@ def conditions_from_option(text: str | None) -> Conditions | RandomConditions:
         raise OptionError(f"--conditions: {error}") from error
 
 
+def traffic_from_option(text: str | None) -> TrafficOptions | None:
+    """--traffic: cars=100,pedestrians=100,parked=0.3,seed=1; None where it is not given."""
+    if text is None:
+        return None
+    try:
+        return TrafficOptions.parse(text)
+    except InputError as error:
+        raise OptionError(f"--traffic: {error}") from error
+
+
 def overrides_from_options(pairs: list[str]) -> list[str]:
     """Check the form key=value; the training package checks the keys and values."""
     for pair in pairs:
@@ -139,6 +150,15 @@ ConditionsOption = Annotated[
         help="Time of day, weather and exposure: local_time=07:30,date=2024-04-01,weather=rain,rain_mm_h=20, or a JSON "
         "or YAML file of these, which may also draw them for each session (docs/conditions.md). Default: clear, with "
         "the sun that the world's SDF declares.",
+    ),
+]
+TrafficOption = Annotated[
+    str | None,
+    typer.Option(
+        "--traffic",
+        metavar="ENTRIES",
+        help="Vehicles and pedestrians on the world's roads: cars=100,pedestrians=20/km,parked=0.3,emergencies=6,"
+        "seed=0. Default: none.",
     ),
 ]
 BackendOption = Annotated[

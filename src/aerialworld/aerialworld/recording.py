@@ -16,6 +16,7 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.plan import Plan
 from aerialworld_core.rig import Rig
+from aerialworld_core.traffic import TrafficOptions
 
 #: The simulated clock's default start; runs of one demo follow each other in steps of RUN_SPACING.
 FIRST_START = datetime(2024, 1, 15, 12, 0, 0, tzinfo=UTC)
@@ -27,6 +28,10 @@ BYTES_PER_VOXEL = 0.25
 BYTES_PER_FRAME_FIXED = 20_000
 #: The same of the images that are kept on request, measured over a city.
 EXTRA_BYTES_PER_PIXEL = {"depth": 0.3, "semantic": 0.02, "instance": 0.02}
+
+
+#: Entry of session.json's `conditions` that holds the traffic.
+TRAFFIC = "traffic"
 
 
 class DiskSpaceError(AerialWorldError):
@@ -42,7 +47,7 @@ class FramesMissing(AerialWorldError):
 @dataclass(frozen=True)
 class RecordingOptions:
     """How to record: grid, frames per second of simulated time, which sensors, seed, under what conditions, which
-    images (depth, semantic, instance) to keep as files, at most how many frames, and what renders."""
+    images (depth, semantic, instance) to keep as files, at most how many frames, what renders, and what else moves."""
 
     grid: VoxelGrid
     frame_rate: float = 2.0
@@ -52,6 +57,7 @@ class RecordingOptions:
     keep: tuple[str, ...] = ()
     most_frames: int | None = None
     backend: str = "auto"
+    traffic: TrafficOptions | None = None
 
     def __post_init__(self) -> None:
         if not 0.01 <= self.frame_rate <= 100:
@@ -80,6 +86,7 @@ class RecordingOptions:
             "seed": self.seed,
             "conditions": self.conditions.to_dict(),
             "keep": list(self.keep),
+            **traffic_entry(self.traffic),
         }
 
 
@@ -148,6 +155,16 @@ def recorded_conditions(world: Any, conditions: Conditions, started: str) -> tup
     return known.record(light), light
 
 
+def traffic_entry(traffic: TrafficOptions | None) -> dict[str, Any]:
+    """What session.json's `conditions` say about traffic: nothing where there is none."""
+    return {} if traffic is None else {TRAFFIC: traffic.to_dict()}
+
+
+def moving(world: Any, traffic: TrafficOptions | None) -> list[Any]:
+    """The actors of the traffic asked for. Raises InputError where the world has no room for it."""
+    return [] if traffic is None else list(stage("aerialworld_sim.traffic", "Traffic")(world, traffic).actors)
+
+
 def require_place(world: Any) -> None:
     """Raises InputError for a world that does not say where on earth it lies."""
     if world.georeference is None:
@@ -172,7 +189,10 @@ def session_meta(
         frame_period_ns=options.period_ns,
         seed=options.seed,
         mission=plan.name,
-        conditions=recorded_conditions(world, options.conditions, started)[0],
+        conditions={
+            **recorded_conditions(world, options.conditions, started)[0],
+            **traffic_entry(options.traffic),
+        },
         start_time=started,
         attribution=attribution(world),
         kept=options.keep,
@@ -217,7 +237,10 @@ def record_plan(
     Recorder = stage("aerialworld_recorder", "Recorder")
     light = recorded_conditions(world, options.conditions, started)[1]
     vehicle = {plan.vehicle: Vehicle(rig, plan.trajectory())}
-    engine = Engine(world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend)
+    engine = Engine(
+        world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend,
+        actors=moving(world, options.traffic),
+    )  # fmt: skip
     first = 0
     if resume is None:
         meta = session_meta(plan, world, rig, options, started, engine.renderer)

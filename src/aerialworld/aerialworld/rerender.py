@@ -16,6 +16,7 @@ import numpy as np
 
 from aerialworld.lazy import stage
 from aerialworld.recording import (
+    TRAFFIC,
     FramesMissing,
     attribution,
     difference,
@@ -135,12 +136,16 @@ class Rerendering:
     def conditions(self) -> tuple[dict[str, Any], Any]:
         """`conditions` of the new session.json, and the light."""
         wanted = self.options.conditions
+        light_of = dict(self.source.meta.conditions)
+        # Traffic is not made again: the actors are those that were recorded, and so is what made them.
+        traffic = {TRAFFIC: light_of.pop(TRAFFIC)} if TRAFFIC in light_of else {}
         if wanted is None:
             try:
-                wanted = Conditions.of_session(self.source.meta.conditions)
+                wanted = Conditions.of_session(light_of)
             except InputError as error:
                 raise InputError(f"{self.name}: was recorded under {error}; give --conditions") from error
-        return recorded_conditions(self.world, wanted, self.started)
+        record, light = recorded_conditions(self.world, wanted, self.started)
+        return {**record, **traffic}, light
 
     def meta(self, renderer: str | None = None) -> SessionMeta:
         """session.json of the new session."""

@@ -210,6 +210,7 @@ def test_untouched_files_convert(server):
     assert [check(server, i, []) for i in range(len(FILES))] == ["world"] * len(FILES)
 
 
+@pytest.mark.long
 def test_a_few_mutated_files(server):
     random_files(server, "few", 60)
 

@@ -208,6 +208,7 @@ def test_documents_that_are_too_deep_too_long_or_cut(server, tmp_path, text):
         refused(result, r"x_bldg_6697_op\.gml")
 
 
+@pytest.mark.long
 def test_a_very_long_document_of_nothing_is_bounded(server, tmp_path):
     """Three million empty elements in 24 MB: read through, in bounded memory."""
     result = outcome(server, tmp_path, HEAD + "<core:x/>" * 3_000_000 + GOOD + TAIL)

@@ -52,6 +52,7 @@ def peak(tmp_path, benchmark, megabytes):
     return result["peak_mib"]
 
 
+@pytest.mark.long
 def test_memory_hardly_grows_with_the_file(tmp_path, benchmark):
     small, larger = tmp_path / "a", tmp_path / "b"
     small.mkdir()

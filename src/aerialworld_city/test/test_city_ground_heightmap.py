@@ -135,6 +135,7 @@ def test_level_ground_is_level(tmp_path):
     assert world.terrain_height(np.array([[0.0, 0.0], [70.0, -60.0]])) == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.long
 def test_a_wide_city_has_as_many_samples_as_may_be():
     terrain = Terrain(grid(slope, (-12000.0, -12000.0), (12000.0, 12000.0), 100.0), 0, "dem")
     heightmap = make_heightmap(terrain)

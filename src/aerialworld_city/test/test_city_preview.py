@@ -225,6 +225,7 @@ def test_preview_depth_agrees_with_rays(small_city):
         assert np.median(off) < 1e-4 and (off < 0.02).mean() > 0.995
 
 
+@pytest.mark.long
 def test_preview_shows_a_world_with_a_heightmap(small_city):
     out = small_city / "heightmap"
     convert(small_city / "city", out, ConversionOptions(workers=1, preview=False, terrain="heightmap"))

@@ -189,6 +189,7 @@ def test_references_that_meet_again_and_again_are_read_once(tmp_path):
     assert len(one.polygons.feature) == 1
 
 
+@pytest.mark.long
 def test_one_shape_in_very_many_places_has_an_end(tmp_path):
     """A million times ten thousand points would be what 10 MB of text ask for."""
     matrix = "<core:transformationMatrix>1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1</core:transformationMatrix>"

@@ -287,6 +287,7 @@ def test_deviation_is_exact_for_parallel_and_folded_planes():
     assert np.max(height_deviation(flat, roof)) == pytest.approx(1.0)
 
 
+@pytest.mark.long
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**31), st.floats(0.05, 3.0))
 def test_deviation_agrees_with_brute_force_on_random_soup(seed, limit):

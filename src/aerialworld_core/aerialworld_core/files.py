@@ -51,6 +51,27 @@ def write_bytes(path: Path, data: bytes | memoryview, *more: bytes | memoryview,
             sync_directory(path.parent)
 
 
+@contextlib.contextmanager
+def write_stream(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file that is written bit by bit under a temporary name beside `path` and appears under its own when the block
+    ends without an error; otherwise it goes and what was there stays. Raises StorageError."""
+    path = Path(path)
+    temporary = _temporary(path)
+    try:
+        with storage_errors(path):
+            with open(temporary, "w+b") as handle:
+                yield handle
+                handle.flush()
+                if sync:
+                    os.fsync(handle.fileno())
+            os.replace(temporary, path)
+            if sync:
+                sync_directory(path.parent)
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
 def write_group(steps: Sequence[Sequence[tuple[Path, bytes]]], *, sync: bool = True) -> None:
     """Write new files that belong together; those of a step are in place, and durable, before the next step's appear.
 
@@ -167,8 +188,12 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"JSON has no {name}")
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{TEMPORARY_SUFFIX}")
+
+
 def _stage(path: Path, *parts: bytes | memoryview, sync: bool) -> Path:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}{TEMPORARY_SUFFIX}")
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as handle:
             for part in parts:

@@ -61,6 +61,31 @@ def occupancy(vehicle: str) -> str:
     return f"/{vehicle}/occupancy"
 
 
+def occupancy_grid(vehicle: str) -> str:
+    """All voxels, free and unknown ones too, as foxglove_msgs/VoxelGrid in `grid_frame`: in bags of sessions."""
+    return f"/{vehicle}/occupancy/grid"
+
+
+def ground(vehicle: str) -> str:
+    """The terrain's point below the vehicle, geometry_msgs/PointStamped in map: in bags of sessions."""
+    return f"/{vehicle}/ground"
+
+
+def actors(vehicle: str) -> str:
+    """Moving objects nearby, visualization_msgs/MarkerArray in map: in bags of sessions."""
+    return f"/{vehicle}/actors"
+
+
+def extra_image(vehicle: str, kind: str, name: str, *, face: bool) -> str:
+    """A kept image (depth, semantic, instance) of a face or a camera; faces' depth and classes are the usual topics."""
+    return f"/{vehicle}/{kind}/{name}/image" if face else f"/{vehicle}/camera/{name.lower()}/{kind}"
+
+
+def grid_frame(vehicle: str) -> str:
+    """The voxel grid's frame: below or above the vehicle, turned by its yaw alone, z = 0 at the session's datum."""
+    return f"{vehicle}/grid"
+
+
 def base_frame(vehicle: str) -> str:
     return f"{vehicle}/base_link"
 

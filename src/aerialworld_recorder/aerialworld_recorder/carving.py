@@ -97,3 +97,31 @@ def carve_rays(  # type: ignore[no-untyped-def]
             steps += mark_entered(oy, dy, iy, oz, dz, ox, dx, ny, nz, nx, sy, sz, sx, t0, t1, mark, free)
             steps += mark_entered(oz, dz, iz, ox, dx, oy, dy, nz, nx, ny, sz, sx, sy, t0, t1, mark, free)
     return steps
+
+
+@kernel
+def carve_segments(origin, ends, shape, free):  # type: ignore[no-untyped-def]
+    """Mark with 1 the voxels that the segments from `origin` (3,) to `ends` (N, 3) pass, in voxel units; `shape` (6,)
+    int64 is the grid's and its strides; `free` is flat uint8."""
+    nx, ny, nz, sx, sy, sz = shape[0], shape[1], shape[2], shape[3], shape[4], shape[5]
+    ox, oy, oz = origin[0], origin[1], origin[2]
+    for n in range(len(ends)):
+        dx, dy, dz = ends[n, 0] - ox, ends[n, 1] - oy, ends[n, 2] - oz
+        ix = 1.0 / dx if dx != 0.0 else 0.0
+        iy = 1.0 / dy if dy != 0.0 else 0.0
+        iz = 1.0 / dz if dz != 0.0 else 0.0
+        if (dx == 0.0 and not 0.0 <= ox < nx) or (dy == 0.0 and not 0.0 <= oy < ny):
+            continue
+        if dz == 0.0 and not 0.0 <= oz < nz:
+            continue
+        t0, t1 = clip(ox, dx, ix, nx, 0.0, 1.0)
+        t0, t1 = clip(oy, dy, iy, ny, t0, t1)
+        t0, t1 = clip(oz, dz, iz, nz, t0, t1)
+        if not t0 < t1:
+            continue
+        i, j, k = int(np.floor(ox + t0 * dx)), int(np.floor(oy + t0 * dy)), int(np.floor(oz + t0 * dz))
+        if i >= 0 and i < nx and j >= 0 and j < ny and k >= 0 and k < nz:
+            free[i * sx + j * sy + k * sz] = 1
+        mark_entered(ox, dx, ix, oy, dy, oz, dz, nx, ny, nz, sx, sy, sz, t0, t1, 1, free)
+        mark_entered(oy, dy, iy, oz, dz, ox, dx, ny, nz, nx, sy, sz, sx, t0, t1, 1, free)
+        mark_entered(oz, dz, iz, ox, dx, oy, dy, nz, nx, ny, sz, sx, sy, t0, t1, 1, free)

@@ -49,10 +49,10 @@ class Face:
         self.projection = np.zeros((3, 4))
         self.reach = 0.0
 
-    def look(self, pose: Pose, datum: float) -> None:
-        """Place the face for a vehicle's pose (base_link in map)."""
+    def look(self, pose: Pose, datum: float, around: Pose | None = None) -> None:
+        """Place the face for a vehicle's pose (base_link in map), in the grid `around` another one if given."""
         spec, size = self.spec, np.array(self.grid.voxel_size)
-        to_grid = grid_from_map(pose, datum)
+        to_grid = grid_from_map(pose if around is None else around, datum)
         axes = to_grid[:3, :3] @ pose.rotation @ spec.optical_pose.rotation  # the optical frame's, as columns
         rotation = axes / size[:, None]
         position = to_grid[:3, :3] @ pose.transform(spec.pose.position) + to_grid[:3, 3]

@@ -113,13 +113,16 @@ class OccupancyProjector:
         state_pose: Pose,
         depth: Mapping[str, NDArray[np.float32]],
         semantic: Mapping[str, NDArray[np.uint8]] | None = None,
+        *,
+        around: Pose | None = None,
     ) -> Occupancy:
         """Voxels of one frame from `depth` (face → (H, W) float32 metres) and `semantic` (face → (H, W) uint8).
 
         `state_pose` is base_link in map. Finite positive depth is a hit; +inf is free up to the face's `far` or the
         grid's boundary; −inf, NaN, zero and negative depth say nothing. Faces that are absent contribute nothing. A
         voxel's class is the majority of its samples, dynamic classes before static ones, ties to the lower id; without
-        `semantic` it is 0 (others). Counters of the frame are in `last`.
+        `semantic` it is 0 (others). With `around` the grid lies around that pose instead of the camera's own: what one
+        frame saw of another's grid. Counters of the frame are in `last`.
 
         Raises InputError for an unknown face, a wrong size or type, or an id that is no surface class.
         """
@@ -127,7 +130,7 @@ class OccupancyProjector:
         faces = [face for name, face in self._faces.items() if name in depth]
         images = {face.spec.name: self._along_axis(face, depth[face.spec.name]) for face in faces}
         for face in faces:
-            face.look(state_pose, self.datum)
+            face.look(state_pose, self.datum, around)
         with self._watch.stage("settle"):
             occupancy = np.zeros(self.grid.shape, np.uint8)
             semantics = np.full(self.grid.shape, FREE, np.uint8)

@@ -292,7 +292,7 @@ class _PictureTask:
         place = np.asarray(self.job.pose.position, np.float64)
         turned = np.vstack([self.axes, place]) @ self.backend._sun_map.axes.T
         shade_mask(
-            face, depth, self.pinhole, *rays, first, turned, chosen, seen, np.empty(len(chosen), np.int64), np.empty(3),
-            np.empty(3), m.rectangles, m.first, m.towards, mask,
+            face, depth, self.pinhole, *rays, first, turned, chosen, seen, np.empty_like(chosen), np.empty_like(chosen),
+            np.empty(3), np.empty(3), m.rectangles, m.first, m.towards, mask,
         )  # fmt: skip
         return mask

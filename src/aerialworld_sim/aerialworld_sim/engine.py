@@ -34,7 +34,7 @@ from aerialworld_sim.lidar import (
     rolling_poses,
 )
 from aerialworld_sim.lidar_weather import LidarWeather
-from aerialworld_sim.motion import Actor, Vehicle
+from aerialworld_sim.motion import Actor, Restarting, Vehicle
 from aerialworld_sim.render_scene import Body, RenderScene
 
 IMAGES, DEPTH, LIDAR, IMU, TRUTH = "images", "depth", "lidar", "imu", "truth"
@@ -125,7 +125,7 @@ class Engine:
         self._scans: dict[int, _Scan] = {}
         self._lidar_weather: dict[int, LidarWeather] = {}
         self._placed_at: int | None = None
-        self.reset()
+        self._begin()
 
     @property
     def renderer(self) -> str:
@@ -138,7 +138,13 @@ class Engine:
         return self._stamp_ns
 
     def reset(self) -> None:
-        """Back to time 0; IMU samples start anew, with the sample at time 0 as the first."""
+        """Back to time 0, with motions that came to be as time passed; IMU samples start anew, from time 0."""
+        for vehicle in self.vehicles.values():
+            if isinstance(vehicle.motion, Restarting):
+                vehicle.motion.restart()
+        self._begin()
+
+    def _begin(self) -> None:
         self._stamp_ns = 0
         self._states: dict[str, VehicleState] = {}
         self._imu_until = dict.fromkeys(self.vehicles, -1)

@@ -32,6 +32,15 @@ class SampledMotion(Protocol):
         ...
 
 
+@runtime_checkable
+class Restarting(Protocol):
+    """A motion that came to be as time passed, and must begin anew when time does."""
+
+    def restart(self) -> None:
+        """Back to the state of time 0."""
+        ...
+
+
 def states(motion: Motion, stamps: NDArray[np.int64]) -> plan.Motion:
     """The states of any motion at `stamps` (N,) nanoseconds."""
     stamps = np.asarray(stamps, np.int64)

@@ -140,27 +140,28 @@ def casts_shadow(
 @kernel
 def shade_mask(
     face: Any, depth: Any, camera: Any, lefts: Any, ups: Any, first_row: int, turned: Any, chosen: Any, seen: Any,
-    near: Any, low: Any, high: Any, rectangles: Any, first: Any, towards: Any, mask: Any,
+    may: Any, near: Any, low: Any, high: Any, rectangles: Any, first: Any, towards: Any, mask: Any,
 ) -> None:  # fmt: skip
     """Mark the pixels of a band over which a mover of `chosen` stands towards the sun: 1 in `mask`, (R · W) uint8.
 
     face, depth, camera, lefts, ups, first_row  as `shading.shade_rows` takes them; turned (4, 3): the camera's axes and
-    place along the sun's axes; seen (M, 4) where body and shadow may be seen (`screen_seen`); near (M,) int64, low and
-    high (3,) float64 are scratch. CHUNK pixels at a time are held against the movers first.
+    place along the sun's axes; seen (M, 4) where body and shadow may be seen (`screen_seen`); may and near (M,) int64,
+    low and high (3,) float64 are scratch. CHUNK pixels at a time are held against the movers first.
     """
     height, width = face.shape
-    for y in range(height):
-        row = first_row + y
-        for start in range(0, width, CHUNK):
-            count = min(CHUNK, width - start)
-            found = 0
-            for i in range(len(chosen)):
-                m = chosen[i]
-                if seen[m, 0] <= row and row <= seen[m, 1] and seen[m, 2] < start + count and start <= seen[m, 3]:
-                    near[found] = m
-                    found += 1
-            if found == 0:
-                continue
+    for start in range(0, width, CHUNK):
+        count = min(CHUNK, width - start)
+        found, top, bottom = 0, np.inf, -np.inf
+        for i in range(len(chosen)):
+            m = chosen[i]
+            if seen[m, 2] < start + count and start <= seen[m, 3]:
+                may[found] = m
+                found += 1
+                top, bottom = min(top, seen[m, 0]), max(bottom, seen[m, 1])
+        if found == 0:
+            continue
+        for y in range(int(max(top - first_row, 0.0)), int(min(bottom - first_row + 1.0, height))):
+            row = first_row + y
             # Depths near_t … far_t along directions from the first to the last bound where the points lie.
             near_t, far_t = np.float32(np.inf), np.float32(0.0)
             for x in range(start, start + count):
@@ -180,7 +181,9 @@ def shade_mask(
                     high[j] = max(high[j], turned[3, j] + max(along * near_t, along * far_t))
             kept = 0
             for i in range(found):
-                m = near[i]
+                m = may[i]
+                if seen[m, 0] > row or row > seen[m, 1]:
+                    continue
                 if len(lefts) or (
                     low[0] <= rectangles[m, 1]
                     and rectangles[m, 0] <= high[0]

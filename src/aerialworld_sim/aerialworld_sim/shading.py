@@ -45,7 +45,7 @@ from aerialworld_sim.vectors import LANES
 #: Pixels of a run at most: what a run fixes (mip level, level of the sun map) follows the picture.
 RUN = 64
 #: Room for numbers of tiles that the sun map lacks.
-MISSING = 4096
+MISSING = 32768
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,6 +97,11 @@ def test_each_vehicle_has_its_own_parameters(read):
         ({"duration": -0.5}, "parameter duration"),
         ({"lockstep_timeout": 0.0}, "parameter lockstep_timeout"),
         ({"start_paused": "yes"}, "parameter start_paused"),
+        ({"conditions": "weather=snow"}, "parameter conditions: weather.*snow.*rain"),
+        ({"autopilot": "px4"}, "parameter autopilot.*embedded or sitl"),
+        ({"mavlink": ["tcp:5760"]}, "parameter mavlink.*autopilot:=embedded"),
+        ({"autopilot": "sitl", "mavlink": ["tcp:5760"]}, "parameter autopilot.*SITL"),
+        ({"autopilot": "embedded", "plan": "p.json"}, "parameter autopilot.*follows a plan"),
         ({"modalities": ["depth", "radar"]}, "parameter modalities.*radar.*images"),
         ({"qos": "fast"}, "parameter qos: 'fast' is none of reliable, best_effort"),
         ({"lockstep_lost": "panic"}, "parameter lockstep_lost.*wait, continue, stop"),
@@ -147,6 +152,25 @@ def test_what_only_the_whole_shows(tmp_path, context, given, complaint):
     with pytest.raises(AerialWorldError, match=complaint) as caught:
         EngineNode(context=context, parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
     assert caught.value.exit_code == 2
+
+
+@needs_rclpy
+def test_conditions_are_the_engines_light(tmp_path, context):
+    from rclpy.parameter import Parameter
+
+    from aerialworld_core.conditions import Conditions
+    from aerialworld_sim.nodes.engine import EngineNode
+
+    values = {"world": str(write_world(tmp_path)), "rig": "rig_small", "conditions": "weather=fog,visibility_m=150"}
+    node = EngineNode(context=context, parameter_overrides=[Parameter(k, value=v) for k, v in values.items()])
+    try:
+        light, world = node.engine.scene.light, node.engine.world
+        wanted = Conditions(weather="fog", visibility_m=150.0).light(world.light, world.georeference)
+        assert light.air is not None and wanted.air is not None and world.light.air is None
+        assert light.air.extinction == wanted.air.extinction > 0
+        assert np.array_equal(light.sun, wanted.sun)
+    finally:
+        node.destroy_node()
 
 
 @needs_rclpy
@@ -221,6 +245,7 @@ def test_engine_options_are_the_engines():
 class Asked:
     def __init__(self, name: str, rig: str = "", plan: str | None = None) -> None:
         self.name, self.rig, self.plan, self.pose = name, rig, plan and Path(plan), Pose.identity()
+        self.piloting = None
 
 
 def test_a_vehicle_gets_the_rig_that_suits_it(tmp_path):

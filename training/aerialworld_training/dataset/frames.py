@@ -235,6 +235,7 @@ def load_sessions(
     Raises InputError for a missing session and for grids or time steps that differ.
     """
     from aerialworld_core.session import Session
+    from aerialworld_core.session.pack import packed_session
 
     loaded: dict[str, PooledSession] = {}
     for name in names:
@@ -250,9 +251,9 @@ def load_sessions(
             except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AerialWorldError):
                 path.unlink(missing_ok=True)  # a damaged cache is made again
         if session is None or session.key != key or session.name != name:
-            session = PooledSession.from_source(
-                name, Session.open(folder), factors, key=key, threads=threads, on_frame=on_frame
-            )
+            packed = packed_session(folder)  # needs no inflating; there while a pack beside is of this content
+            source: SessionSource = Session.open(folder) if packed is None else packed
+            session = PooledSession.from_source(name, source, factors, key=key, threads=threads, on_frame=on_frame)
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 session.save(path)

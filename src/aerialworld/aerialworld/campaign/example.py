@@ -54,6 +54,11 @@ conditions:
 #   weather: rain           # clear, overcast, haze, fog or rain; visibility_m, rain_mm_h, cloud_cover, exposure
 # - seed: 3                 # or drawn for every session
 #   randomise: {local_time: ["06:00", "18:00"], weather: [clear, clear, overcast, fog, rain], rain_mm_h: [1, 30]}
+# traffic:                  # example: vehicles and pedestrians on the world's roads, in every session its own
+#   cars: 20/km             # how many, or per kilometre of lane
+#   pedestrians: 20/km      # how many, or per kilometre of footway
+#   parked: 0.3             # share of the cars that stand at the roadside
+#   emergencies: 6          # full brakings per driving car and hour
 seeds: [0]
 redraws: 30                 # how often a mission's numbers are drawn anew where they cannot be flown
 

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aerialworld.recording import RecordingOptions, session_name, start_time
+from aerialworld.recording import TRAFFIC, RecordingOptions, session_name, start_time
 from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import canonical_json
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.rig import Rig
+from aerialworld_core.traffic import TrafficOptions
 
 PLANS, SESSIONS = "plans", "sessions"
 
@@ -29,7 +30,7 @@ class Job:
     seed           of the sensors' noise and of the plan's numbers
     conditions     light and weather; empty: the world's own sun
     frames         exactly so many
-    recording      grid, frame_rate, modalities
+    recording      grid, frame_rate, modalities, and traffic where there is some
     plan           {file, sha256}; `drawn` the numbers that it was planned with, `attempts` how often they were drawn
     """
 
@@ -78,6 +79,7 @@ class Job:
             self.seed,
             Conditions.from_dict(self.conditions),
             most_frames=self.frames,
+            traffic=TrafficOptions.from_dict(self.recording[TRAFFIC]) if TRAFFIC in self.recording else None,
         )
 
 

@@ -23,6 +23,7 @@ from aerialworld.console import note
 from aerialworld.lazy import stage
 from aerialworld.options import MODALITIES
 from aerialworld.progress import meter
+from aerialworld.recording import traffic_entry
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import dump_json
 from aerialworld_core.plan import Plan
@@ -211,6 +212,7 @@ def _job(
             "grid": campaign.grid.grid().to_dict(),
             "frame_rate": campaign.frame_rate,
             "modalities": [m for m in MODALITIES if m in campaign.modalities],
+            **traffic_entry(None if campaign.traffic is None else campaign.traffic.options(task.seed)),
         },
         plan={"file": plan_file(task.name), "sha256": plan_sha256},
         drawn=result["drawn"],

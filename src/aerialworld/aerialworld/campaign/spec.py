@@ -23,6 +23,7 @@ from aerialworld.campaign.yaml_text import CampaignError, read_yaml
 from aerialworld_core.conditions_drawn import RandomConditions, conditions_from
 from aerialworld_core.errors import AerialWorldError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
+from aerialworld_core.traffic import TrafficOptions
 
 SPLITS = ("train", "val", "test")
 SplitName = Literal["train", "val", "test"]
@@ -224,6 +225,27 @@ class ConditionSpec(Part):
         return wanted.draw(seed).to_dict() if isinstance(wanted, RandomConditions) else self.given()
 
 
+class TrafficSpec(Part):
+    """Vehicles and pedestrians: counts, or texts such as "20/km". Every session has its own, from its seed."""
+
+    cars: Annotated[int, Field(ge=0)] | str = 0
+    pedestrians: Annotated[int, Field(ge=0)] | str = 0
+    parked: Annotated[float, Field(ge=0, le=1)] = 0.3
+    emergencies: Annotated[float, Field(ge=0, le=60)] = 6.0
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> TrafficSpec:
+        try:
+            self.options(0)
+        except AerialWorldError as error:
+            raise PydanticCustomError("traffic", "{why}", {"why": str(error)}) from error
+        return self
+
+    def options(self, seed: int) -> TrafficOptions:
+        """The traffic of a session with this seed."""
+        return TrafficOptions.from_dict({**self.model_dump(), "seed": seed})
+
+
 class GridSpec(Part):
     """The voxel grid around the vehicle."""
 
@@ -284,6 +306,7 @@ class Campaign(Part):
         BeforeValidator(_listed),
         Field(min_length=1, max_length=10_000),
     ] = (0,)
+    traffic: TrafficSpec | None = None
     frames: Annotated[int, Field(ge=4, le=MAX_FRAMES)] | None = None
     duration: Annotated[float, Field(ge=1, le=36_000)] | None = None
     frame_rate: Annotated[float, Field(ge=0.01, le=100)] = 2.0
@@ -416,7 +439,21 @@ def _what(error: Any) -> str:
         return f"{value} does not have the form {_forms(str(context.get('pattern')))}"
     message = str(error["msg"])
     message = re.sub(r"^Input should be (a |an )?(valid )?", r"must be \1", message)
-    if kind in ("key", "table", "range", "box", "grid", "sum", "both", "depth", "frames", "twice", "many", "list"):
+    if kind in (
+        "key",
+        "table",
+        "range",
+        "box",
+        "grid",
+        "sum",
+        "both",
+        "depth",
+        "frames",
+        "twice",
+        "many",
+        "list",
+        "traffic",
+    ):
         return message
     return f"{message[0].lower()}{message[1:]}, not {value}"
 

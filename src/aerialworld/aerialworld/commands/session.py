@@ -8,7 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from aerialworld.commands import session_export, session_parts
 from aerialworld.commands.city import show
+from aerialworld.commands.session_folders import Folders as Folders
+from aerialworld.commands.session_folders import sessions_in as sessions_in
+from aerialworld.commands.session_import import import_
 from aerialworld.console import OUT, command
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
@@ -19,26 +23,27 @@ from aerialworld_core.files import write_json
 
 app = typer.Typer(no_args_is_help=True, help="Look at recorded sessions and check their content.")
 
-Folders = Annotated[
-    list[Path], typer.Argument(help="Session folders, or folders that hold sessions.", show_default=False)
-]
-
-
-def sessions_in(folders: list[Path]) -> list[Path]:
-    """Every session named or held by `folders`. Raises InputError for a folder without one."""
-    list_sessions = stage("aerialworld_core.session", "list_sessions")
-    found: list[Path] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
-        if (folder / "session.json").is_file() or (folder / "occupancy").is_dir():
-            found.append(folder)
-            continue
-        inside = list(list_sessions(folder))
-        if not inside:
-            raise InputError(f"{folder}: holds no session (a session folder has occupancy/ and session.json)")
-        found += inside
-    return found
+app.add_typer(session_export.app, name="export")
+app.command(
+    "import",
+    epilog="Examples: aerialworld session import run.mcap --out data   |   aerialworld session import flight/ "
+    "--rig my_rig.sdf --map topics.yaml --vehicle drone_1 --out data",
+)(import_)
+app.command(epilog="Example: aerialworld session repair data --dry-run")(session_parts.repair)
+app.command(epilog="Example: aerialworld session merge part_1 part_2 --out data")(session_parts.merge)
+app.command(epilog="Example: aerialworld session split data/drone_20240115_120000 --every 200 --out parts")(
+    session_parts.split
+)
+app.command(epilog="Example: aerialworld session stats data --json stats.json")(session_parts.stats)
+app.command(
+    epilog="Examples: aerialworld session view data/drone_20240115_120000   |   "
+    "aerialworld session view data --frames 0:20 --save data.rrd"
+)(session_parts.view)
+app.command(epilog="Example: aerialworld session pack data")(session_parts.pack)
+app.command(
+    epilog="Examples: aerialworld session occupancy data --out fused --occupancy-window 5   |   "
+    "aerialworld session occupancy data --out coarse --voxel-size 0.8,0.8,2.5 --from lidar"
+)(session_parts.occupancy)
 
 
 @app.command(

@@ -19,6 +19,7 @@ from aerialworld.options import (
     ModalitiesOption,
     RigOption,
     SeedOption,
+    TrafficOption,
     TrustColladaOption,
     VoxelSizeOption,
     WorldArgument,
@@ -26,6 +27,7 @@ from aerialworld.options import (
     grid_from_options,
     keep_from_option,
     modalities_from_option,
+    traffic_from_option,
 )
 from aerialworld.progress import meter
 from aerialworld.provenance import provenance
@@ -59,6 +61,7 @@ def simulate(
     modalities: ModalitiesOption = "images,depth,lidar,imu",
     keep: KeepOption = None,
     conditions: ConditionsOption = None,
+    traffic: TrafficOption = None,
     seed: SeedOption = 0,
     backend: BackendOption = "auto",
     trust_collada: TrustColladaOption = False,
@@ -76,6 +79,7 @@ def simulate(
     options = RecordingOptions(
         grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed,
         Conditions(), keep_from_option(keep), backend=backend,
+        traffic=traffic_from_option(traffic),
     )  # fmt: skip
     loaded = open_world(world, trust_collada=trust_collada)
     runs = [(index, plan, rig_for(plan, rig)) for index, plan in enumerate(Plan.read(path) for path in plans)]

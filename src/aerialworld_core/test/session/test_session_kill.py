@@ -91,6 +91,7 @@ def kill_and_resume(tmp_path, synthetic, recorded, kills, sync, seed):
     return counts
 
 
+@pytest.mark.long
 def test_fifteen_random_kills(tmp_path, synthetic, recorded):
     counts = kill_and_resume(tmp_path, synthetic, recorded, kills=15, sync=True, seed=1)
     assert len(set(counts)) >= 3  # the kills fell into different places

@@ -370,7 +370,7 @@ class Synchroniser:
         return any(s.latest is not None and s.latest > past for s in missing)
 
     def _has_samples(self, stamp: int) -> bool:
-        """Whether the IMU's samples up to a stamp are there. Such as are out of order are waited for, for a while."""
+        """Whether the IMU's samples up to a stamp are there; those out of order are waited for while they may come."""
         if self._imu_source is None:
             return True
         latest, channel = self._imu_source.latest, self._imu_source.channel

@@ -41,6 +41,7 @@ from aerialworld_sim.nodes.messages import time_message
 from aerialworld_sim.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
 from aerialworld_sim.nodes.publishers import Outlet, TransformPublishers, VehiclePublishers, flush
 from aerialworld_sim.nodes.runner import TICK_NS, Course, Runner
+from aerialworld_sim.traffic import Traffic
 
 #: Simulated nanoseconds between odometry messages.
 ODOMETRY_NS = 20_000_000
@@ -61,10 +62,14 @@ class EngineNode(Node):
         """`options` are those of `rclpy.node.Node`. Raises AerialWorldError for unusable parameters and files."""
         super().__init__("engine", **options)
         self.parameters = p = read_parameters(self)
-        fleet = Fleet(p.vehicles)
-        course = _course(p, fleet)
         world = load_world(p.world)
-        self.engine = Engine(world, fleet.vehicles, seed=p.seed, threads=p.threads, **p.engine)
+        self.fleet = fleet = Fleet(p.vehicles, world, seed=p.seed, speedup=p.rate or 1.0)
+        course = _course(p, fleet)
+        actors = Traffic(world, p.traffic).actors if p.traffic is not None else ()
+        light = p.conditions.light(world.light, world.georeference)
+        self.engine = Engine(
+            world, fleet.vehicles, seed=p.seed, threads=p.threads, light=light, actors=actors, **p.engine
+        )
         self._encoders = ThreadPoolExecutor(max(1, min(6, os.cpu_count() or 1)), thread_name_prefix="jpeg")
         self._time = Outlet(self, Clock, CLOCK, QoSProfile(depth=100))
         reliability = ReliabilityPolicy.RELIABLE if p.qos == RELIABLE else ReliabilityPolicy.BEST_EFFORT
@@ -187,6 +192,8 @@ class EngineNode(Node):
             heard = 0.0
             while not self.runner.finished and not stop.asked:
                 wait = self.runner.poll(time.monotonic())
+                if wait > 0.0:
+                    self.fleet.listen()
                 if wait > 0.0 or time.monotonic() - heard > HEED:
                     executor.spin_once(timeout_sec=wait)
                     heard = time.monotonic()
@@ -207,6 +214,7 @@ class EngineNode(Node):
 
     def destroy_node(self) -> None:
         self._encoders.shutdown(wait=True)
+        self.fleet.close()
         super().destroy_node()
 
 

@@ -17,10 +17,13 @@ from rcl_interfaces.msg import (  # type: ignore[import-untyped, import-not-foun
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
+from aerialworld_core.traffic import TrafficOptions
 from aerialworld_sim.engine import ALL
 from aerialworld_sim.nodes.lockstep import CONTINUE, STOP, WAIT
+from aerialworld_sim.piloted import Piloting
 
 RELIABLE, BEST_EFFORT = "reliable", "best_effort"
 
@@ -40,6 +43,9 @@ DECLARED: dict[str, tuple[Any, str]] = {
         [""],
         "Names of several vehicles, instead of `vehicle`; each has NAME.rig (default: `rig`), NAME.plan, NAME.pose.",
     ),
+    "autopilot": ("", "Who flies the vehicle instead of a plan: embedded (MAVLink), or sitl (an ArduPilot binary)."),
+    "mavlink": ([""], "Where the embedded autopilot is reached: tcp:PORT, udp:HOST:PORT, udpin:HOST:PORT."),
+    "conditions": ("", "Time of day and weather, e.g. local_time=07:30,weather=rain; without: the world's own sun."),
     "seed": (0, "Seed of all noise; equal seeds give equal bytes."),
     "threads": (0, "Threads that render; 0: one for each processor."),
     "rate": (1.0, "Simulated seconds per wall second; 0.0 runs as fast as possible."),
@@ -55,6 +61,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "lidar_sampling": ("exact", "Rays of the LiDAR: exact, or gazebo (the texels that Gazebo reads)."),
     "rolling_lidar": (False, "The LiDAR moves on during its sweep, as a real one does."),
     "backend": ("auto", "What renders: embree (CPU), warp (CUDA), or auto."),
+    "traffic": ("", "What else moves: cars=100,pedestrians=20/km,parked=0.3,seed=0; empty: nothing."),
 }
 _FLOAT_RANGES = {
     "rate": (0.0, 1000.0),
@@ -83,6 +90,7 @@ class VehicleParameters:
     rig: str
     plan: Path | None
     pose: Pose
+    piloting: Piloting | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,8 @@ class Parameters:
     duration: float
     stop_at_end: bool
     qos: str
+    conditions: Conditions = field(default_factory=Conditions)
+    traffic: TrafficOptions | None = None
     engine: dict[str, Any] = field(default_factory=dict)
 
 
@@ -134,8 +144,24 @@ def read_parameters(node: Node) -> Parameters:
         duration=values["duration"],
         stop_at_end=values["stop_at_end"],
         qos=values["qos"],
+        conditions=_conditions(values["conditions"]),
+        traffic=_traffic(values["traffic"]),
         engine={name: values[name] for name in ENGINE_OPTIONS},
     )
+
+
+def _conditions(text: str) -> Conditions:
+    try:
+        return Conditions.parse(text)
+    except InputError as error:
+        raise InputError(f"parameter {error}") from error
+
+
+def _traffic(text: str) -> TrafficOptions | None:
+    try:
+        return TrafficOptions.parse(text) if text else None
+    except InputError as error:
+        raise InputError(f"parameter traffic: {error}") from error
 
 
 def _declare(node: Node, name: str, default: Any, description: str) -> Any:
@@ -183,27 +209,52 @@ def _vehicles(node: Node, values: dict[str, Any]) -> tuple[VehicleParameters, ..
         if not values["vehicle"]:
             raise InputError("parameter vehicle: it is empty; a world needs a vehicle, e.g. drone_1")
         (name,) = _names("vehicle", [values["vehicle"]])
-        return (_vehicle(name, "", values["rig"], values["plan"], values["pose"]),)
-    for parameter in ("vehicle", "plan", "pose"):
+        return (_vehicle(name, "", 0, values),)
+    for parameter in ("vehicle", "plan", "pose", "mavlink"):
         if values[parameter] != DECLARED[parameter][0]:
             raise InputError(f"parameter {parameter}: with `vehicles` give each its own, e.g. {names[0]}.plan")
     vehicles = []
-    for name in names:
+    for number, name in enumerate(names):
         own = {
             key: _declare(node, f"{name}.{key}", default, f"As `{key}`, of {name}.")
-            for key, default in (("rig", values["rig"]), ("plan", ""), ("pose", DECLARED["pose"][0]))
+            for key, default in (
+                ("rig", values["rig"]),
+                ("plan", ""),
+                ("pose", DECLARED["pose"][0]),
+                ("autopilot", values["autopilot"]),
+                ("mavlink", [""]),
+            )
         }
-        vehicles.append(_vehicle(name, f"{name}.", own["rig"], own["plan"], own["pose"]))
+        vehicles.append(_vehicle(name, f"{name}.", number, own))
     return tuple(vehicles)
 
 
-def _vehicle(name: str, prefix: str, rig: str, plan: str, pose: Any) -> VehicleParameters:
+def _vehicle(name: str, prefix: str, number: int, own: dict[str, Any]) -> VehicleParameters:
+    """One vehicle from its parameters `own`: rig, plan, pose, autopilot, mavlink."""
+    plan, pose = own["plan"], own["pose"]
     if pose is None or len(pose) != 4:
         raise InputError(f"parameter {prefix}pose: takes 4 numbers (x y z yaw), not {len(pose or ())}")
     if plan and list(pose) != DECLARED["pose"][0]:
         raise InputError(f"parameter {prefix}pose: {name} follows a plan; leave one of {prefix}plan, {prefix}pose out")
     x, y, z, yaw = pose
-    return VehicleParameters(name, rig, Path(plan) if plan else None, Pose.from_rpy(x, y, z, 0.0, 0.0, yaw))
+    piloting = _piloting(name, prefix, number, own)
+    return VehicleParameters(
+        name, own["rig"], Path(plan) if plan else None, Pose.from_rpy(x, y, z, 0.0, 0.0, yaw), piloting
+    )
+
+
+def _piloting(name: str, prefix: str, number: int, own: dict[str, Any]) -> Piloting | None:
+    links = tuple(text for text in own["mavlink"] or () if text)
+    if not own["autopilot"]:
+        if links:
+            raise InputError(f"parameter {prefix}mavlink: {name} has no autopilot; add {prefix}autopilot:=embedded")
+        return None
+    if own["plan"]:
+        raise InputError(f"parameter {prefix}autopilot: {name} follows a plan; leave one of the two out")
+    try:
+        return Piloting(own["autopilot"], links, sysid=number + 1, number=number)
+    except InputError as error:
+        raise InputError(f"parameter {prefix}autopilot: {error}") from error
 
 
 def _refuse_unknown(node: Node) -> None:
@@ -214,5 +265,6 @@ def _refuse_unknown(node: Node) -> None:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DECLARED)}"
             if "." in name:
-                hint = f"{name.split('.')[0]} is none of `vehicles`, or has no such parameter (rig, plan, pose)"
+                own = "rig, plan, pose, autopilot, mavlink"
+                hint = f"{name.split('.')[0]} is none of `vehicles`, or has no such parameter ({own})"
             raise InputError(f"parameter {name}: it is unknown; {hint}")

@@ -144,6 +144,11 @@ class SimulatedVehicle(Protocol):
         """Mean thrust share, 0 … 1 (hover about the vehicle's hover throttle; a rover's signed drive, −1 … 1)."""
         ...
 
+    @property
+    def circled(self) -> float:
+        """The angle that the present `Circle`'s target has covered, radians, counter-clockwise positive."""
+        ...
+
     def command(self, goal: Goal) -> None:
         """What is wanted from now on. The same goal again changes nothing; a changed one is taken up smoothly."""
         ...

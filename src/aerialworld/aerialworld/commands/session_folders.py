@@ -1,0 +1,32 @@
+"""Which sessions a command means: folders that are sessions, and folders that hold some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aerialworld.lazy import stage
+from aerialworld_core.errors import InputError
+
+Folders = Annotated[
+    list[Path], typer.Argument(help="Session folders, or folders that hold sessions.", show_default=False)
+]
+
+
+def sessions_in(folders: list[Path]) -> list[Path]:
+    """Every session named or held by `folders`. Raises InputError for a folder without one."""
+    list_sessions = stage("aerialworld_core.session", "list_sessions")
+    found: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+        if (folder / "session.json").is_file() or (folder / "occupancy").is_dir():
+            found.append(folder)
+            continue
+        inside = list(list_sessions(folder))
+        if not inside:
+            raise InputError(f"{folder}: holds no session (a session folder has occupancy/ and session.json)")
+        found += inside
+    return found

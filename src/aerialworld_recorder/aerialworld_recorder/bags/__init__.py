@@ -1,0 +1,1 @@
+"""Sessions to bags and bags to sessions, without ROS, through `rosbags` and `mcap` (extra `[bags]`)."""

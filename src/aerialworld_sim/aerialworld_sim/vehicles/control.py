@@ -1,0 +1,86 @@
+"""From a target point and a heading to thrust and body rates: the cascade of ArduCopter's position and attitude control
+(position, velocity with an integral, acceleration, lean), with its gains. Drag is not fed forward."""
+
+from __future__ import annotations
+
+import math
+
+from aerialworld_core.sensing import GRAVITY
+from aerialworld_sim.vehicles.goals import wrap
+from aerialworld_sim.vehicles.moments import TICK, Moment
+from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector
+from aerialworld_sim.vehicles.shaping import Shaped, root_speed
+
+#: Filter of the velocity error and of its derivative, 5 Hz (PSC_VELXY_FLTE, _FLTD).
+_FILTER = 1.0 - math.exp(-2.0 * math.pi * 5.0 * TICK)
+
+
+class MultirotorControl:
+    """Keeps the integral and the filters of one multirotor."""
+
+    def __init__(self, parameters: MultirotorParameters) -> None:
+        self._p = parameters
+        self._integral = [0.0, 0.0]
+        self._error = [0.0, 0.0]
+        self._change = [0.0, 0.0]
+
+    def relax(self) -> None:
+        """Forget what was integrated: a new flight begins."""
+        self._integral = [0.0, 0.0]
+
+    def acceleration(self, point: Shaped, now: Moment) -> Vector:
+        """What thrust is asked for at `now` to follow `point`: acceleration in map without gravity, within the lean."""
+        p = self._p
+        dx, dy = point.x - now.position[0], point.y - now.position[1]
+        distance = math.sqrt(dx * dx + dy * dy)
+        vx, vy = point.vx, point.vy
+        if distance > 0:
+            want = min(root_speed(distance, p.position_gain, p.acceleration), p.speed) / distance
+            vx, vy = vx + want * dx, vy + want * dy
+        most = GRAVITY * math.tan(p.lean_max)
+        out = [point.ax, point.ay]
+        for axis, target in enumerate((vx, vy)):
+            error = target - now.velocity[axis]
+            step = _FILTER * (error - self._error[axis])
+            self._error[axis] += step
+            self._change[axis] += _FILTER * (step / TICK - self._change[axis])
+            out[axis] += (
+                p.velocity_gain * self._error[axis]
+                + self._integral[axis]
+                + p.derivative_gain * self._change[axis]
+            )  # fmt: skip
+        size = math.sqrt(out[0] * out[0] + out[1] * out[1])
+        for axis in range(2):
+            # A saturated lean must not wind up what it cannot give.
+            if size < most or out[axis] * self._error[axis] < 0:
+                self._integral[axis] += p.integral_gain * self._error[axis] * TICK
+        if size > most:
+            out = [out[0] * most / size, out[1] * most / size]
+        error = point.z - now.position[2]
+        climb = math.copysign(root_speed(abs(error), p.height_gain, p.vertical_acceleration), error)
+        up = point.az + p.climb_gain * (point.vz + climb - now.velocity[2])
+        return out[0], out[1], min(max(up, -0.8 * GRAVITY), 1.2 * GRAVITY)
+
+    def rate(self, now: Moment, ax: float, ay: float, heading: float, heading_rate: float) -> Vector:
+        """The body rate at the next tick, on the way to the lean that gives (ax, ay) and to the heading."""
+        p = self._p
+        x, y, z, w = now.orientation
+        fx, fy, fz = 1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)  # body x in map
+        lx, ly, lz = 2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)  # body y
+        ux, uy, uz = 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)  # body z
+        n = 1.0 / math.sqrt(ax * ax + ay * ay + GRAVITY * GRAVITY)
+        tx, ty, tz = ax * n, ay * n, GRAVITY * n
+        cx, cy, cz = uy * tz - uz * ty, uz * tx - ux * tz, ux * ty - uy * tx  # axis that turns body z to the target
+        roll = p.attitude_gain * (cx * fx + cy * fy + cz * fz)
+        pitch = p.attitude_gain * (cx * lx + cy * ly + cz * lz)
+        error = wrap(heading - math.atan2(fy, fx))
+        yaw = (p.attitude_gain * error + heading_rate) * uz
+        # Turning about the vertical while leaning takes roll and pitch as well.
+        roll += heading_rate * fz
+        pitch += heading_rate * lz
+        share, lean, turn = TICK / p.rate_time, p.lean_acceleration * TICK, p.yaw_acceleration * TICK
+        return (
+            now.rate[0] + min(max(share * (roll - now.rate[0]), -lean), lean),
+            now.rate[1] + min(max(share * (pitch - now.rate[1]), -lean), lean),
+            now.rate[2] + min(max(share * (yaw - now.rate[2]), -turn), turn),
+        )

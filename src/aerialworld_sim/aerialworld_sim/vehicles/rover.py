@@ -1,0 +1,359 @@
+"""A rover on the ground: throttle and steering with their lags, wheels that follow the terrain, solids that stop it.
+
+Computed every 10 ms since its start, like `multirotor`; a command takes effect at the tick after it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from aerialworld_core.errors import InputError
+from aerialworld_core.frames import Pose, quaternion_from_rotation
+from aerialworld_core.sensing import VehicleState
+from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector
+from aerialworld_sim.vehicles.interface import (
+    Brake,
+    Circle,
+    Contact,
+    Drive,
+    Goal,
+    GoTo,
+    Idle,
+    Kind,
+    Land,
+    Leg,
+    Off,
+    TakeOff,
+    Track,
+    Velocity,
+)
+from aerialworld_sim.vehicles.moments import TICK, TICK_NS, Moment, between, integrate, of_state, resting
+from aerialworld_sim.vehicles.parameters import RoverParameters, Vector
+from aerialworld_sim.vehicles.rover_guidance import RoverGuidance
+from aerialworld_sim.vehicles.surroundings import Surroundings
+
+#: Ticks between two looks at ground and solids: 50 ms.
+LOOK_EVERY = 5
+#: base_link stays this far above the ground, so that no pose lies under a triangle (metres).
+ABOVE_GROUND = 0.03
+#: The suspension: natural frequency (1/s) with which body follows wheels, critically damped.
+_SPRING = 20.0
+_UPRIGHT = 10.0
+#: A rover that was stopped by something is free again when it is this far away, metres.
+_FREE = 1.0
+#: With which it stops at a solid, m/s².
+_STOP = 40.0
+
+
+class Rover:
+    """Implements `interface.SimulatedVehicle`. `start` is base_link in map; its height and slope are the ground's."""
+
+    kind: Kind = "rover"
+    _state: VehicleState | None
+    _goal: Goal | None
+    _guidance: RoverGuidance
+    _before: Moment
+    _now: Moment
+    _looked: Vector
+
+    def __init__(
+        self,
+        start: Pose | None = None,
+        *,
+        parameters: RoverParameters | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self.parameters = parameters or RoverParameters()
+        self.surroundings = surroundings or Surroundings()
+        self.start = start or Pose.identity()
+        self.reset()
+
+    # --- the seam -----------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> VehicleState:
+        if self._state is None or self._state.stamp_ns != self._stamp_ns:
+            self._state = between(self._before, self._now, self._stamp_ns).state()
+        return self._state
+
+    @property
+    def contact(self) -> Contact:
+        return Contact.GROUND
+
+    @property
+    def incident(self) -> str:
+        """What it was stopped by, until it is a metre away from there; only the other direction is open meanwhile."""
+        return self._incident
+
+    @property
+    def throttle(self) -> float:
+        return self._throttle
+
+    @property
+    def circled(self) -> float:
+        """The angle that the present `Circle`'s target has covered, radians, counter-clockwise positive."""
+        return self._guidance.circled
+
+    def command(self, goal: Goal) -> None:
+        """As the interface says. Raises InputError for numbers that are not finite and for goals of the air."""
+        if same_goal(goal, self._goal):
+            return
+        if isinstance(goal, TakeOff | Land):
+            raise InputError(f"a rover does not fly: {type(goal).__name__} is for multirotors")
+        check_goal(goal)
+        if isinstance(goal, GoTo | Leg) and goal.speed <= 0:
+            raise InputError(f"{type(goal).__name__}.speed must be positive, not {goal.speed!r}")
+        before, self._goal = self._goal, goal
+        self._guidance.take_up(goal, before, self._now.position, self._now.velocity, self._speed)
+
+    def arrived(self) -> bool:
+        """GoTo: within the radius. Leg: passed (half through the corner) or, at its last point, within the radius.
+        Circle: within 3 m of it. Velocity: within 0.5 m/s. Track: within 1 m. Else: standing."""
+        goal, now, p = self._goal, self._now, self.parameters
+        here = now.position[:2]
+        if isinstance(goal, GoTo):
+            return math.dist(here, vector(goal.position)[:2]) < p.radius
+        if isinstance(goal, Leg):
+            passed = self._guidance.leg_passed
+            return passed and (goal.following is not None or math.dist(here, vector(goal.end)[:2]) < goal.radius)
+        if isinstance(goal, Circle):
+            return abs(math.dist(here, vector(goal.centre)[:2]) - goal.radius) < 3.0
+        if isinstance(goal, Velocity):
+            return math.dist(now.velocity[:2], vector(goal.velocity)[:2]) < 0.5
+        if isinstance(goal, Track):
+            return math.dist(here, vector(goal.position)[:2]) < 1.0
+        return abs(self._speed) < 0.05
+
+    def step(self, dt_ns: int) -> VehicleState:
+        if dt_ns <= 0:
+            raise InputError(f"a step of {dt_ns} ns does not advance time")
+        self._stamp_ns += int(dt_ns)
+        while self._now.stamp_ns < self._stamp_ns:
+            self._tick()
+        return self.state
+
+    def reset(self, state: VehicleState | None = None) -> None:
+        """Back to the start, or to `state` (position, heading, speed and stamp), motors off."""
+        stamp, pose = (0, self.start) if state is None else (int(state.stamp_ns), state.pose)
+        x, y, z = (float(v) for v in pose.position)
+        self._heading = float(pose.yaw)
+        self._plane = (z, 0.0, 0.0)
+        self._plane = self._behind = self._look_at_ground(x, y)
+        height, slope_x, slope_y = self._plane
+        normal = _unit(-slope_x, -slope_y, 1.0)
+        now = resting(stamp, (x, y, height + ABOVE_GROUND), _standing(self._heading, normal))
+        self._speed = 0.0
+        if state is not None and math.hypot(*state.linear_velocity[:2]) > 0.05:
+            now = of_state(VehicleState(stamp, now.state().pose, state.linear_velocity, np.zeros(3)))
+            c, s = math.cos(self._heading), math.sin(self._heading)
+            self._speed = float(state.linear_velocity[0] * c + state.linear_velocity[1] * s)
+        self._before = self._now = now
+        self._stamp_ns = stamp
+        self._state = None
+        self._goal = Off()
+        self._guidance = RoverGuidance(self.parameters)
+        self._integral = 0.0
+        self._estimate = self._speed
+        self._turn = 0.0
+        self._throttle = 0.0
+        self._incident = ""
+        self._blocked = 0.0
+        self._stopped_at = now.position
+        self._looked = now.position
+        self._ticks = 0
+
+    # --- one tick -----------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = self._now
+        if self._ticks % LOOK_EVERY == 0:
+            self._look(now)
+        self._ticks += 1
+        speed_change, turn = self._controls(now)
+        self._drive(now, speed_change, turn)
+
+    def _controls(self, now: Moment) -> tuple[float, float]:
+        """The change of speed (m/s²) and the turn rate (rad/s) that throttle and steering give."""
+        p, goal = self.parameters, self._goal or Off()
+        if isinstance(goal, Off):
+            self._throttle = self._integral = 0.0
+            wanted_rate = 0.0
+        elif isinstance(goal, Drive):
+            self._integral = 0.0
+            self._throttle = min(max(goal.throttle, -1.0), 1.0)
+            wanted_rate = self._steered(min(max(goal.steering, -1.0), 1.0))
+        else:
+            speed, wanted_rate = self._guidance.advance(goal, now.position, now.velocity, self._heading, self._speed)
+            still = isinstance(goal, Brake | Idle) or speed == 0.0
+            self._throttle = 0.0 if still and abs(self._speed) < 0.05 else self._throttle_for(speed)
+        if self._blocked * self._throttle > 0:
+            self._throttle = self._integral = 0.0
+        change = (p.full_speed * self._throttle - self._speed) / p.drive_time
+        if isinstance(goal, Off | Brake | Idle) or (self._throttle == 0.0 and not isinstance(goal, Drive)):
+            # Rolling friction brings it to rest in finite time.
+            change = math.copysign(min(abs(self._speed) / TICK, max(abs(change), 0.5)), -self._speed)
+        if self._blocked * self._speed > 0:
+            change = math.copysign(min(abs(self._speed) / TICK, _STOP), -self._speed)
+        return change, self._turn_rate(wanted_rate)
+
+    def _throttle_for(self, speed: float) -> float:
+        p = self.parameters
+        self._estimate += (self._speed - self._estimate) * TICK / (p.estimate_time + TICK)
+        error = speed - self._estimate
+        base = speed * p.cruise_throttle / p.cruise_speed
+        throttle = base + p.speed_gain * error + self._integral
+        if abs(throttle) < 1.0 or throttle * error < 0:
+            self._integral += p.speed_integral * error * TICK
+        return min(max(throttle, -1.0), 1.0)
+
+    def _steered(self, steering: float) -> float:
+        p = self.parameters
+        if p.steering == "skid":
+            return steering * p.yaw_rate
+        return steering * self._speed / p.turn_radius
+
+    def _turn_rate(self, wanted: float) -> float:
+        p = self.parameters
+        self._turn += (wanted - self._turn) * (1.0 - math.exp(-TICK / p.steering_time))
+        most = p.yaw_rate
+        if abs(self._speed) > 0.05:
+            most = min(most, p.side_acceleration / abs(self._speed))
+        if p.steering == "ackermann":
+            most = min(most, abs(self._speed) / p.turn_radius)
+        return min(max(self._turn, -most), most)
+
+    def _drive(self, now: Moment, change: float, turn: float) -> None:
+        height, slope_x, slope_y, rise = self._ground_now()
+        speed = self._speed + change * TICK
+        heading = self._heading + turn * TICK
+        c, s = math.cos(heading), math.sin(heading)
+        climb = slope_x * c + slope_y * s
+        level = 1.0 / math.sqrt(1.0 + climb * climb)
+        vx, vy = speed * level * c, speed * level * s
+        # Forwards by the drive, sideways by the turn; what rounding leaves over is led back within 50 ms.
+        ax = change * level * c - speed * level * turn * s + 20.0 * (vx - now.velocity[0] - now.acceleration[0] * TICK)
+        ay = change * level * s + speed * level * turn * c + 20.0 * (vy - now.velocity[1] - now.acceleration[1] * TICK)
+        z = now.position[2]
+        ahead = z + TICK * (now.velocity[2] + 0.5 * TICK * now.acceleration[2])
+        under = height + ABOVE_GROUND
+        az = _SPRING * _SPRING * (under - ahead) + 2.0 * _SPRING * (rise - now.velocity[2] - now.acceleration[2] * TICK)
+        rate = self._body_rate(now, turn, (slope_x, slope_y))
+        if speed == 0.0 and abs(under - z) < 1e-4 and abs(now.velocity[2]) < 1e-3 and math.hypot(*rate) < 1e-4:
+            after = resting(now.stamp_ns + TICK_NS, now.position, now.orientation)
+        else:
+            after = integrate(now, (ax, ay, az), rate)
+        self._speed, self._heading = speed, math.remainder(heading, 2.0 * math.pi)
+        self._before, self._now = now, after
+
+    def _ground_now(self) -> tuple[float, float, float, float]:
+        """Height and slopes of the ground at the next tick, and how fast the height changes: between the last look and
+        the place that it looked at, which is where the rover is at the next look."""
+        share = ((self._ticks - 1) % LOOK_EVERY + 1) / LOOK_EVERY
+        a, b = self._behind, self._plane
+        height, slope_x, slope_y = (u + share * (v - u) for u, v in zip(a, b, strict=True))
+        return height, slope_x, slope_y, (b[0] - a[0]) / (LOOK_EVERY * TICK)
+
+    def _body_rate(self, now: Moment, turn: float, slopes: tuple[float, float]) -> Vector:
+        """The body's rate at the next tick: its z axis follows the ground's normal, its x axis the heading."""
+        x, y, z, w = now.orientation
+        fx, fy, fz = 1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)
+        lx, ly, lz = 2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)
+        ux, uy, uz = 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)
+        nx, ny, nz = _unit(-slopes[0], -slopes[1], 1.0)
+        cx, cy, cz = uy * nz - uz * ny, uz * nx - ux * nz, ux * ny - uy * nx
+        error = math.remainder(self._heading - math.atan2(fy, fx), 2.0 * math.pi)
+        share = 1.0 - math.exp(-TICK / 0.05)
+        roll = _UPRIGHT * (cx * fx + cy * fy + cz * fz) + turn * fz
+        pitch = _UPRIGHT * (cx * lx + cy * ly + cz * lz) + turn * lz
+        return (
+            now.rate[0] + share * (roll - now.rate[0]),
+            now.rate[1] + share * (pitch - now.rate[1]),
+            (turn + 10.0 * error) * uz,
+        )
+
+    # --- ground and solids --------------------------------------------------------------------------------------------
+
+    def _look(self, now: Moment) -> None:
+        p = self.parameters
+        x, y, z = now.position
+        if self._incident and math.dist(now.position, self._stopped_at) > _FREE:
+            self._incident, self._blocked = "", 0.0
+        if self._speed == 0.0 and self._now.velocity[2] == 0.0:
+            self._looked = now.position
+            self._behind = self._plane
+            return
+        span = LOOK_EVERY * TICK
+        self._behind, self._plane = (
+            self._plane,
+            self._look_at_ground(x + span * now.velocity[0], y + span * now.velocity[1]),
+        )
+        lift = p.body_bottom + 0.5 * p.body_height
+        before, after = self._looked, now.position
+        # What it covers until the next look, and to stop.
+        ahead = abs(self._speed) * (LOOK_EVERY * TICK + abs(self._speed) / (2.0 * _STOP))
+        what = self.surroundings.struck(
+            (before[0], before[1], before[2] + lift), (x, y, z + lift), p.body_radius, p.body_height, now.stamp_ns,
+            ahead=ahead, on_ground=True,
+        )  # fmt: skip
+        what = what or self._no_way(x, y, ahead)
+        if what and not self._blocked:
+            self._incident = "stopped: " + what
+            self._blocked = math.copysign(1.0, self._speed)
+            self._stopped_at = after
+        self._looked = after
+
+    def _no_way(self, x: float, y: float, margin: float) -> str:
+        """Why the ground ahead cannot be driven on; empty where it can."""
+        p = self.parameters
+        if self.surroundings.world is None:
+            return ""
+        reach = math.copysign(0.5 * p.wheelbase + margin, self._speed)
+        ahead = x + reach * math.cos(self._heading), y + reach * math.sin(self._heading)
+        height = self.surroundings.ground(np.array([ahead]))[0]
+        if math.isnan(height):
+            return f"no ground at ({ahead[0]:.1f}, {ahead[1]:.1f})"
+        if abs(height - self._plane[0]) > math.tan(p.steepest) * abs(reach):
+            return f"the ground is too steep at ({ahead[0]:.1f}, {ahead[1]:.1f})"
+        return ""
+
+    def _look_at_ground(self, x: float, y: float) -> tuple[float, float, float]:
+        """The plane through the ground under the wheels of a rover at (x, y): height under the middle, slopes along
+        map's x and y."""
+        p = self.parameters
+        c, s = math.cos(self._heading), math.sin(self._heading)
+        f, b = 0.5 * p.wheelbase, 0.5 * p.track
+        points = np.array(
+            [
+                [x, y],
+                [x + f * c, y + f * s],
+                [x - f * c, y - f * s],
+                [x - b * s, y + b * c],
+                [x + b * s, y - b * c],
+            ]
+        )
+        heights = self.surroundings.ground(points)
+        if any(math.isnan(h) for h in heights):
+            # At the ground's edge what is there counts as level.
+            known = [h for h in heights if not math.isnan(h)]
+            return known[0] if known else self._plane[0], 0.0, 0.0
+        along, across = (heights[1] - heights[2]) / p.wheelbase, (heights[3] - heights[4]) / p.track
+        middle = max(heights[0], 0.25 * sum(heights[1:]))
+        return middle, along * c - across * s, along * s + across * c
+
+
+def _unit(x: float, y: float, z: float) -> Vector:
+    n = 1.0 / math.sqrt(x * x + y * y + z * z)
+    return x * n, y * n, z * n
+
+
+def _standing(heading: float, normal: Vector) -> tuple[float, float, float, float]:
+    """The attitude with body z along `normal` and body x towards `heading`."""
+    c, s = math.cos(heading), math.sin(heading)
+    nx, ny, nz = normal
+    # Body y is the normal crossed with the heading, body x what completes it.
+    ly = _unit(-nz * s, nz * c, nx * s - ny * c)
+    fx = ly[1] * nz - ly[2] * ny, ly[2] * nx - ly[0] * nz, ly[0] * ny - ly[1] * nx
+    x, y, z, w = quaternion_from_rotation(np.array([fx, ly, normal]).T).tolist()
+    return x, y, z, w

@@ -1,0 +1,148 @@
+"""`aerialworld autopilot` as a user runs it: a process, a port, a client, Ctrl-C; and what it refuses."""
+
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MAVLINK20", "1")
+from pymavlink import mavutil
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = [sys.executable, "-m", "aerialworld.cli", "autopilot"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def running() -> Iterator[tuple[subprocess.Popen[str], int]]:
+    port = free_port()
+    arguments = ["--vehicle", "drone", "--port", str(port), "--speedup", "20", "--sysid", "7"]
+    arguments += ["--home", "35.5,139.5,40,90", "--param", "WPNAV_SPEED=700"]
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"drone, system 7: tcp 127.0.0.1:{port}\n"
+    yield process, port
+    process.kill()
+    process.wait(10)
+
+
+def test_a_client_boots_it_and_ctrl_c_ends_it(running: tuple[subprocess.Popen[str], int]) -> None:
+    process, port = running
+    client = mavutil.mavlink_connection(f"tcp:127.0.0.1:{port}", source_system=255)
+    beat = client.wait_heartbeat(timeout=30)
+    assert (beat.get_srcSystem(), beat.type, beat.autopilot) == (7, 2, 3)
+    client.param_fetch_one("WPNAV_SPEED")
+    wanted = "PARAM_VALUE.param_id == 'WPNAV_SPEED'"
+    assert client.recv_match(condition=wanted, blocking=True, timeout=20).param_value == 700.0
+    home = client.recv_match(type="HOME_POSITION", blocking=True, timeout=30)
+    assert (home.latitude, home.longitude) == (355000000, 1395000000)
+    assert home.altitude == pytest.approx(40_000, abs=10)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert "waiting for a client" in said and "stopped:" in said and "Traceback" not in said
+    client.close()
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_it_runs_for_a_duration_in_a_world() -> None:
+    world = ROOT / "worlds" / "small_city"
+    done = run(
+        "--vehicle",
+        "rover",
+        "--world",
+        str(world),
+        "--port",
+        str(free_port()),
+        "--no-wait",
+        "--duration",
+        "30",
+        "--speedup",
+        "100",
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"rover, system 1: tcp 127\.0\.0\.1:\d+\n$", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--vehicle", "boat"], "--vehicle"),
+        (["--autopilot", "px4"], "--autopilot"),
+        (["--autopilot", "sitl"], "--wait"),  # the runs here are given --no-wait
+        (["--host", "0.0.0.0"], "loopback"),  # noqa: S104
+        (["--udp", "10.1.2.3:14550", "--port", "0"], "loopback"),
+        (["--udp", "localhost"], "--udp"),
+        (["--port", "70000"], "--port"),
+        (["--port", "0"], "no way to reach"),
+        (["--instance", "-1"], "--instance"),
+        (["--home", "35,139"], "--home"),
+        (["--home", "95,139,0,0"], "--home"),
+        (["--sysid", "0"], "system id"),
+        (["--speedup", "-2"], "speed-up"),
+        (["--param", "WPNAV_SPEED"], "--param"),
+        (["--param", "NOT_ONE=1"], "NOT_ONE"),
+        (["--duration", "0"], "--duration"),
+        (["--world", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_options_are_named_and_end_with_2(arguments: list[str], word: str) -> None:
+    from typer.testing import CliRunner
+
+    from aerialworld.cli import app
+
+    done = CliRunner().invoke(app, ["autopilot", "--duration", "0.05", "--no-wait", *arguments])
+    assert done.exit_code == 2, done.output
+    assert word in done.output
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("--port", str(port), "--no-wait", "--duration", "1")
+    assert done.returncode == 2
+    assert f"TCP 127.0.0.1:{port}" in done.stderr and "--instance" in done.stderr
+
+
+def test_a_real_ardupilots_side_is_served_as_physics() -> None:
+    """A servo packet of the JSON protocol is one step of 1 ms; the state comes back to its sender."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.bind(("127.0.0.1", 0))
+        port = ours.getsockname()[1]
+    command = [*COMMAND, "--autopilot", "sitl", "--port", str(port), "--home", "35.5,139.5,40,90", "--duration", "0.1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"drone, physics for ArduPilot: udp 127.0.0.1:{port}\n"
+        assert "arducopter --model JSON:127.0.0.1" in (line := process.stdout.readline())
+        assert "--home 35.5000000,139.5000000,40.00,90" in line
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sitl:
+            sitl.settimeout(20)
+            for count in range(100):
+                sitl.sendto(struct.pack("<HHI16H", 18458, 1000, count, *[1000] * 16), ("127.0.0.1", port))
+                state = json.loads(sitl.recv(4096))
+        assert state["timestamp"] == pytest.approx(0.1)
+        assert state["imu"]["accel_body"] == pytest.approx([0.0, 0.0, -9.8], abs=0.05)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait(10)

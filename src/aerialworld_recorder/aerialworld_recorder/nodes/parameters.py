@@ -8,6 +8,7 @@ from typing import Any
 
 from rclpy.node import Node
 
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.session.layout import parse_time
@@ -57,6 +58,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "engine": (EMBEDDED, "What publishes the topics, for session.json: embedded or gazebo."),
     "engine_version": ("", "Its version; without one that of the installed aerialworld_sim, or unknown."),
     "seed": (0, "Seed of the simulation, for session.json."),
+    "conditions": ("", "Time of day and weather of the simulation, as the engine was given them, for session.json."),
     "start_time": (START_TIME, "Simulated UTC of simulation time 0 (ISO 8601); sessions are named by it."),
 }
 OF_EACH = ("rig", "plan")
@@ -116,6 +118,7 @@ class Parameters:
     engine_version: str
     seed: int
     start_time: str
+    conditions: Conditions
 
     @property
     def period_ns(self) -> int:
@@ -125,8 +128,9 @@ class Parameters:
     def timing(self, sensor_period: float) -> Timing:
         """When frames are, with sensors of this period (s). Raises InputError for a tolerance that is too wide."""
         half = self.period_ns // 2
+        reorder = 0 if self.lockstep else Timing.reorder_ns
         tolerance = min(round(sensor_period * 5e8), half) if self.tolerance is None else round(self.tolerance * 1e9)
-        return Timing(self.period_ns, tolerance, round(self.patience * 1e9), velocity=self.velocity)
+        return Timing(self.period_ns, tolerance, round(self.patience * 1e9), velocity=self.velocity, reorder_ns=reorder)
 
 
 def read_parameters(node: Node) -> Parameters:
@@ -157,9 +161,17 @@ def read_parameters(node: Node) -> Parameters:
         tolerance=v["tolerance"] or None,
         modalities=tuple(m for m in v["modalities"] or () if m),
         grid=_grid(v["grid"]),
+        conditions=_conditions(v["conditions"]),
         velocity=velocity,
         **{name: v[name] for name in rest},
     )
+
+
+def _conditions(text: str) -> Conditions:
+    try:
+        return Conditions.parse(text)
+    except InputError as error:
+        raise InputError(f"parameter {error}") from error
 
 
 def _grid(numbers: Any) -> VoxelGrid:

@@ -45,6 +45,8 @@ from aerialworld_recorder.voxel_cloud import OFFSETS, VOXEL_POINT, voxel_points
 _TYPES = {t.__name__: t for t in (Odometry, CameraInfo, CompressedImage, Image, Imu, PointCloud2)}
 #: Wall seconds between looks at silence and changes; between reports on /diagnostics; until unheard topics are named.
 LOOK, REPORT, UNHEARD = 0.2, 1.0, 10.0
+#: Wall seconds at the end for messages that have arrived and are not taken; spins without any that end it earlier.
+DRAIN, IDLE_SPINS = 1.0, 5
 _VOXEL_FIELDS = [
     PointField(name=name, offset=offset, datatype=PointField.UINT8 if name == "class" else PointField.FLOAT32, count=1)
     for name, offset in OFFSETS.items()
@@ -96,6 +98,7 @@ class VehicleIntake:
         )
 
     def _take(self, channel: Channel, data: bytes) -> None:
+        self._node.taken += 1
         try:
             message = cdr.message(channel.topic, channel.type, data)
         except ContentError as error:
@@ -151,10 +154,13 @@ class RecorderNode(Node):
         for note in setup.notes:
             self.say(note)
         self._later: list[Callable[[], object]] = []
+        #: Messages taken, of all topics.
+        self.taken = 0
         self._heard = self._begun = time.monotonic()
         self._told: dict[str, int] = {}
         self._wake = self.create_guard_condition(self.acknowledge)
         self._lockstep = self.create_publisher(Header, topics.LOCKSTEP, 10) if self.parameters.lockstep else None
+        self._acknowledged: Header | None = None
         self._status = StatusPublisher(self)
         self._diagnostics = DiagnosticsPublisher(self) if DiagnosticsPublisher.available else None
         self.intakes = {v.name: VehicleIntake(self, v) for v in setup.vehicles}
@@ -212,6 +218,12 @@ class RecorderNode(Node):
         for intake in self.intakes.values():
             intake.arrivals.taken(stamp)
         self._lockstep.publish(header)
+        self._acknowledged = header
+
+    def _say_again(self) -> None:
+        """The last acknowledgement: the engine may not have found this node yet when it was sent. It counts once."""
+        if self._lockstep is not None and self._acknowledged is not None:
+            self._lockstep.publish(self._acknowledged)
 
     def _start(self, request: Any, response: Any) -> Any:
         response.success = True
@@ -237,6 +249,8 @@ class RecorderNode(Node):
         if now < self._look_at:
             return
         self._look_at = now + LOOK
+        if now - self._heard > LOOK:
+            self._say_again()
         if self.parameters.lockstep and now - self._heard > self.parameters.lockstep_patience:
             self._break_silence()
         self._status.publish(self.recording, self.pipelines)
@@ -283,6 +297,7 @@ class RecorderNode(Node):
             while not stop.asked:
                 executor.spin_once(timeout_sec=LOOK)
                 self.look()
+            self._take_the_rest(executor)
         finally:
             for pipeline in self.pipelines.values():
                 pipeline.end_session()
@@ -291,6 +306,14 @@ class RecorderNode(Node):
             self._status.publish(False, self.pipelines)
             self._report_end()
             executor.shutdown(timeout_sec=0.0)
+
+    def _take_the_rest(self, executor: SingleThreadedExecutor) -> None:
+        """What has reached this process and is not taken yet: until nothing comes, or the time for it is up."""
+        deadline, idle = time.monotonic() + DRAIN, 0
+        while idle < IDLE_SPINS and time.monotonic() < deadline:
+            before = self.taken
+            executor.spin_once(timeout_sec=DRAIN / 100)
+            idle = 0 if self.taken > before else idle + 1
 
     def _report_end(self) -> None:
         """Totals, and what was lost on which topic."""

@@ -10,7 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import read_json
 from aerialworld_core.plan import Plan
@@ -44,7 +43,9 @@ class Setup:
             )
         self.notes: list[str] = []
         engine = {"name": p.engine, "version": p.engine_version or _version_of(p.engine)}
-        conditions = Conditions().resolved(self.world.georeference, p.start_time).record(self.world.light)
+        place = self.world.georeference
+        light = p.conditions.light(self.world.light, place)
+        conditions = p.conditions.resolved(place, p.start_time).record(light)
         shared = {"engine": engine, "conditions": conditions, "attribution": _credit(self.world)}
         self.vehicles = tuple(self._vehicle(p, v, shared) for v in p.vehicles)
 

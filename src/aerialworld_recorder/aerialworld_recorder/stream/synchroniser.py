@@ -1,8 +1,9 @@
 """Which messages make a frame: those nearest to a tick of simulation time, one of every sensor, within a tolerance.
 
 Messages of different topics come in any order, and those of one topic nearly in theirs. A tick is decided when every
-sensor has brought a message at it or after it and odometry and IMU reach it, or when the run has gone on for `patience`
-without that; ticks are decided in order. Time is the stamps' alone: no wall clock here.
+sensor has brought a message at it or after it and odometry and IMU reach it; it is dropped when a sensor that it lacks
+is well past it, or when the run has gone on for `patience`. Ticks are decided in order. Time is the stamps' alone: no
+wall clock here.
 
 A simulation that is reset goes back on all topics. When the last messages of more than half of them are far behind what
 they brought before, a new session begins with these; single messages from the past are only out of order.
@@ -38,7 +39,8 @@ class Timing:
     phase_ns      ticks are at phase + k · period; None: at the first sensor's stamp, then every period
     max_gap_ns    between two odometry messages that a pose is interpolated over
     velocity      twist or positions: see `tracks`
-    reorder_ns    a message that is less behind its topic than this is out of order, never a reset
+    reorder_ns    a message that is less behind its topic than this is out of order, never a reset; where topics keep
+                  their order (lockstep) 0, and nothing is waited for that cannot come any more
     """
 
     period_ns: int
@@ -342,7 +344,7 @@ class Synchroniser:
             horizon = self._horizon()
             wait = self.timing.tolerance_ns + self.timing.patience_ns
             overdue = horizon is not None and horizon > self._stamp(tick) + wait
-            if not overdue and len(self._pending) <= MAX_PENDING:
+            if not (overdue or self._is_hopeless(tick)) and len(self._pending) <= MAX_PENDING:
                 break
             events += self._decide(tick, self._missing(tick))
         return events
@@ -360,6 +362,12 @@ class Synchroniser:
         if not self._has_samples(stamp):
             return False
         return self._poses.covers(stamp) and self._poses.at(stamp) is not None
+
+    def _is_hopeless(self, tick: int) -> bool:
+        """Whether a sensor without a message for the tick is past it by so much that none is under way."""
+        past = self._stamp(tick) + self.timing.tolerance_ns + self.timing.reorder_ns
+        missing = (s for s in self._sensors if s not in self._pending[tick] and not s.draining)
+        return any(s.latest is not None and s.latest > past for s in missing)
 
     def _has_samples(self, stamp: int) -> bool:
         """Whether the IMU's samples up to a stamp are there; those out of order are waited for while they may come."""

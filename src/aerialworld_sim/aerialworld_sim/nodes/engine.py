@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -95,7 +96,8 @@ class EngineNode(Node):
 
     def _serve(self) -> None:
         self.create_service(SetBool, "~/pause", self._pause)
-        self.create_service(Trigger, "~/step", self._step)
+        # A group of its own: a step that waits for a listener must not keep its acknowledgement from being heard.
+        self.create_service(Trigger, "~/step", self._step, callback_group=ReentrantCallbackGroup())
         self.create_service(Trigger, "~/reset", self._reset)
         if self.parameters.lockstep:
             self.create_subscription(Header, LOCKSTEP, self._hear, QoSProfile(depth=100))

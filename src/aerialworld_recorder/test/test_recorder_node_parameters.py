@@ -1,0 +1,128 @@
+"""The recorder node's parameters: what they mean, and that every mistake is named."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+
+from aerialworld_core.errors import InputError
+from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")
+MS = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def context():
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=random.randint(1, 101))  # noqa: S311
+    yield context
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def read(context):
+    """Reads parameters as the node does, from overrides as `--ros-args -p` would give them."""
+    import rclpy
+    from rclpy.parameter import Parameter
+
+    from aerialworld_recorder.nodes.parameters import read_parameters
+
+    nodes = []
+
+    def read(**given):
+        overrides = [Parameter(name.replace("__", "."), value=value) for name, value in given.items()]
+        nodes.append(rclpy.create_node("recorder", context=context, parameter_overrides=overrides))
+        return read_parameters(nodes[-1])
+
+    yield read
+    for node in nodes:
+        node.destroy_node()
+
+
+def test_the_defaults_are_the_projects(read):
+    p = read(world="w")
+    assert [v.name for v in p.vehicles] == ["drone_1"] and p.grid == DEFAULT_GRID and p.velocity == "twist"
+    timing = p.timing(0.1)
+    assert (timing.period_ns, timing.tolerance_ns, timing.phase_ns) == (500 * MS, 50 * MS, 0)
+
+
+def test_what_is_given_is_taken(read):
+    p = read(
+        world="w", vehicles=["a", "b"], rig="rig_small", a__plan="p.json", b__rig="mine.sdf", engine="gazebo",
+        frame_rate=10.0, grid=[-8.0, -8.0, -2.0, 8.0, 8.0, 13.0, 0.4, 0.4, 1.25], lockstep=True, tolerance=0.02,
+    )  # fmt: skip
+    assert [(v.name, v.rig, v.plan and str(v.plan)) for v in p.vehicles] == [
+        ("a", "rig_small", "p.json"), ("b", "mine.sdf", None),
+    ]  # fmt: skip
+    assert p.grid == VoxelGrid.from_range((-8, -8, -2, 8, 8, 13), (0.4, 0.4, 1.25))
+    timing = p.timing(0.1)
+    assert (timing.tolerance_ns, timing.velocity, timing.reorder_ns) == (20 * MS, "positions", 0)
+    assert (
+        p.timing(1.0).tolerance_ns == 20 * MS and read(world="w", frame_rate=10.0).timing(1.0).tolerance_ns == 50 * MS
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({}, "parameter world: give"),
+        ({"frame_rate": 0.0}, "parameter frame_rate"),
+        ({"frame_rate": 2}, "parameter frame_rate.*like 2.0"),
+        ({"jpeg_quality": 101}, "parameter jpeg_quality"),
+        ({"max_frames": -1}, "parameter max_frames"),
+        ({"min_free_disk": -1}, "parameter min_free_disk"),
+        ({"grid": [1.0, 2.0]}, "parameter grid: takes 9 numbers"),
+        ({"grid": [0.0] * 9}, "parameter grid:"),
+        ({"grid": [float("nan")] * 9}, "parameter grid:.*not finite"),
+        ({"occupancy_mode": "magic"}, "parameter occupancy_mode: 'magic' is none of depth"),
+        ({"velocity": "guess"}, "parameter velocity.*twist, positions"),
+        ({"image_transport": "theora"}, "parameter image_transport.*compressed, raw"),
+        ({"engine": "unreal"}, "parameter engine.*embedded, gazebo"),
+        ({"qos": "fast"}, "parameter qos"),
+        ({"vehicles": [""]}, "parameter vehicles: it is empty"),
+        ({"vehicles": ["a/b"]}, "parameter vehicles: 'a/b' cannot be part of a topic name"),
+        ({"vehicles": ["a", "a"]}, "parameter vehicles: a is there twice"),
+        ({"vehicles": ["a", "b"], "plan": "p.json"}, "parameter plan: .*e.g. a.plan"),
+        ({"conditions": "weather=sand"}, "parameter conditions: .*sand"),
+        ({"start_time": "noon"}, "parameter start_time: .*ISO 8601"),
+        ({"frame_rat": 3.0}, "parameter frame_rat: it is unknown; did you mean frame_rate?"),
+        ({"c__rig": "x"}, "parameter c.rig: it is unknown; c is none of `vehicles`"),
+    ],
+)
+def test_every_mistake_is_named(read, given, complaint):
+    with pytest.raises(InputError, match=complaint):
+        read(**({"world": "w"} if given else {}), **given)
+
+
+def test_a_tolerance_that_reaches_the_next_frame_is_refused(read):
+    with pytest.raises(InputError, match="tolerance"):
+        read(world="w", frame_rate=10.0, tolerance=0.06).timing(0.1)
+
+
+def test_every_parameter_is_described_and_help_shows_it():
+    from aerialworld_recorder.nodes.parameters import DECLARED
+
+    command = [sys.executable, "-m", "aerialworld_recorder.nodes.recorder"]
+    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=90).stdout
+    for name, (_, text) in DECLARED.items():
+        assert text.endswith(".") and re.search(rf"\n  {name} \(default .*\n      {re.escape(text)}\n", shown), name
+    wrong = subprocess.run([*command, "bag.mcap"], capture_output=True, text=True, check=False, timeout=90)
+    assert wrong.returncode == 2 and "the recorder takes parameters only" in wrong.stderr
+
+
+def test_a_world_without_a_place_is_refused(tmp_path):
+    (tmp_path / "world.sdf").write_text(
+        '<?xml version="1.0"?><sdf version="1.10"><world name="w"><model name="m"><static>true</static><link name="l">'
+        '<visual name="v"><geometry><box><size>9 9 1</size></box></geometry></visual></link></model></world></sdf>'
+    )
+    command = [sys.executable, "-m", "aerialworld_recorder.nodes.recorder", "--ros-args", "-p", f"world:={tmp_path}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
+    assert result.returncode == 2 and "add <spherical_coordinates>" in result.stderr.splitlines()[-1]

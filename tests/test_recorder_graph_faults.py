@@ -18,7 +18,10 @@ from aerialworld_core.session import Session, list_sessions, validate
 sys.path.insert(0, str(Path(__file__).parent))
 from recorder_graph import MS, Player, engine, finish, network, recorder
 
-pytestmark = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")
+pytestmark = [
+    pytest.mark.long,  # each starts processes that wait for each other
+    pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed"),
+]
 TENTH = 100 * MS
 
 

@@ -175,6 +175,7 @@ def test_parked_cars_stand_clear_of_the_lanes_and_never_move(traffic):
     assert np.array_equal(first, last)
 
 
+@pytest.mark.long
 def test_a_world_without_roads_gets_patrols_on_open_ground():
     world = plain(houses=[(-10, -10, 10, 10)])
     made = Traffic(world, TrafficOptions(cars=6, pedestrians=4, parked=0.0, seed=3))

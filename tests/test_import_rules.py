@@ -17,7 +17,7 @@ PACKAGES = {
 }
 ROS_MODULES = {
     "rclpy", "rcl_interfaces", "builtin_interfaces", "rosgraph_msgs", "std_msgs", "std_srvs", "geometry_msgs",
-    "sensor_msgs", "nav_msgs", "tf2_msgs", "tf2_ros", "cv_bridge", "ament_index_python",
+    "sensor_msgs", "nav_msgs", "diagnostic_msgs", "tf2_msgs", "tf2_ros", "cv_bridge", "ament_index_python",
 }  # fmt: skip
 
 

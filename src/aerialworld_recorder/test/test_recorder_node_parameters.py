@@ -126,3 +126,29 @@ def test_a_world_without_a_place_is_refused(tmp_path):
     command = [sys.executable, "-m", "aerialworld_recorder.nodes.recorder", "--ros-args", "-p", f"world:={tmp_path}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
     assert result.returncode == 2 and "add <spherical_coordinates>" in result.stderr.splitlines()[-1]
+
+
+def test_launch_arguments_are_parameters_with_their_defaults_and_descriptions():
+    """Read from the source: `launch` is not installed everywhere."""
+    import ast
+    from pathlib import Path
+
+    import yaml
+
+    from aerialworld_recorder.nodes.parameters import DECLARED
+
+    file = Path(__file__).resolve().parents[3] / "launch/recorder.launch.py"
+    (rows,) = [
+        node.value.elts
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ARGUMENTS"
+    ]
+    assert rows
+    for row in rows:
+        name, default, _, text = (e.value if isinstance(e, ast.Constant) else None for e in row.elts)
+        expected, description = DECLARED[name]
+        if default is None:
+            assert expected == "" and description == f"{text} Required."
+        else:
+            assert text == description, name
+            assert (default if isinstance(expected, str) else yaml.safe_load(default)) == expected, name

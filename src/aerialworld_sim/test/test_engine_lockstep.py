@@ -257,3 +257,20 @@ def test_the_tally_counts_frames_and_leaves_pauses_out():
     assert run.tally.frames == 2 * 20 + 1 and run.tally.simulated == pytest.approx(2.0)
     assert run.tally.wall == pytest.approx(2.0, abs=0.03)
     assert "41 frames, 2.00 s simulated" in str(run.tally) and "real-time factor 1.0" in str(run.tally)
+
+
+def test_a_frame_that_is_waited_for_is_sent_again_ever_more_seldom():
+    """Who is counted as a subscriber may not hear yet; who is slow is not flooded."""
+    run, book = runner("a")
+    times = np.arange(0.0, 20.0, 0.05)
+    sent = []
+    for now in times:
+        before = len(book.published)
+        run.poll(float(now))
+        sent += [now] * (len(book.published) - before)
+    assert set(book.published) == {0}
+    assert np.allclose(sent, [1.0, 3.0, 7.0, 15.0], atol=0.06)
+    run.acknowledge("a", 0)
+    poll(run, 20.0)
+    assert book.published[-1] == FRAME_NS, "and then time goes on"
+    assert book.published.count(FRAME_NS) == 1

@@ -14,6 +14,10 @@ from aerialworld_core.errors import AerialWorldError
 WAIT, CONTINUE, STOP = "wait", "continue", "stop"
 
 
+#: Wall seconds of waiting after which a frame is sent again.
+INSIST = 1.0
+
+
 class LockstepError(AerialWorldError):
     """A listener stayed silent, and the run was asked to stop then."""
 
@@ -29,6 +33,7 @@ class Lockstep:
         self._taken: dict[str, int] = {}
         self._sent: int | None = None
         self._since = 0.0
+        self._pause, self._again = INSIST, INSIST
         self._lost: set[str] = set()
         self._told: set[str] = set()
 
@@ -39,11 +44,13 @@ class Lockstep:
 
     def sent(self, stamp_ns: int, now: float) -> None:
         """A frame with this stamp is out: from now on it is waited for."""
-        self._sent, self._since = stamp_ns, now
+        self._sent = stamp_ns
+        self.restart(now)
 
     def restart(self, now: float) -> None:
         """Count silence from here: time did not run meanwhile, so nobody had to speak."""
         self._since = now
+        self._pause, self._again = INSIST, now + INSIST
 
     def rewind(self) -> None:
         """Simulation time starts anew: nothing of it has been sent or taken."""
@@ -66,6 +73,15 @@ class Lockstep:
             return ()
         sent = self._sent
         return tuple(n for n in self.listeners if n not in self._lost and self._taken.get(n, -1) < sent)
+
+    def is_due_again(self, now: float) -> bool:
+        """Whether the frame should be sent once more, since somebody has kept time standing: after INSIST seconds, then
+        after twice as many, and so on. A subscriber may be counted before it hears, and would miss the only message."""
+        if now < self._again or not self.missing():
+            return False
+        self._pause *= 2
+        self._again = now + self._pause
+        return True
 
     def has_spoken(self, listener: str) -> bool:
         """Whether this listener has taken anything since time 0."""

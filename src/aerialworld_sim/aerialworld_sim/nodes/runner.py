@@ -121,7 +121,10 @@ class Runner:
             self.outlet.repeat(self.simulation.stamp_ns)
             return IDLE
         if self.lockstep.missing():
-            self.outlet.repeat(self.simulation.stamp_ns)
+            if self.lockstep.is_due_again(now):
+                self.outlet.publish(self.simulation.stamp_ns)
+            else:
+                self.outlet.repeat(self.simulation.stamp_ns)
             self._mind_silence(now)
             return IDLE if self.lockstep.missing() else 0.0
         if self._over():

@@ -204,6 +204,8 @@ def assert_sound(path: Path, frames_at_least: int) -> None:
     assert len(session.frame_indices) >= frames_at_least
     assert session.frame_indices == list(range(len(session.frame_indices)))
     errors = [e for e in validate(path).errors if "the data holds no world" not in e]
+    if not session.frame_indices:  # killed before the first frame was committed: that is all there is to say
+        errors = [e for e in errors if e != "no complete frame"]
     assert not errors, errors
 
 

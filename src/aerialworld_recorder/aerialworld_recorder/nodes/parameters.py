@@ -11,8 +11,8 @@ from rclpy.node import Node
 from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
+from aerialworld_core.nodes.declaring import conditions, declare, names, refuse_unknown
 from aerialworld_core.session.layout import parse_time
-from aerialworld_recorder.nodes.declaring import declare, names, refuse_unknown
 from aerialworld_recorder.stream.channels import COMPRESSED, MODALITIES, TRANSPORTS
 from aerialworld_recorder.stream.sessions import START_TIME
 from aerialworld_recorder.stream.synchroniser import Timing
@@ -142,7 +142,7 @@ def read_parameters(node: Node) -> Parameters:
     if not v["world"]:
         raise InputError("parameter world: give a world folder or SDF file, e.g. --ros-args -p world:=path/to/world")
     vehicles = _vehicles(node, v)
-    refuse_unknown(node, DECLARED, OF_EACH)
+    refuse_unknown(node, list(DECLARED), OF_EACH)
     try:
         parse_time(v["start_time"])
     except InputError as error:
@@ -161,17 +161,10 @@ def read_parameters(node: Node) -> Parameters:
         tolerance=v["tolerance"] or None,
         modalities=tuple(m for m in v["modalities"] or () if m),
         grid=_grid(v["grid"]),
-        conditions=_conditions(v["conditions"]),
+        conditions=conditions(v["conditions"]),
         velocity=velocity,
         **{name: v[name] for name in rest},
     )
-
-
-def _conditions(text: str) -> Conditions:
-    try:
-        return Conditions.parse(text)
-    except InputError as error:
-        raise InputError(f"parameter {error}") from error
 
 
 def _grid(numbers: Any) -> VoxelGrid:

@@ -9,27 +9,23 @@ with the failure's exit code when recording had to stop.
 from __future__ import annotations
 
 import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import rclpy
 from nav_msgs.msg import Odometry
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from aerialworld_core import network, topics
-from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core import topics
+from aerialworld_core.errors import InputError
+from aerialworld_core.nodes.process import Stop, run_node
 from aerialworld_recorder.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
 from aerialworld_recorder.nodes.reporting import DiagnosticsPublisher, StatusPublisher
 from aerialworld_recorder.nodes.setup import Setup, VehicleSetup
@@ -329,67 +325,9 @@ class RecorderNode(Node):
                     self.say(f"{topic}: of {c.received} messages {', '.join(f'{v} {k}' for k, v in lost.items())}")
 
 
-class Stop:
-    """SIGINT and SIGTERM: before `running` they end the start at once, then the loop; a second one does not wait."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.running = False
-
-    @contextmanager
-    def listen(self) -> Iterator[Stop]:
-        """Take the signals over; afterwards they are as before."""
-        before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _ask(self, number: int, stack: Any) -> None:
-        if self.asked or not self.running:
-            raise KeyboardInterrupt
-        self.asked = True
-
-
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM: 0. Expected errors are one line on stderr and their exit code."""
-    arguments = sys.argv if args is None else [sys.argv[0], *args]
-    node: RecorderNode | None = None
-    try:
-        with Stop().listen() as stop:
-            _check_arguments(arguments)
-            where = network.stay_on_this_machine(rclpy.get_rmw_implementation_identifier())
-            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-            node = RecorderNode()
-            node.say(f"ROS domain {node.context.get_domain_id()}: {where}")
-            stop.running = True
-            node.run(stop)
-        return 0
-    except KeyboardInterrupt:
-        return 0
-    except AerialWorldError as error:
-        print(f"recorder: {error}", file=sys.stderr)
-        return error.exit_code
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-
-
-def _check_arguments(arguments: list[str]) -> None:
-    """--help prints the parameters; what ROS cannot parse, and anything that is no ROS argument, is a mistake."""
-    try:
-        words = remove_ros_args(arguments)[1:]
-    except RuntimeError as error:  # RCLError has no public name
-        raise InputError(f"--ros-args: {str(error).splitlines()[0]}") from error
-    if {"-h", "--help"} & set(words):
-        print("usage: recorder --ros-args -p world:=FOLDER [-p NAME:=VALUE …]\n")
-        for name, (default, text) in DECLARED.items():
-            print(f"  {name} (default {default!r})\n      {text}")
-        raise SystemExit(0)
-    if words:
-        raise InputError(f"{' '.join(words)}: the recorder takes parameters only: --ros-args -p world:=FOLDER …")
+    return run_node("recorder", RecorderNode, DECLARED, args)
 
 
 if __name__ == "__main__":

@@ -10,28 +10,22 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
-import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
-from aerialworld_core import network
-from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.errors import InputError
+from aerialworld_core.nodes.process import Stop, run_node
 from aerialworld_core.topics import CLOCK, LOCKSTEP
 from aerialworld_core.world import load_world
 from aerialworld_sim.engine import Engine
@@ -237,69 +231,9 @@ def _course(p: Parameters, fleet: Fleet) -> Course:
     )
 
 
-class Stop:
-    """SIGINT and SIGTERM: before `running` they end the start at once, then the loop between two ticks; a second one
-    does not wait for that."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.running = False
-
-    @contextmanager
-    def listen(self) -> Iterator[Stop]:
-        """Take the signals over; afterwards they are as before. rclpy's own handlers would shut the context down in the
-        midst of a tick."""
-        before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _ask(self, number: int, stack: Any) -> None:
-        if self.asked or not self.running:
-            raise KeyboardInterrupt
-        self.asked = True
-
-
 def main(args: list[str] | None = None) -> int:
     """Run until the course ends, SIGINT or SIGTERM: 0. Expected errors are one line on stderr and their exit code."""
-    arguments = sys.argv if args is None else [sys.argv[0], *args]
-    node: EngineNode | None = None
-    try:
-        with Stop().listen() as stop:
-            _check_arguments(arguments)
-            where = network.stay_on_this_machine(rclpy.get_rmw_implementation_identifier())
-            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-            node = EngineNode()
-            node.say(f"ROS domain {node.context.get_domain_id()}: {where}")
-            stop.running = True
-            node.run(stop)
-        return 0
-    except KeyboardInterrupt:
-        return 0
-    except AerialWorldError as error:
-        print(f"engine: {error}", file=sys.stderr)
-        return error.exit_code
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-
-
-def _check_arguments(arguments: list[str]) -> None:
-    """--help prints the parameters; what ROS cannot parse, and anything that is no ROS argument, is a mistake."""
-    try:
-        words = remove_ros_args(arguments)[1:]
-    except RuntimeError as error:  # RCLError has no public name
-        raise InputError(f"--ros-args: {str(error).splitlines()[0]}") from error
-    if {"-h", "--help"} & set(words):
-        print("usage: engine --ros-args -p world:=FOLDER [-p NAME:=VALUE …]\n")
-        for name, (default, text) in DECLARED.items():
-            print(f"  {name} (default {default!r})\n      {text}")
-        raise SystemExit(0)
-    if words:
-        raise InputError(f"{' '.join(words)}: the engine takes parameters only: --ros-args -p world:=FOLDER …")
+    return run_node("engine", EngineNode, DECLARED, args)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rcl_interfaces.msg import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-)
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
+from aerialworld_core.nodes.declaring import conditions, declare, names, refuse_unknown
 from aerialworld_core.traffic import TrafficOptions
 from aerialworld_sim.engine import ALL
 from aerialworld_sim.nodes.lockstep import CONTINUE, STOP, WAIT
@@ -63,23 +55,24 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "backend": ("auto", "What renders: embree (CPU), warp (CUDA), or auto."),
     "traffic": ("", "What else moves: cars=100,pedestrians=20/km,parked=0.3,seed=0; empty: nothing."),
 }
-_FLOAT_RANGES = {
+_BOUNDS = {
     "rate": (0.0, 1000.0),
     "sensor_rate": (0.1, 100.0),
     "lockstep_timeout": (0.1, 86400.0),
     "duration": (0.0, 1e9),
+    "seed": (0, 2**63 - 1),
+    "threads": (0, 1024),
 }
-_INTEGER_RANGES = {"seed": (0, 2**63 - 1), "threads": (0, 1024)}
 _CHOICES = {
     "lockstep_lost": (WAIT, CONTINUE, STOP),
     "qos": (RELIABLE, BEST_EFFORT),
     "lidar_sampling": ("exact", "gazebo"),
     "backend": ("auto", "embree", "warp"),
 }
+#: What each of several vehicles has of its own.
+OF_EACH = ("rig", "plan", "pose", "autopilot", "mavlink")
 #: Parameters that are the engine's own, handed on under their names.
 ENGINE_OPTIONS = ("lidar_sampling", "rolling_lidar", "backend")
-
-_NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")
 
 
 @dataclass(frozen=True)
@@ -118,17 +111,17 @@ class Parameters:
 
 def read_parameters(node: Node) -> Parameters:
     """Declare and check all parameters. Raises InputError, naming the parameter and what it may be."""
-    values = {name: _declare(node, name, default, text) for name, (default, text) in DECLARED.items()}
+    values = {
+        name: declare(node, name, default, text, _BOUNDS.get(name), _CHOICES.get(name, ()))
+        for name, (default, text) in DECLARED.items()
+    }
     if not values["world"]:
         raise InputError("parameter world: give a world folder or SDF file, e.g. --ros-args -p world:=path/to/world")
-    for name, choices in _CHOICES.items():
-        if values[name] not in choices:
-            raise InputError(f"parameter {name}: {values[name]!r} is none of {', '.join(choices)}")
     unknown = {m for m in values["modalities"] or () if m} - ALL
     if unknown:
         raise InputError(f"parameter modalities: {sorted(unknown)} are unknown; there are {sorted(ALL)}")
     vehicles = _vehicles(node, values)
-    _refuse_unknown(node)
+    refuse_unknown(node, list(DECLARED), OF_EACH)
     return Parameters(
         world=Path(values["world"]),
         vehicles=vehicles,
@@ -137,24 +130,17 @@ def read_parameters(node: Node) -> Parameters:
         rate=values["rate"],
         sensor_rate=values["sensor_rate"],
         modalities=frozenset(m for m in values["modalities"] or () if m),
-        lockstep=_names("lockstep", values["lockstep"]),
+        lockstep=names("lockstep", values["lockstep"]),
         lockstep_timeout=values["lockstep_timeout"],
         lockstep_lost=values["lockstep_lost"],
         start_paused=values["start_paused"],
         duration=values["duration"],
         stop_at_end=values["stop_at_end"],
         qos=values["qos"],
-        conditions=_conditions(values["conditions"]),
+        conditions=conditions(values["conditions"]),
         traffic=_traffic(values["traffic"]),
         engine={name: values[name] for name in ENGINE_OPTIONS},
     )
-
-
-def _conditions(text: str) -> Conditions:
-    try:
-        return Conditions.parse(text)
-    except InputError as error:
-        raise InputError(f"parameter {error}") from error
 
 
 def _traffic(text: str) -> TrafficOptions | None:
@@ -164,59 +150,23 @@ def _traffic(text: str) -> TrafficOptions | None:
         raise InputError(f"parameter traffic: {error}") from error
 
 
-def _declare(node: Node, name: str, default: Any, description: str) -> Any:
-    """The parameter's value; None for a list that was given empty."""
-    descriptor = ParameterDescriptor(description=description, read_only=True)
-    if name in _FLOAT_RANGES:
-        low, high = _FLOAT_RANGES[name]
-        descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
-    if name in _INTEGER_RANGES:
-        first, last = _INTEGER_RANGES[name]
-        descriptor.integer_range = [IntegerRange(from_value=first, to_value=last, step=1)]
-    if name in _CHOICES:
-        descriptor.additional_constraints = f"one of {', '.join(_CHOICES[name])}"
-    try:
-        value = node.declare_parameter(name, default, descriptor).value
-    except ParameterException as error:
-        hint = "; write its numbers with a point, like 2.0" if "DOUBLE" in str(error) else ""
-        raise InputError(f"parameter {name}: {error}{hint} ({description})") from error
-    numbers = value if isinstance(default, list) and isinstance(default[0], float) else [value]
-    if any(isinstance(v, float) and not math.isfinite(v) for v in numbers or ()):
-        raise InputError(f"parameter {name}: {value} is not finite ({description})")
-    return value
-
-
-def _names(parameter: str, values: Any) -> tuple[str, ...]:
-    """The names of a list, which must differ and fit into topic names."""
-    names = tuple(n for n in values or () if n)
-    for name in names:
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                f"parameter {parameter}: {name!r} cannot be part of a topic name; use letters, digits and single _"
-            )
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise InputError(f"parameter {parameter}: {', '.join(twice)} is there twice")
-    return names
-
-
 def _vehicles(node: Node, values: dict[str, Any]) -> tuple[VehicleParameters, ...]:
     """The vehicles of `vehicles` with their own parameters, or the one of the short form."""
     if values["vehicles"] is None:
         raise InputError("parameter vehicles: it is empty; name some, or leave it out for the one of `vehicle`")
-    names = _names("vehicles", values["vehicles"])
-    if not names:
+    several = names("vehicles", values["vehicles"])
+    if not several:
         if not values["vehicle"]:
             raise InputError("parameter vehicle: it is empty; a world needs a vehicle, e.g. drone_1")
-        (name,) = _names("vehicle", [values["vehicle"]])
+        (name,) = names("vehicle", [values["vehicle"]])
         return (_vehicle(name, "", 0, values),)
     for parameter in ("vehicle", "plan", "pose", "mavlink"):
         if values[parameter] != DECLARED[parameter][0]:
-            raise InputError(f"parameter {parameter}: with `vehicles` give each its own, e.g. {names[0]}.plan")
+            raise InputError(f"parameter {parameter}: with `vehicles` give each its own, e.g. {several[0]}.plan")
     vehicles = []
-    for number, name in enumerate(names):
+    for number, name in enumerate(several):
         own = {
-            key: _declare(node, f"{name}.{key}", default, f"As `{key}`, of {name}.")
+            key: declare(node, f"{name}.{key}", default, f"As `{key}`, of {name}.")
             for key, default in (
                 ("rig", values["rig"]),
                 ("plan", ""),
@@ -255,16 +205,3 @@ def _piloting(name: str, prefix: str, number: int, own: dict[str, Any]) -> Pilot
         return Piloting(own["autopilot"], links, sysid=number + 1, number=number)
     except InputError as error:
         raise InputError(f"parameter {prefix}autopilot: {error}") from error
-
-
-def _refuse_unknown(node: Node) -> None:
-    """A parameter that nobody reads is a mistake to report: ROS itself drops it in silence."""
-    for name in node._parameter_overrides:
-        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
-            known = [n for n in node._parameters if "." not in n or n.split(".")[0] == name.split(".")[0]]
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DECLARED)}"
-            if "." in name:
-                own = "rig, plan, pose, autopilot, mavlink"
-                hint = f"{name.split('.')[0]} is none of `vehicles`, or has no such parameter ({own})"
-            raise InputError(f"parameter {name}: it is unknown; {hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rcl_interfaces.msg import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -16,6 +16,7 @@ from rcl_interfaces.msg import (  # type: ignore[import-untyped, import-not-foun
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*")
@@ -44,7 +45,8 @@ def declare(
     except ParameterException as error:
         hint = "; write its numbers with a point, like 2.0" if "DOUBLE" in str(error) else ""
         raise InputError(f"parameter {name}: {error}{hint} ({description})") from error
-    if any(isinstance(v, float) and not math.isfinite(v) for v in (value if isinstance(default, list) else [value])):
+    several = value or () if isinstance(default, list) else [value]
+    if any(isinstance(v, float) and not math.isfinite(v) for v in several):
         raise InputError(f"parameter {name}: {value} is not finite ({description})")
     if choices and value not in choices:
         raise InputError(f"parameter {name}: {value!r} is none of {', '.join(choices)}")
@@ -65,12 +67,21 @@ def names(parameter: str, values: Any) -> tuple[str, ...]:
     return found
 
 
-def refuse_unknown(node: Node, declared: Mapping[str, Any], of_each: Sequence[str]) -> None:
-    """A parameter that nobody reads is a mistake to report: ROS itself drops it in silence."""
+def conditions(text: str) -> Conditions:
+    """A parameter `conditions`: `local_time=07:30,weather=rain`, or nothing."""
+    try:
+        return Conditions.parse(text)
+    except InputError as error:
+        raise InputError(f"parameter {error}") from error
+
+
+def refuse_unknown(node: Node, declared: Sequence[str], of_each: Sequence[str]) -> None:
+    """A parameter that nobody reads is a mistake to report: ROS itself drops it in silence. `declared` are the node's
+    own, `of_each` those that every vehicle has."""
     for name in node._parameter_overrides:
         if node.has_parameter(name) or name.startswith("qos_overrides."):
             continue
-        near = difflib.get_close_matches(name, list(declared), 1)
+        near = difflib.get_close_matches(name, [n for n in node._parameters if "." not in n], 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(declared)}"
         if "." in name:
             hint = f"{name.split('.')[0]} is none of `vehicles`, or has no such parameter ({', '.join(of_each)})"

@@ -21,10 +21,10 @@ from aerialworld_sim import embree, raster, shading
 from aerialworld_sim.bvh import build_tree
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
 from aerialworld_sim.labels import label_rows
+from aerialworld_sim.lanes import LANES
 from aerialworld_sim.movers import Placed, in_band, placed_for, screen_seen, shade_mask
 from aerialworld_sim.render_scene import RenderScene
 from aerialworld_sim.sun_map import SunMap
-from aerialworld_sim.vectors import LANES
 
 #: Rows of a picture, and rays of a scan, that one task renders.
 ROWS, RAYS = 64, 2048
@@ -272,7 +272,7 @@ class _PictureTask:
         hidden = self._hidden(first, face, depth, rays)
         wanted = np.ones(len(face), np.uint8)
         while True:
-            shader = shading.Shader(b.scene.surfaces, self.look, *sun_map.kept, face.shape[1])
+            shader = shading.Shader(self.look, *sun_map.kept, face.shape[1])
             missing = shader.shade(
                 wanted, face, depth, u, v, self.pinhole, rays, hidden, self.shadows, first, self.job.rgb
             )

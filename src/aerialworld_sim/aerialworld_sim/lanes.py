@@ -179,13 +179,13 @@ class Code:
         return self.builder.add(address, self.builder.mul(index, LONG(size)))
 
     def single(self, address: Any, index: Any = 0, kind: Any = FLOAT) -> Term:
-        pointer = self.builder.inttoptr(self.at(address, index, 4 if kind != BYTE else 1), kind.as_pointer())
+        pointer = self.builder.inttoptr(self.at(address, index, 4), kind.as_pointer())
         return Term(self.builder, self.builder.load(pointer))
 
-    def load(self, address: Any, index: Any = 0, kind: Any = FLOAT) -> Term:
-        """Eight values from `index` on."""
+    def load(self, address: Any, index: Any = 0, kind: Any = FLOAT, align: int = 4) -> Term:
+        """Eight values from `index` on, which lie on `align` bytes."""
         value = self.builder.load(self.builder.inttoptr(self.at(address, index, 4), eight(kind).as_pointer()))
-        value.align = 4
+        value.align = align
         return Term(self.builder, value)
 
     def load_some(self, address: Any, index: Any, mask: Term) -> Term:
@@ -203,9 +203,9 @@ class Code:
         value.align = 1
         return Term(self.builder, self.builder.zext(value, eight(INT)))
 
-    def store(self, value: Term, address: Any, index: Any = 0) -> None:
+    def store(self, value: Term, address: Any, index: Any = 0, align: int = 4) -> None:
         pointer = self.builder.inttoptr(self.at(address, index, 4), value.value.type.as_pointer())
-        self.builder.store(value.value, pointer).align = 4
+        self.builder.store(value.value, pointer).align = align
 
     def gather(self, address: Any, index: Term, kind: Any = FLOAT) -> Term:
         """Eight table entries; every index must lie in the table. (Eight loads: processors' own gathers are slower, or

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from aerialworld_sim.bvh import MAX_DEPTH
 from aerialworld_sim.compiled import aligned, kernel
-from aerialworld_sim.vectors import LANES, PIXELS, TILE, box_meets, cover8, least, resolve8
+from aerialworld_sim.lanes import LANES
+from aerialworld_sim.vectors import PIXELS, TILE, box_meets, cover8, least, resolve8
 
 #: Places in a camera's numbers: where it is, rows forward, left and up in map, then what its pixels are. Pixel (u, v)
 #: looks along (1, (cx − u)/focal, (cy − v)/focal_y).

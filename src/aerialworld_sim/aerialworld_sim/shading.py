@@ -9,7 +9,6 @@ the pixels themselves is `shading_code`'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
 from aerialworld_sim.compiled import aligned, kernel
+from aerialworld_sim.lanes import LANES
 from aerialworld_sim.shading_code import (
     AMBIENT,
     ARRAYS,
@@ -30,6 +30,7 @@ from aerialworld_sim.shading_code import (
     PLANES,
     SUN_LIGHT,
     TEXELS,
+    TILES,
     TO_SUN,
     UP,
     WHOLE,
@@ -40,7 +41,6 @@ from aerialworld_sim.shading_code import (
 )
 from aerialworld_sim.sun_map import LEVELS
 from aerialworld_sim.textures import ENCODE
-from aerialworld_sim.vectors import LANES
 
 #: Pixels of a run at most: what a run fixes (mip level, level of the sun map) follows the picture.
 RUN = 64
@@ -48,20 +48,31 @@ RUN = 64
 MISSING = 32768
 
 
-@dataclass(frozen=True, eq=False)
 class Look:
-    """One picture's numbers, as `shading_code` places them.
+    """What shading must know of a picture: `where` (len(ARRAYS),) int64 has the addresses of what it reads, but of the
+    sun map's tiles, which come and go. The arrays are kept alive.
 
-    numbers  (NUMBERS,) float32; lattice (LEVELS, LATTICE) float32 and whole (LEVELS, WHOLE) int32: the sun map's levels
+    numbers  (NUMBERS,) float32; lattice (LEVELS, LATTICE) float32 and whole (LEVELS, WHOLE) int32: the sun map's
+             levels, as `shading_code` places them
     """
 
-    numbers: NDArray[np.float32]
-    lattice: NDArray[np.float32]
-    whole: NDArray[np.int32]
+    def __init__(
+        self, surfaces: Any, numbers: NDArray[np.float32], lattice: NDArray[np.float32], whole: NDArray[np.int32]
+    ) -> None:
+        t = surfaces.textures
+        read: dict[str, NDArray[Any]] = {
+            "records": surfaces.records, "material": surfaces.material, "colour": surfaces.colour,
+            "first_level": t.first_level, "levels": t.levels, "texels": t.texels, "level_offset": t.level_offset,
+            "level_width": t.level_width, "level_height": t.level_height, "encode": ENCODE, "numbers": numbers,
+            "lattice": lattice, "whole": whole,
+        }  # fmt: skip
+        self._held = [np.ascontiguousarray(read[name]) for name in ARRAYS if name not in TILES]
+        self.where = np.zeros(len(ARRAYS), np.int64)
+        self.where[: len(self._held)] = [a.ctypes.data for a in self._held]
 
 
 def picture_look(origin: Array, axes: Array, focal: float, surfaces: Any, sun_map: Any) -> Look:
-    """What shading must know of a picture taken at `origin` (3,); axes (3, 3): forward, left, up in map."""
+    """The look of a picture taken at `origin` (3,); axes (3, 3): forward, left, up in map."""
     numbers = np.zeros(NUMBERS, np.float32)
     numbers[AXES : AXES + 9] = axes.ravel()
     for start, value in (
@@ -87,25 +98,19 @@ def picture_look(origin: Array, axes: Array, focal: float, surfaces: Any, sun_ma
     whole[:, :2] = cell - sun_map.corner
     whole[:, 2:4] = sun_map.size
     whole[:, 4] = sun_map.first
-    return Look(numbers, lattice, whole)
+    return Look(surfaces, numbers, lattice, whole)
 
 
 class Shader:
-    """One task's way to `shade_rows`: addresses of what is read, and scratch. It keeps the arrays alive."""
+    """One task's way to `shade_rows`: a picture's look, the sun map's tiles as they are now, and scratch."""
 
-    def __init__(self, surfaces: Any, look: Look, heights: Any, place: Any, width: int) -> None:
-        t = surfaces.textures
+    def __init__(self, look: Look, heights: NDArray[np.float32], place: NDArray[np.int32], width: int) -> None:
         self.missing = np.empty(MISSING, np.int32)
         self.pitch = (width + 2 * LANES) & -LANES
         self.row, self.spare = aligned(PLANES * self.pitch), np.empty(3 * LANES, np.uint8)
-        held: dict[str, NDArray[Any]] = {
-            "records": surfaces.records, "material": surfaces.material, "colour": surfaces.colour,
-            "first_level": t.first_level, "levels": t.levels, "texels": t.texels, "level_offset": t.level_offset,
-            "level_width": t.level_width, "level_height": t.level_height, "encode": ENCODE, "numbers": look.numbers,
-            "lattice": look.lattice, "whole": look.whole, "heights": heights, "place": place, "missing": self.missing,
-        }  # fmt: skip
-        self._held = [np.ascontiguousarray(held[name]) for name in ARRAYS]
-        self.where = np.array([a.ctypes.data for a in self._held], np.int64)
+        self._held = (look, heights, place)
+        self.where = look.where.copy()
+        self.where[-len(TILES) :] = [a.ctypes.data for a in (heights, place, self.missing)]
 
     def shade(
         self, wanted: Any, face: Any, depth: Any, u: Any, v: Any, camera: Any, rays: Any, hidden: Any, shadows: bool,

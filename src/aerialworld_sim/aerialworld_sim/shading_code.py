@@ -41,23 +41,23 @@ LATTICE = 12
 COLUMN, LINE, ACROSS, ALONG, FIRST = range(5)
 WHOLE = 5
 
-#: Arrays that the code reads, in the order of their addresses.
+#: Arrays that the code reads, in the order of their addresses; the last of them are the sun map's.
+TILES = ("heights", "place", "missing")
 ARRAYS = (
     "records", "material", "colour", "first_level", "levels", "texels", "level_offset", "level_width", "level_height",
-    "encode", "numbers", "lattice", "whole", "heights", "place", "missing",
+    "encode", "numbers", "lattice", "whole", *TILES,
 )  # fmt: skip
 
 
 class _Arrays:
-    """The arrays' addresses, by name."""
+    """The arrays' addresses, by name: each is loaded where it is asked for."""
 
     def __init__(self, builder: Any, where: Any) -> None:
-        for i, name in enumerate(ARRAYS):
-            pointer = builder.inttoptr(builder.add(where, LONG(8 * i)), LONG.as_pointer())
-            setattr(self, name, builder.load(pointer))
+        self._builder, self._where = builder, where
 
-    def __getattr__(self, name: str) -> Any:  # what __init__ has not set
-        raise AttributeError(name)
+    def __getattr__(self, name: str) -> Any:
+        place = self._builder.add(self._where, LONG(8 * ARRAYS.index(name)))
+        return self._builder.load(self._builder.inttoptr(place, LONG.as_pointer()))
 
 
 class _Run:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from aerialworld_core.frames import Array
 from aerialworld_sim.bvh import MAX_DEPTH, Tree
 from aerialworld_sim.compiled import aligned, kernel
-from aerialworld_sim.vectors import LANES, PIXELS, TILE, cover8, least
+from aerialworld_sim.lanes import LANES
+from aerialworld_sim.vectors import PIXELS, TILE, cover8, least
 
 #: Edge of the finest level's texels in metres, number of levels, and the most tiles that the finest level may be
 #: divided into: larger worlds get larger texels.

@@ -1,7 +1,6 @@
-"""Eight pixels at a time: the few vector instructions that the rasteriser is made of, as LLVM code for numba.
+"""Eight pixels at a time: the few vector instructions that the rasteriser is made of, built by `lanes` for numba.
 
-LLVM lowers vectors of eight floats to whatever the processor has (AVX, AVX-512, two SSE or NEON halves), and every
-operation is IEEE single precision without contraction, so results are the same everywhere.
+Results are the same on every processor; see `lanes`.
 """
 
 # mypy: disable-error-code="no-untyped-def, misc, unused-ignore"
@@ -10,41 +9,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 8
-#: Pixels of a tile's edge; tiles, the unit in which pictures are made, are TILE × TILE.
+from aerialworld_sim.lanes import BYTE, FLOAT, INT, LANES, LONG, Code, Term, eight
+
+#: Tiles, the unit in which pictures are made, are TILE × TILE pixels.
 TILE = 32
 PIXELS = TILE * TILE
-_FLOAT = ir.FloatType()
-_VECTOR = ir.VectorType(_FLOAT, LANES)
-_RAMP = ir.Constant(_VECTOR, [float(i) for i in range(LANES)])
+#: Bytes on which a tile's planes and a frustum's vectors lie.
+_ALIGNED = 4 * LANES
 _F = types.float32
 
 
-def _splat(builder: Any, value: Any) -> Any:
-    single = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-    return builder.shuffle_vector(single, ir.Constant(_VECTOR, ir.Undefined), mask)
-
-
-def _place(builder: Any, base: Any, plane: int, offset: Any) -> Any:
-    """Pointer to eight floats of a plane (of 4 · size bytes) at an offset in floats."""
-    address = builder.add(base, builder.add(ir.IntType(64)(plane), builder.mul(offset, ir.IntType(64)(4))))
-    return builder.inttoptr(address, _VECTOR.as_pointer())
-
-
-def _load(builder: Any, pointer: Any) -> Any:
-    value = builder.load(pointer)
-    value.align = 32
-    return value
-
-
-def _any(builder: Any, mask: Any) -> Any:
-    return builder.icmp_unsigned("!=", builder.bitcast(mask, ir.IntType(8)), ir.IntType(8)(0))
+def _plane(c: Code, base: Any, number: int) -> Any:
+    """The address of a tile's plane of PIXELS fields."""
+    return c.at(base, number * PIXELS, 4)
 
 
 @intrinsic
@@ -59,29 +39,21 @@ def cover8(typing_context, base, offset, e0, e1, e2, z, a0, a1, a2, az, scale, f
     signature = types.boolean(types.uintp, types.intp, *[_F] * 9, types.int32, _F)
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
-        base, offset, e0, e1, e2, z, a0, a1, a2, az, scale, face, nearest = arguments
-
-        def along(start: Any, step: Any) -> Any:
-            return builder.fadd(_splat(builder, start), builder.fmul(_splat(builder, step), _RAMP))
-
-        zero = ir.Constant(_VECTOR, [0.0] * LANES)
-        edges = [along(e, a) for e, a in ((e0, a0), (e1, a1), (e2, a2))]
-        depth = along(z, az)
-        inside = builder.fcmp_ordered(">=", edges[0], zero)
-        for edge in edges[1:]:
-            inside = builder.and_(inside, builder.fcmp_ordered(">=", edge, zero))
-        where = [_place(builder, base, 4 * PIXELS * plane, offset) for plane in range(4)]
-        stored = _load(builder, where[0])
-        inside = builder.and_(inside, builder.fcmp_ordered(">", depth, stored))
-        inside = builder.and_(inside, builder.fcmp_ordered("<=", depth, _splat(builder, nearest)))
-        found = _any(builder, inside)
+        base, offset, *rest = arguments
+        e0, e1, e2, z, a0, a1, a2, az, scale, face, nearest = (Term(builder, value) for value in rest)
+        c = Code(builder)
+        ramp = c.constant(eight(FLOAT), [float(i) for i in range(LANES)])
+        edges = [e + a * ramp for e, a in ((e0, a0), (e1, a1), (e2, a2))]
+        depth = z + az * ramp
+        planes = [_plane(c, base, number) for number in range(4)]
+        stored = c.load(planes[0], offset, align=_ALIGNED)
+        inside = (edges[0] >= 0.0) & (edges[1] >= 0.0) & (edges[2] >= 0.0) & (depth > stored) & (depth <= nearest)
+        found = inside.any()
         with builder.if_then(found):
-            bits = builder.bitcast(face, _FLOAT)
-            grow = _splat(builder, scale)
-            new = [depth, _splat(builder, bits), *(builder.fmul(e, grow) for e in edges[1:])]
-            for plane, (pointer, after) in enumerate(zip(where, new, strict=True)):
-                before = stored if plane == 0 else _load(builder, pointer)
-                builder.store(builder.select(inside, after, before), pointer).align = 32
+            new = [depth, Term(builder, builder.bitcast(face.value, FLOAT)), edges[1] * scale, edges[2] * scale]
+            for number, (plane, after) in enumerate(zip(planes, new, strict=True)):
+                before = stored if number == 0 else c.load(plane, offset, align=_ALIGNED)
+                c.store(inside.where(after, before), plane, offset, align=_ALIGNED)
         return found
 
     return signature, generate
@@ -95,21 +67,15 @@ def resolve8(typing_context, base, offset, face, depth, u, v):
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         base, offset, face, depth, u, v = arguments
-
-        def store(value: Any, address: Any) -> None:
-            builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 4
-
-        inverse, bits, first, second = (
-            _load(builder, _place(builder, base, 4 * PIXELS * plane, offset)) for plane in range(4)
-        )
-        whole = builder.bitcast(bits, ir.VectorType(ir.IntType(32), LANES))
-        far = builder.fdiv(ir.Constant(_VECTOR, [1.0] * LANES), inverse)
-        none = builder.icmp_signed("<", whole, ir.Constant(whole.type, [0] * LANES))
-        store(whole, face)
-        store(builder.select(none, ir.Constant(_VECTOR, [float("inf")] * LANES), far), depth)
-        with builder.if_then(builder.icmp_unsigned("!=", u, ir.IntType(64)(0))):
-            store(builder.fmul(first, far), u)
-            store(builder.fmul(second, far), v)
+        c = Code(builder)
+        inverse, first, second = (c.load(_plane(c, base, k), offset, align=_ALIGNED) for k in (0, 2, 3))
+        whole = c.load(_plane(c, base, 1), offset, INT, align=_ALIGNED)
+        far = 1.0 / inverse
+        c.store(whole, face)
+        c.store((whole < 0).where(float("inf"), far), depth)
+        with builder.if_then(builder.icmp_unsigned("!=", u, LONG(0))):
+            c.store(first * far, u)
+            c.store(second * far, v)
         return context.get_dummy_value()
 
     return signature, generate
@@ -122,21 +88,15 @@ def least(typing_context, base, count):
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         base, count = arguments
-        store = cgutils.alloca_once(builder, _VECTOR)
-        zero = ir.IntType(64)(0)
-        builder.store(_load(builder, _place(builder, base, 0, zero)), store)
-        blocks = builder.lshr(count, ir.IntType(64)(3))
-        with cgutils.for_range(builder, blocks) as loop:
-            here = _load(builder, _place(builder, base, 0, builder.shl(loop.index, ir.IntType(64)(3))))
-            so_far = builder.load(store)
-            smaller = builder.fcmp_ordered("<", here, so_far)
-            builder.store(builder.select(smaller, here, so_far), store)
-        lanes = builder.load(store)
-        result = builder.extract_element(lanes, ir.IntType(32)(0))
+        c = Code(builder)
+        lowest = c.variable(c.load(base, align=_ALIGNED))
+        with c.steps(count) as i:
+            lowest.set(c.load(base, i, align=_ALIGNED).least(lowest.get()))
+        lanes = lowest.get()
+        result = Term(builder, lanes.lane(0))
         for i in range(1, LANES):
-            other = builder.extract_element(lanes, ir.IntType(32)(i))
-            result = builder.select(builder.fcmp_ordered("<", other, result), other, result)
-        return result
+            result = Term(builder, lanes.lane(i)).least(result)
+        return result.value
 
     return signature, generate
 
@@ -153,15 +113,12 @@ def box_meets(typing_context, planes, mx, my, mz, ex, ey, ez):
 
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         base, *numbers = arguments
-        zero = ir.IntType(64)(0)
-        value = _load(builder, _place(builder, base, 4 * LANES * 6, zero))
+        c = Code(builder)
+        value = c.load(base, 6 * LANES, align=_ALIGNED)
         for i, number in enumerate(numbers):
-            plane = _load(builder, _place(builder, base, 4 * LANES * i, zero))
-            value = builder.fadd(value, builder.fmul(plane, _splat(builder, number)))
-        kept = builder.fcmp_ordered(">=", value, ir.Constant(_VECTOR, [0.0] * LANES))
-        bits = builder.and_(builder.bitcast(kept, ir.IntType(8)), ir.IntType(8)(0x1F))
-        inside = builder.icmp_unsigned("==", bits, ir.IntType(8)(0x1F))
-        depth = builder.fmul(builder.extract_element(value, ir.IntType(32)(5)), _FLOAT(-0.5))
-        return builder.select(inside, depth, _FLOAT(float("inf")))
+            value = value + c.load(base, i * LANES, align=_ALIGNED) * Term(builder, number)
+        bits = builder.and_(builder.bitcast((value >= 0.0).value, BYTE), BYTE(0x1F))
+        inside = Term(builder, builder.icmp_unsigned("==", bits, BYTE(0x1F)))
+        return inside.where(Term(builder, value.lane(5)) * -0.5, float("inf")).value
 
     return signature, generate

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from aerialworld.lazy import INSTALL
-from aerialworld.provenance import cpu_count, cpu_model, memory_bytes
+from aerialworld.provenance import cpu_model, memory_bytes
+from aerialworld_core.processors import processors
 
 State = Literal["ok", "warning", "missing", "error"]
 
@@ -210,7 +211,7 @@ def _rig() -> Iterator[Check]:
 
 def _machine() -> Iterator[Check]:
     wide = [f for f in ("avx512f", "avx2", "avx", "sse4_2", "asimd") if f in _cpu_flags()]
-    yield Check("CPU", "ok", f"{cpu_model()}, {cpu_count()} cores" + (f", {wide[0]}" if wide else ""))
+    yield Check("CPU", "ok", f"{cpu_model()}, {processors()} cores" + (f", {wide[0]}" if wide else ""))
     memory = memory_bytes()
     if memory is None:
         yield Check("memory", "warning", "unknown", "the demo needs about 4 GB")

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from aerialworld_core.processors import processors
+
 PACKAGES = (
     "aerialworld", "aerialworld_core", "aerialworld_city", "aerialworld_sim", "aerialworld_missions",
     "aerialworld_recorder", "aerialworld_training", "numpy", "scipy", "numba", "embreex", "lxml", "pyproj",
@@ -38,14 +40,6 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def cpu_count() -> int:
-    """Cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
-
-
 def memory_bytes() -> int | None:
     """Physical memory, or None where the system does not say."""
     try:
@@ -59,7 +53,7 @@ def machine() -> dict[str, Any]:
     memory = memory_bytes()
     return {
         "cpu": cpu_model(),
-        "cores": cpu_count(),
+        "cores": processors(),
         "memory_gb": round(memory / 1e9, 1) if memory else None,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

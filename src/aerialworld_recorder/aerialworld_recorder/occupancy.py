@@ -12,7 +12,6 @@ cm within which a voxel still counts as correct.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE
 from aerialworld_core.occupancy import Occupancy
+from aerialworld_core.processors import processors
 from aerialworld_core.rig import Rig
 from aerialworld_core.stopwatch import IDLE, Stopwatch
 from aerialworld_recorder.faces import Face
@@ -87,7 +87,7 @@ class OccupancyProjector:
             raise InputError(f"rig {rig.name!r} has no depth faces; occupancy is projected from depth images")
         if not np.isfinite(datum):
             raise InputError(f"the datum must be a finite height in map, not {datum}")
-        count = workers if workers is not None else min(os.cpu_count() or 1, MOST_WORKERS)
+        count = workers if workers is not None else min(processors(), MOST_WORKERS)
         if count < 1:
             raise InputError(f"workers must be at least 1, not {count}")
         self.rig, self.grid, self.datum, self.euclidean = rig, grid, float(datum), euclidean

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from aerialworld_core.files import read_json, write_json
 from aerialworld_core.occupancy import Occupancy
+from aerialworld_core.processors import processors
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_core.session import SessionMeta, SessionWriter, extra_files
@@ -130,7 +130,7 @@ class Recorder:
         if not 1 <= jpeg_quality <= 100:
             raise RecordingError(f"jpeg_quality must be 1 to 100, not {jpeg_quality}")
         files = len(meta.rig.cameras) + len(meta.kept) * len(extra_files.image_sizes(meta.rig, meta.faces_only))
-        threads = max(1, min(os.cpu_count() or 1, files))
+        threads = max(1, min(processors(), files))
         projector = OccupancyProjector(rig, meta.grid, meta.datum, stopwatch=stopwatch)
         return projector, ThreadPoolExecutor(threads, "jpeg")
 

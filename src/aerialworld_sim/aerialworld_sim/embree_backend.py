@@ -6,7 +6,6 @@ Python threads at once. A task is a fixed band of rows or rays, so results do no
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
+from aerialworld_core.processors import processors
 from aerialworld_sim import embree, raster, shading
 from aerialworld_sim.bvh import build_tree
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
@@ -35,11 +35,6 @@ _NO_RAYS.flags.writeable = False
 #: Bits of a ray's mask, one for each vehicle whose own body its rays do not see.
 _MASK_BITS = 32
 Tasks = list[Callable[[], Any]]
-
-
-def default_threads() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def camera_numbers(job: PictureJob | DepthJob) -> NDArray[np.float64]:
@@ -81,7 +76,7 @@ class EmbreeBackend:
         self._self_test()
         self.scene = scene
         self.tree = build_tree(scene.scene.vertices, scene.scene.faces)
-        self.threads = threads or default_threads()
+        self.threads = threads or processors()
         self._placed: dict[int, Placed] = {}
         self._pool: ThreadPoolExecutor | None = None
         if self.threads > 1:

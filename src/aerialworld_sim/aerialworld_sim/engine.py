@@ -124,7 +124,6 @@ class Engine:
         self._luminance = luminances(self.scene.surfaces.mean_colour)
         self._scans: dict[int, _Scan] = {}
         self._lidar_weather: dict[int, LidarWeather] = {}
-        self._placed_at: int | None = None
         self._begin()
 
     @property
@@ -146,7 +145,7 @@ class Engine:
 
     def _begin(self) -> None:
         self._stamp_ns = 0
-        self._states: dict[str, VehicleState] = {}
+        self._forget()
         self._imu_until = dict.fromkeys(self.vehicles, -1)
 
     def step(self, dt_ns: int) -> dict[str, VehicleState]:
@@ -154,8 +153,14 @@ class Engine:
         if dt_ns <= 0:
             raise InputError(f"a step of {dt_ns} ns does not advance time")
         self._stamp_ns += int(dt_ns)
-        self._states.clear()
+        self._forget()
         return {name: self.state(name) for name in self.vehicles}
+
+    def _forget(self) -> None:
+        """Time has changed: where everything is must be asked anew."""
+        self._states: dict[str, VehicleState] = {}
+        self._actors_now: list[tuple[Actor, VehicleState | None]] | None = None
+        self._placed = False
 
     def state(self, vehicle: str) -> VehicleState:
         """The true state of one vehicle now."""
@@ -231,26 +236,30 @@ class Engine:
 
     def _place(self) -> None:
         """Put everything that moves where it is now."""
-        if not self.scene.movers or self._placed_at == self._stamp_ns:
+        if not self.scene.movers or self._placed:
             return
         poses: dict[str, Pose | None] = {
             name: self.state(name).pose for name, v in self.vehicles.items() if v.body is not None
         }
-        for actor in self.actors:
-            state = actor.motion.state(self._stamp_ns)
+        for actor, state in self._present():
             poses[actor.name] = None if state is None else state.pose
         self.scene.place(poses)
         self.backend.moved()
-        self._placed_at = self._stamp_ns
+        self._placed = True
 
     def _near(self, here: Array) -> list[dict[str, Any]]:
         """The actors around a point, as sessions store them."""
-        found = []
-        for actor in self.actors:
-            state = actor.motion.state(self._stamp_ns)
-            if state is not None and np.hypot(*(state.pose.position - here)[:2]) <= NEIGHBOURHOOD:
-                found.append(actor.record(state))
-        return found
+        return [
+            actor.record(state)
+            for actor, state in self._present()
+            if state is not None and np.hypot(*(state.pose.position - here)[:2]) <= NEIGHBOURHOOD
+        ]
+
+    def _present(self) -> list[tuple[Actor, VehicleState | None]]:
+        """Every actor with its state now, None while it is not there; asked once a step."""
+        if self._actors_now is None:
+            self._actors_now = [(actor, actor.motion.state(self._stamp_ns)) for actor in self.actors]
+        return self._actors_now
 
     def _number(self, vehicle: str) -> int:
         return list(self.vehicles).index(vehicle)

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from aerialworld_core.errors import AerialWorldError
+from aerialworld_core.processors import processors
 
 #: Below this many bytes of source, starting processes costs more than they save.
 SMALL_SOURCE = 32 * 1024 * 1024
@@ -41,8 +42,7 @@ def workers_for(asked: int | None, files: int, size: int) -> int:
         return asked
     if size < SMALL_SOURCE:
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _MOST_WORKERS, files))
+    return max(1, min(processors(), _MOST_WORKERS, files))
 
 
 class Pool:

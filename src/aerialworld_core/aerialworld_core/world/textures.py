@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import threading
 import warnings
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import UnsafeInputError, WorldError
+from aerialworld_core.processors import processors
 from aerialworld_core.world.mesh import Picture
 
 MAX_PIXELS = 64 * 1024 * 1024
@@ -40,8 +40,7 @@ class Pictures:
             pixels = decode(data, context)
             return lambda: pixels
         if self._pool is None:
-            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            self._pool = ThreadPoolExecutor(min(threads, 8), thread_name_prefix="pictures")
+            self._pool = ThreadPoolExecutor(min(processors(), 8), thread_name_prefix="pictures")
         return self._pool.submit(decode, data, context).result
 
     def __enter__(self) -> Pictures:

@@ -7,7 +7,6 @@ precision = the share of occupied voxels that meet a triangle of the world grown
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array, Pose, grid_from_map
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.occupancy import Occupancy
+from aerialworld_core.processors import processors
 from aerialworld_core.rig import CameraSpec, Rig
 from aerialworld_core.world.voxelise import world_surface_voxels
 from aerialworld_core.world.world import World
@@ -126,7 +126,7 @@ def _cast(world: World, band: _Band) -> _Cast:
 
 def _cast_ahead(world: World, bands: list[_Band]) -> Iterator[_Cast]:
     """The bands' rays in order, cast by a thread per core, few bands ahead: sums stay the same, memory bounded."""
-    workers = os.cpu_count() or 1
+    workers = processors()
     waiting: deque[Future[_Cast]] = deque()
     _ = world.rays  # built once, before the threads ask for it
     with ThreadPoolExecutor(workers, thread_name_prefix="truth") as pool:

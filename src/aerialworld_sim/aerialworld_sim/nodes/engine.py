@@ -9,7 +9,6 @@ waits for its listeners (docs/engine_node.md). Ends with 0 after a finished run,
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.nodes.process import Stop, run_node
+from aerialworld_core.processors import processors
 from aerialworld_core.topics import CLOCK, LOCKSTEP
 from aerialworld_core.world import load_world
 from aerialworld_sim.engine import Engine
@@ -64,7 +64,7 @@ class EngineNode(Node):
         self.engine = Engine(
             world, fleet.vehicles, seed=p.seed, threads=p.threads, light=light, actors=actors, **p.engine
         )
-        self._encoders = ThreadPoolExecutor(max(1, min(6, os.cpu_count() or 1)), thread_name_prefix="jpeg")
+        self._encoders = ThreadPoolExecutor(min(6, processors()), thread_name_prefix="jpeg")
         self._time = Outlet(self, Clock, CLOCK, QoSProfile(depth=100))
         reliability = ReliabilityPolicy.RELIABLE if p.qos == RELIABLE else ReliabilityPolicy.BEST_EFFORT
         self._vehicles = {

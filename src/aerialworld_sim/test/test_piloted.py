@@ -115,8 +115,8 @@ def test_two_vehicles_have_ports_of_their_own(world):
     )
     try:
         assert one.where() != other.where()
-        with pytest.raises(InputError, match=str(one.links[0].address[1])):
-            piloted("drone", Pose.identity(), world, Piloting("embedded", (f"tcp:{one.links[0].address[1]}",)))
+        with pytest.raises(InputError, match=str(one.served.links[0].address[1])):
+            piloted("drone", Pose.identity(), world, Piloting("embedded", (f"tcp:{one.served.links[0].address[1]}",)))
     finally:
         one.close()
         other.close()

@@ -17,10 +17,10 @@ import numpy as np
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.options import OptionError
+from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Georeference, Pose
+from aerialworld_core.piloting import MAVLINK_PORT, PHYSICS_PORT, PORTS_PER_INSTANCE
 
-#: Ports of MAVLink and of the JSON physics, and of further instances, as ArduPilot counts them.
-MAVLINK_PORT, PHYSICS_PORT, PORTS_PER_INSTANCE = 5760, 9002, 10
 #: Wall seconds after which ArduPilot counts as silent, and simulated nanoseconds between two reports.
 SILENCE, PHYSICS_STEP_NS = 0.5, 100_000_000
 
@@ -43,7 +43,7 @@ class AutopilotOptions:
     home: Home | None
     world: Path | None = None
     host: str = "127.0.0.1"
-    port: int = 5760
+    port: int = MAVLINK_PORT
     udp: tuple[str, int] | None = None
     udp_server: tuple[str, int] | None = None
     speedup: float = 1.0
@@ -59,17 +59,16 @@ class AutopilotOptions:
 @dataclass
 class Start:
     """Where a vehicle starts: base_link over the ground at `pose`; `heading` in compass degrees. `surroundings` None: a
-    plane. `ground` gives terrain height at a place (3,)."""
+    plane."""
 
     pose: Pose
     heading: float
     georeference: Georeference
     surroundings: Any | None = None
-    ground: Callable[[Any], float] | None = None
 
 
 DEFAULT_HOME = Home(35.681236, 139.767125, 10.0, 0.0)
-GEO = "aerialworld_sim.autopilot.geo"
+GEO, MAKING = "aerialworld_sim.autopilot.geo", "aerialworld_sim.vehicles.making"
 
 
 def start_of(options: AutopilotOptions) -> Start:
@@ -85,77 +84,60 @@ def start_of(options: AutopilotOptions) -> Start:
     if options.home is not None:
         earth = stage(GEO, "Earth")(reference)
         x, y = (float(v) for v in earth.map_of(round(home.latitude * 1e7), round(home.longitude * 1e7)))
-    ground = _terrain(world)
-    z = ground(np.array([x, y, 0.0]))
-    if not math.isfinite(z):
+    surroundings = stage("aerialworld_sim.vehicles.surroundings", "Surroundings")(world)
+    try:
+        pose = stage(MAKING, "start_on_ground")(surroundings, x, y, yaw)
+    except InputError as error:
         raise OptionError(
             f"--home: the world {options.world} has no ground at ({x:.0f} m east, {y:.0f} m north) of its origin "
             f"{reference.latitude:.6f},{reference.longitude:.6f}; give a place within it"
-        )
-    surroundings = stage("aerialworld_sim.vehicles.surroundings", "Surroundings")(world)
-    return Start(Pose.from_rpy(x, y, z + 0.5, yaw=yaw), home.heading, reference, surroundings, ground)
-
-
-def _terrain(world: Any) -> Callable[[Any], float]:
-    def height(position: Any) -> float:
-        return float(world.terrain_height(np.asarray(position, dtype=float)[None, :2])[0])
-
-    return height
-
-
-def _vehicle(start: Start, options: AutopilotOptions) -> Any:
-    if options.vehicle == "rover":
-        return stage("aerialworld_sim.vehicles.rover", "Rover")(start.pose, surroundings=start.surroundings)
-    make = stage("aerialworld_sim.vehicles.multirotor", "Multirotor")
-    return make(start.pose, surroundings=start.surroundings, seed=options.seed)
+        ) from error
+    return Start(pose, home.heading, reference, surroundings)
 
 
 def embedded(options: AutopilotOptions) -> Any:
     """A vehicle with the embedded autopilot and its links, ready to be run: an `autopilot.endpoint.Endpoint`."""
-    start, package = start_of(options), "aerialworld_sim.autopilot"
-    vehicle, reference = _vehicle(start, options), start.georeference
+    package = "aerialworld_sim.autopilot"
+    places = _places(options)
+    start = start_of(options)
+    vehicle = stage(MAKING, "vehicle_of")(options.vehicle, start.pose, start.surroundings, options.seed)
+    reference, ground = start.georeference, start.surroundings and start.surroundings.height_at
     if options.world is None:
         # base_link stands above what the wheels or legs touch; home's altitude is base_link's, as ArduPilot tells it.
         stands = float(vehicle.state.pose.position[2])
         reference = Georeference(reference.latitude, reference.longitude, reference.height - stands)
     settings = stage(f"{package}.settings", "Settings")(options.vehicle, reference, options.sysid, options.speedup)
-    autopilot = stage(f"{package}.core", "Autopilot")(vehicle, settings, options.parameters, start.ground)
-    links, remote = stage(f"{package}.links"), options.allow_remote
+    autopilot = stage(f"{package}.core", "Autopilot")(vehicle, settings, options.parameters, ground)
     signer = stage(f"{package}.signing", "signer_of")(options.key, options.sysid) if options.key else None
     served = stage(f"{package}.endpoint", "Served")(autopilot, signer=signer)
-    try:
-        if options.port:
-            channel = autopilot.open_channel("tcp", signer)
-            served.links.append(links.TcpServer(channel, options.host, options.port, remote))
-        if options.udp is not None:
-            channel = autopilot.open_channel("udp", signer)
-            served.links.append(links.Udp(channel, *options.udp, allow_remote=remote))
-        if options.udp_server is not None:
-            channel = autopilot.open_channel("udp server", signer)
-            served.links.append(links.Udp(channel, *options.udp_server, server=True, allow_remote=remote))
-        if not served.links:
-            raise OptionError("--port 0 without --udp or --udp-server leaves no way to reach the autopilot")
-    except BaseException:
-        served.close()
-        raise
+    served.open(places, options.allow_remote)
     # Beside UDP, which it cannot hear a client connect on, it boots at once, as a simulated ArduPilot does.
     wait = options.wait and options.udp is None and options.udp_server is None
     return stage(f"{package}.endpoint", "Endpoint")([served], wait=wait)
 
 
+def _places(options: AutopilotOptions) -> list[Any]:
+    """Where the embedded autopilot is to be reached, `autopilot.links.Place`s."""
+    place = stage("aerialworld_sim.autopilot.links", "Place")
+    tcp = (options.host, options.port) if options.port else None
+    asked = (("tcp", tcp), ("udp", options.udp), ("udpin", options.udp_server))
+    places = [place(way, *address) for way, address in asked if address is not None]
+    if not places:
+        raise OptionError("--port 0 without --udp or --udp-server leaves no way to reach the autopilot")
+    return places
+
+
 def by_ardupilot(options: AutopilotOptions) -> tuple[Any, str]:
     """A vehicle that a real ArduPilot flies over its JSON physics protocol, and the command that starts that one."""
-    start, drone, physics = start_of(options), options.vehicle == "drone", "aerialworld_sim.vehicles.physics"
-    if drone:
-        body = stage(f"{physics}.quad", "QuadBody")(start.pose, surroundings=start.surroundings, seed=options.seed)
-    else:
-        body = stage(f"{physics}.car", "CarBody")(_vehicle(start, options))
-    vehicle = stage(f"{physics}.sitl", "SitlVehicle")(body, options.vehicle, address=(options.host, options.port))
-    vehicle.timeout = SILENCE
-    latitude, longitude = (v * 1e-7 for v in stage(GEO, "Earth")(start.georeference).e7_of(np.array(body.home)))
-    altitude = start.georeference.height + (float(body.home[2]) if options.world is not None else 0.0)
+    start, address = start_of(options), (options.host, options.port)
+    vehicle = stage(MAKING, "sitl_vehicle")(
+        options.vehicle, start.pose, start.surroundings, options.seed, address=address, timeout=SILENCE
+    )
+    at = vehicle.body.home
+    latitude, longitude = (v * 1e-7 for v in stage(GEO, "Earth")(start.georeference).e7_of(np.array(at)))
+    altitude = start.georeference.height + (float(at[2]) if options.world is not None else 0.0)
     instance = (options.port - PHYSICS_PORT) // PORTS_PER_INSTANCE
-    binary = "arducopter" if drone else "ardurover"
+    binary = "arducopter" if options.vehicle == "drone" else "ardurover"
     home = f"{latitude:.7f},{longitude:.7f},{altitude:.2f},{start.heading:g}"
     return vehicle, f"{binary} --model JSON:{options.host} -I{instance} --home {home}"
 

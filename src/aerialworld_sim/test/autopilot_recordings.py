@@ -24,7 +24,7 @@ import pytest
 from aerialworld_core.frames import Georeference
 from aerialworld_sim.autopilot import Autopilot, Settings
 from aerialworld_sim.autopilot.endpoint import Endpoint, Served
-from aerialworld_sim.autopilot.links import TcpServer, Udp
+from aerialworld_sim.autopilot.links import Place
 from aerialworld_sim.autopilot.signing import Signer
 from aerialworld_sim.autopilot.wire import dialect
 from aerialworld_sim.vehicles.multirotor import Multirotor
@@ -335,13 +335,11 @@ class Served20:
     ) -> None:
         vehicle = Multirotor() if kind == "drone" else Rover()
         self.autopilot = Autopilot(vehicle, Settings(kind, HOME, sysid, speedup))
-        self.links: list[Any] = []
-        if tcp:
-            self.links.append(TcpServer(self.autopilot.open_channel("tcp", signer), port=0))
-        if udp is not None:
-            channel = self.autopilot.open_channel("udp", signer)
-            self.links.append(Udp(channel, "127.0.0.1", udp, server=udp_server))
-        self.endpoint = Endpoint([Served(self.autopilot, self.links, signer)], wait=wait)
+        served = Served(self.autopilot, signer=signer)
+        self.links: list[Any] = served.links
+        asked = (("tcp", 0 if tcp else None), ("udpin" if udp_server else "udp", udp))
+        served.open(Place(way, "127.0.0.1", port) for way, port in asked if port is not None)
+        self.endpoint = Endpoint([served], wait=wait)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -15,6 +16,7 @@ from aerialworld_core.rig import Rig
 from aerialworld_core.world import load_rig, load_world
 from aerialworld_sim import Engine, Vehicle
 from aerialworld_sim.piloted import Piloting, piloted
+from aerialworld_sim.vehicles.physics.json_protocol import Servos, pack_servos
 
 os.environ.setdefault("MAVLINK20", "1")
 mavutil = pytest.importorskip("pymavlink.mavutil", reason="MAVLink needs pymavlink (extra autopilot)")
@@ -115,11 +117,39 @@ def test_two_vehicles_have_ports_of_their_own(world):
     )
     try:
         assert one.where() != other.where()
-        with pytest.raises(InputError, match=str(one.links[0].address[1])):
-            piloted("drone", Pose.identity(), world, Piloting("embedded", (f"tcp:{one.links[0].address[1]}",)))
+        with pytest.raises(InputError, match=str(one.served.links[0].address[1])):
+            piloted("drone", Pose.identity(), world, Piloting("embedded", (f"tcp:{one.served.links[0].address[1]}",)))
     finally:
         one.close()
         other.close()
+
+
+def test_ardupilots_motor_outputs_move_a_vehicle_in_the_engine(world):
+    """Ten servo packets are ten steps of 1 ms; after a restart the physics begins at time 0, and the port is let go."""
+    how = Piloting("sitl", number=1007)
+    address, sent = ("127.0.0.1", 9002 + 10 * 1007), 0
+    for _ in range(2):
+        motion = piloted("drone", Pose.identity(), world, how)
+        try:
+            assert motion.where().endswith("UDP 127.0.0.1:19072")
+            with pytest.raises(InputError, match="19072"):
+                piloted("drone", Pose.identity(), world, how)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sitl:
+                sitl.settimeout(5.0)
+                for _ in range(2):
+                    for count in range(sent, sent + 10):
+                        sitl.sendto(pack_servos(Servos(1000, count, (1000,) * 16)), address)
+                    sent += 10
+                    motion.listen()
+                    state = motion.state(10_000_000)
+                    answers = [json.loads(sitl.recv(4096)) for _ in range(10)]
+                    assert [a["timestamp"] for a in answers] == pytest.approx([k / 1000 for k in range(1, 11)])
+                    ground = world.terrain_height(state.pose.position[None, :2])[0]
+                    assert 0.0 < state.pose.position[2] - ground < 0.5
+                    assert answers[-1]["imu"]["accel_body"] == pytest.approx([0.0, 0.0, -9.8], abs=0.05)
+                    motion.restart()
+        finally:
+            motion.close()
 
 
 def test_mistakes_are_named(world):

@@ -13,9 +13,6 @@ from rich.text import Text
 
 from aerialworld.autopilot import (
     DEFAULT_HOME,
-    MAVLINK_PORT,
-    PHYSICS_PORT,
-    PORTS_PER_INSTANCE,
     AutopilotOptions,
     Home,
     by_ardupilot,
@@ -26,8 +23,9 @@ from aerialworld.autopilot import (
 from aerialworld.console import ERR, command, note, say
 from aerialworld.lazy import stage
 from aerialworld.options import OptionError, SeedOption, TrustColladaOption, numbers
+from aerialworld_core.piloting import MAVLINK_PORT, PHYSICS_PORT, PILOTS, PORTS_PER_INSTANCE
 
-VEHICLES, PILOTS = ("drone", "rover"), ("embedded", "sitl")
+VEHICLES = ("drone", "rover")
 #: Wall seconds between status lines: on a terminal, where one line stays in place, and in a log.
 LIVE_INTERVAL, PLAIN_INTERVAL = 0.5, 10.0
 
@@ -199,8 +197,7 @@ def _parameters(pairs: list[str]) -> dict[str, float]:
 
 
 def _banner(endpoint: Any, options: AutopilotOptions) -> str:
-    names = {"TcpServer": "tcp", "Udp": "udp"}
-    where = [f"{names[type(link).__name__]} {':'.join(map(str, link.address))}" for link in endpoint.served[0].links]
+    where = [f"{link.protocol.lower()} {':'.join(map(str, link.address))}" for link in endpoint.served[0].links]
     signed = ", signed" * (options.key is not None)
     return f"{options.vehicle}, system {options.sysid}: {', '.join(where)}{signed}"
 

@@ -80,7 +80,6 @@ class Arming:
         if reasons:
             return False
         self.armed, self._idle_since = True, autopilot.now
-        autopilot.modes.armed()
         if autopilot.settings.kind == "drone":
             autopilot.estimator.set_home(autopilot.estimator.position)
             autopilot.say("Arming motors")

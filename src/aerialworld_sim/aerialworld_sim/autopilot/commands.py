@@ -11,6 +11,7 @@ import numpy as np
 
 from aerialworld_sim.autopilot import telemetry_home
 from aerialworld_sim.autopilot.channel import Channel
+from aerialworld_sim.autopilot.geo import on_earth
 from aerialworld_sim.autopilot.mission_items import Item
 from aerialworld_sim.autopilot.wire import Message
 from aerialworld_sim.autopilot.words import (
@@ -201,7 +202,7 @@ class Commands:
         autopilot = self._autopilot
         if command.frame not in GLOBAL_FRAMES or not math.isfinite(command.z) or abs(command.z) > 1e6:
             return Result.DENIED
-        if abs(command.x) > 900_000_000 or abs(command.y) > 1_800_000_000:
+        if not on_earth(command.x, command.y):
             return Result.DENIED
         change = _whole(command.p[1], 0, 255) and int(command.p[1]) & CHANGE_MODE
         if autopilot.mode.name != "GUIDED" and not change:
@@ -218,7 +219,7 @@ class Commands:
         return Result.ACCEPTED if autopilot.modes.go_to(place) else Result.FAILED
 
     def _roi(self, command: Command) -> Result:
-        if abs(command.x) > 900_000_000 or abs(command.y) > 1_800_000_000 or not math.isfinite(command.z):
+        if not on_earth(command.x, command.y) or not math.isfinite(command.z):
             return Result.FAILED
         return self._look_at(Item(command.number, command.frame, (0.0, 0.0, 0.0, 0.0), command.x, command.y, command.z))
 
@@ -242,7 +243,7 @@ class Commands:
             return Result.ACCEPTED
         if autopilot.estimator.origin is None or not math.isfinite(command.z) or abs(command.z) > 1e5:
             return Result.FAILED
-        if abs(command.x) > 900_000_000 or abs(command.y) > 1_800_000_000:
+        if not on_earth(command.x, command.y):
             return Result.DENIED
         place = np.zeros(3)
         place[:2] = autopilot.earth.map_of(command.x, command.y)

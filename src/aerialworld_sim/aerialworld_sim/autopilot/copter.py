@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from aerialworld_core.frames import Array
+from aerialworld_sim.autopilot.geo import map_of_body
 from aerialworld_sim.autopilot.homecoming import Homecoming, Landing
-from aerialworld_sim.autopilot.logic import ModeLogic, radius_within, speed_within
+from aerialworld_sim.autopilot.logic import ModeLogic, speed_within
 from aerialworld_sim.autopilot.modes import Mode
 from aerialworld_sim.vehicles.interface import Circle, Contact, Goal, GoTo, Idle, TakeOff, Velocity
 
@@ -24,7 +24,6 @@ class Copter(ModeLogic):
     _landing: Landing | None = None
     _homecoming: Homecoming | None = None
     _takeoff_z = 0.0
-    _circle: tuple[Array, float, float] | None = None
 
     # Speeds, m/s
 
@@ -66,7 +65,7 @@ class Copter(ModeLogic):
         self.taking_off = self.landing = self.spooling = False
         self._landing = Landing(autopilot) if mode.name == "LAND" else None
         self._homecoming = Homecoming(autopilot) if mode.name == "RTL" else None
-        self._circle = self._circle_ahead() if mode.name == "CIRCLE" else None
+        self._circle = self._ahead() if mode.name == "CIRCLE" else None
         if leaving_auto:
             autopilot.runner.stop()
         if mode.name == "AUTO":
@@ -80,7 +79,7 @@ class Copter(ModeLogic):
     def goal(self, seconds: float) -> Goal:
         name = self.autopilot.mode.name
         if name == "AUTO":
-            return self._auto(seconds)
+            return self._auto()
         self.spooling = self.taking_off and self.on_ground
         if name == "GUIDED":
             return self._guided(seconds)
@@ -91,13 +90,12 @@ class Copter(ModeLogic):
         if self.on_ground:
             return self.kept.of("idle", Idle)
         if name == "CIRCLE" and self._circle is not None:
-            centre, radius, rate = self._circle
-            return self.kept.of("circle", lambda: Circle(centre, radius, rate))
+            return self._circle
         return self.brake()
 
-    def _auto(self, seconds: float) -> Goal:
+    def _auto(self) -> Goal:
         runner = self.autopilot.runner
-        goal = runner.goal(seconds)
+        goal = runner.goal()
         self.taking_off, self.landing = runner.taking_off, runner.landing
         self.spooling = self.taking_off and self.on_ground
         if goal is not None and not (self.paused and not self.on_ground):
@@ -179,8 +177,7 @@ class Copter(ModeLogic):
         fastest_turn = math.radians(min(abs(parameters["PILOT_Y_RATE"]), 360.0))
         rate = 0.0 if abs(turn) < DEADZONE else -turn * fastest_turn
         yaw = autopilot.vehicle.state.pose.yaw if (forward or right) else 0.0
-        c, s = math.cos(yaw), math.sin(yaw)
-        velocity = np.array([forward * c + right * s, forward * s - right * c, vertical])
+        velocity = map_of_body(yaw, forward, right, -vertical)
         return self.kept.of((*velocity.tolist(), rate), lambda: Velocity(velocity, yaw_rate=rate))
 
     def _stick_speed(self) -> float:
@@ -188,11 +185,6 @@ class Copter(ModeLogic):
 
     # Circles
 
-    def _circle_ahead(self) -> tuple[Array, float, float]:
-        """CIRCLE's centre is ahead of the nose; positive CIRCLE_RATE turns clockwise."""
-        parameters, state = self.autopilot.parameters, self.autopilot.vehicle.state
-        radius = radius_within(parameters["CIRCLE_RADIUS"] / 100.0)
-        yaw, position = state.pose.yaw, state.pose.position
-        centre = position + radius * np.array([math.cos(yaw), math.sin(yaw), 0.0])
-        direction = -1.0 if parameters["CIRCLE_RATE"] >= 0 else 1.0
-        return centre, radius, direction * self.circle_rate(radius)
+    def _ahead(self) -> Circle:
+        parameters = self.autopilot.parameters
+        return self.circle_ahead(parameters["CIRCLE_RADIUS"] / 100.0, to_the_left=parameters["CIRCLE_RATE"] < 0)

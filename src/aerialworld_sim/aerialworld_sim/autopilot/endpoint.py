@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from aerialworld_sim.autopilot.channel import TRIES_PER_STEP
 from aerialworld_sim.autopilot.core import Autopilot
-from aerialworld_sim.autopilot.links import Link, TcpServer
+from aerialworld_sim.autopilot.links import Link, Place, TcpServer, open_link
 from aerialworld_sim.autopilot.signing import Signer
+from aerialworld_sim.vehicles.moments import TICK_NS
 
-#: Simulation steps, and the wall seconds of work after which the links are looked at although time is behind.
-STEP_NS, PATIENCE = 10_000_000, 0.05
+#: Wall seconds of work after which the links are looked at although time is behind.
+PATIENCE = 0.05
 #: Wall seconds behind from which on lost time is given up instead of caught up with.
 HOPELESS = 0.25
 #: Seconds that are none.
@@ -34,16 +35,30 @@ class Served:
     links: list[Link] = field(default_factory=list)
     signer: Signer | None = None
 
+    def open(self, places: Iterable[Place], allow_remote: bool = False) -> None:
+        """Be reached at `places` too; where one cannot be had, everything is closed. Raises AutopilotError."""
+        try:
+            for place in places:
+                channel = self.autopilot.open_channel(place.way, self.signer)
+                self.links.append(open_link(channel, place, allow_remote))
+        except BaseException:
+            self.close()
+            raise
+
     def step(self, tries: int) -> None:
-        """10 ms of simulation, between taking what has come and sending what is due."""
+        """10 ms of simulation."""
+        self.advance(tries)
+        self.autopilot.vehicle.step(TICK_NS)
+
+    def advance(self, tries: int = TRIES_PER_STEP) -> None:
+        """10 ms of the autopilot, between taking what has come and sending what is due; the vehicle's own follow."""
         for link in self.links:
             link.receive()
-        self.autopilot.advance(STEP_NS, tries)
-        self.autopilot.vehicle.step(STEP_NS)
+        self.autopilot.advance(TICK_NS, tries)
         for link in self.links:
             link.send()
 
-    def listen(self, tries: int) -> None:
+    def listen(self, tries: int = TRIES_PER_STEP) -> None:
         """Answer what has come without time passing."""
         for link in self.links:
             link.receive()
@@ -119,7 +134,7 @@ class Endpoint:
 
     def run(self, duration: float | None = None, report: Callable[[], None] | None = None) -> None:
         """Serve for `duration` simulated seconds, or until `stop`. `report` is called at each turn."""
-        step, anchor, base, pace = STEP_NS * 1e-9, self._clock(), self.sim_seconds, self.speedup
+        step, anchor, base, pace = TICK_NS * 1e-9, self._clock(), self.sim_seconds, self.speedup
         while not self._stopped and not self._over(duration):
             if report is not None:
                 report()
@@ -134,7 +149,7 @@ class Endpoint:
                 self._catch_up(behind, duration, now + PATIENCE)
 
     def _catch_up(self, behind: float, duration: float | None, limit: float) -> None:
-        step = STEP_NS * 1e-9
+        step = TICK_NS * 1e-9
         while behind >= step - TINY and not self._stopped and not self._over(duration):
             self._each(Served.step)
             self.sim_seconds += step

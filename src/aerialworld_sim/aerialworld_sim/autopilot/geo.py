@@ -40,6 +40,17 @@ def map_of_ned(north: float, east: float, down: float) -> Array:
     return np.array([east, north, -down])
 
 
+def map_of_body(yaw: float, forward: float, right: float, down: float) -> Array:
+    """A forward, right, down vector of a level body in map (3,)."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    return np.array([forward * c + right * s, forward * s - right * c, -down])
+
+
+def on_earth(lat_e7: int, lon_e7: int) -> bool:
+    """Whether latitude and longitude × 1e7 are those of a place."""
+    return abs(lat_e7) <= 900_000_000 and abs(lon_e7) <= 1_800_000_000
+
+
 def attitude_of(state: VehicleState) -> tuple[float, float, float, float, float, float]:
     """Roll, pitch, yaw (radians, yaw −π … π from north) and their body rates, of a forward-right-down body."""
     roll, pitch, yaw = rpy_from_rotation(state.pose.rotation)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.autopilot.geo import map_of_ned, wrapped, yaw_of_heading
+from aerialworld_sim.autopilot.geo import map_of_body, map_of_ned, on_earth, wrapped, yaw_of_heading
 from aerialworld_sim.autopilot.goals import Kept
 from aerialworld_sim.autopilot.words import GLOBAL_FRAMES, Frame, Severity
 from aerialworld_sim.vehicles.interface import Brake, Goal, GoTo, Track, Velocity
@@ -84,7 +84,7 @@ class Guided:
             return
         place = None
         if self._gives_position(message):
-            if abs(message.lat_int) > 900_000_000 or abs(message.lon_int) > 1_800_000_000:
+            if not on_earth(message.lat_int, message.lon_int):
                 return
             place = np.zeros(3)
             place[:2] = self._autopilot.earth.map_of(message.lat_int, message.lon_int)
@@ -110,10 +110,7 @@ class Guided:
 
     def _turned(self, body: tuple[float, float, float]) -> Array:
         """Forward, right, down as a vector of map, about the vertical alone."""
-        yaw = self._autopilot.vehicle.state.pose.yaw
-        forward, right, down = body
-        c, s = math.cos(yaw), math.sin(yaw)
-        return np.array([forward * c + right * s, forward * s - right * c, -down])
+        return map_of_body(self._autopilot.vehicle.state.pose.yaw, *body)
 
     def _take(self, message: Any, place: Array | None, body: bool) -> None:
         mask = message.type_mask

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aerialworld_sim.autopilot.channel import Channel
-from aerialworld_sim.autopilot.parameters import NO_INDEX, value_fields
-from aerialworld_sim.autopilot.wire import Message
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot
@@ -34,18 +32,16 @@ class Inbox:
             "TIMESYNC": autopilot.telemetry.timesync,
             "RC_CHANNELS_OVERRIDE": self._override,
             "MANUAL_CONTROL": self._manual,
+            **autopilot.protocol.handlers,
         }
 
     def handle(self, channel: Channel, message: Any) -> None:
         """Do what a message asks, if it is for this vehicle."""
         if message.get_srcSystem() == self._autopilot.settings.sysid or not self._for_us(message):
             return
-        name = message.get_type()
-        handler = self._handlers.get(name)
+        handler = self._handlers.get(message.get_type())
         if handler is not None:
             handler(channel, message)
-        else:
-            self._autopilot.protocol.handle(channel, name, message)
 
     def _for_us(self, message: Any) -> bool:
         """Messages without a target are for all, and so are those to system 0."""
@@ -64,10 +60,8 @@ class Inbox:
         self._autopilot.telemetry.banner()
 
     def _parameter_set(self, channel: Channel, message: Any) -> None:
-        parameters = self._autopilot.parameters
-        parameter = parameters.set_by_client(message.param_id, message.param_value)
-        if parameter is not None:
-            self._autopilot.broadcast(Message("param_value", value_fields(parameter, len(parameters), NO_INDEX)))
+        if self._autopilot.parameters.set_by_client(message.param_id, message.param_value) is not None:
+            self._autopilot.tell_parameter(message.param_id)
 
     def _override(self, channel: Channel, message: Any) -> None:
         if self._from_station(message):

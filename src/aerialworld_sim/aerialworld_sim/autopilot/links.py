@@ -10,8 +10,9 @@ import errno
 import ipaddress
 import socket
 import time
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol, cast, get_args
 
+from aerialworld_core.piloting import MAVLINK_PORT
 from aerialworld_sim.autopilot.channel import Channel
 from aerialworld_sim.autopilot.settings import AutopilotError
 
@@ -23,12 +24,24 @@ DATAGRAM = 1200
 SEND_BUFFER = 1 << 17
 #: Wall seconds that a TCP client has to say something signed, where others wait for its place.
 PROOF = 5.0
+#: How a link is had: it listens (TCP), sends to an address, or listens for datagrams.
+Way = Literal["tcp", "udp", "udpin"]
+
+
+class Place(NamedTuple):
+    """Where a vehicle is reached."""
+
+    way: Way
+    host: str
+    port: int
 
 
 class Link(Protocol):
     """A channel's connection to the world."""
 
     channel: Channel
+    #: What its address is one of, "TCP" or "UDP".
+    protocol: str
 
     @property
     def address(self) -> tuple[str, int]:
@@ -76,7 +89,11 @@ class TcpServer:
     """One client at a time. A second one may connect but gets no byte until the first has gone; whoever comes back
     finds the channel as it was. On a signed channel one that has not proved itself makes room for the next."""
 
-    def __init__(self, channel: Channel, host: str = "127.0.0.1", port: int = 5760, allow_remote: bool = False) -> None:
+    protocol = "TCP"
+
+    def __init__(
+        self, channel: Channel, host: str = "127.0.0.1", port: int = MAVLINK_PORT, allow_remote: bool = False
+    ) -> None:
         self.channel = channel
         self._listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -188,6 +205,8 @@ class Udp:
     """Datagrams: to a given address (as ArduPilot's udpclient), or, as a server, to whoever sent last; on a signed
     channel a stranger's datagram goes no further, and draws none to it."""
 
+    protocol = "UDP"
+
     def __init__(
         self, channel: Channel, host: str, port: int, server: bool = False, allow_remote: bool = False
     ) -> None:
@@ -264,3 +283,20 @@ def parse_address(text: str, option: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise AutopilotError(f"{option}: {text!r} is not HOST:PORT, a port being 1 to 65535")
     return host, int(port)
+
+
+def parse_place(text: str) -> Place:
+    """tcp:PORT on loopback, tcp:HOST:PORT, udp:HOST:PORT or udpin:HOST:PORT. Raises AutopilotError."""
+    way, _, rest = text.partition(":")
+    if way not in get_args(Way):
+        raise AutopilotError(f"mavlink: {text!r} is none of tcp:PORT, tcp:HOST:PORT, udp:HOST:PORT, udpin:HOST:PORT")
+    if way == "tcp" and ":" not in rest:
+        rest = f"127.0.0.1:{rest}"
+    return Place(cast(Way, way), *parse_address(rest, "mavlink"))
+
+
+def open_link(channel: Channel, place: Place, allow_remote: bool = False) -> Link:
+    """A channel's link at a place. Raises AutopilotError for one that cannot be had."""
+    if place.way == "tcp":
+        return TcpServer(channel, place.host, place.port, allow_remote)
+    return Udp(channel, place.host, place.port, place.way == "udpin", allow_remote)

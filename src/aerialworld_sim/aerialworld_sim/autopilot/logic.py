@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aerialworld_core.frames import Array
+from aerialworld_sim.autopilot.geo import map_of_body
 from aerialworld_sim.autopilot.goals import Kept
 from aerialworld_sim.autopilot.guided import Guided
 from aerialworld_sim.autopilot.mission_items import Item
 from aerialworld_sim.autopilot.modes import Mode
 from aerialworld_sim.autopilot.words import Result
 from aerialworld_sim.autopilot.yaw import Yaw
-from aerialworld_sim.vehicles.interface import Brake, Goal
+from aerialworld_sim.vehicles.interface import Brake, Circle, Goal
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot
@@ -38,6 +39,8 @@ class ModeLogic:
     spooling = False
     taking_off = False
     landing = False
+    #: What CIRCLE flies.
+    _circle: Circle | None = None
 
     def __init__(self, autopilot: Autopilot) -> None:
         self.autopilot = autopilot
@@ -64,8 +67,9 @@ class ModeLogic:
         """Metres per second between places."""
         raise NotImplementedError
 
-    def armed(self) -> None:
-        """The vehicle has been armed."""
+    def circle_rate(self, radius: float) -> float:
+        """Radians per second around a circle."""
+        raise NotImplementedError
 
     def disarmed(self) -> None:
         """The vehicle has been disarmed."""
@@ -133,6 +137,12 @@ class ModeLogic:
         if autopilot.mode.name == "GUIDED" and not self.taking_off:
             return self.guided.target
         return None
+
+    def circle_ahead(self, asked_radius: float, to_the_left: bool) -> Circle:
+        """Around a centre ahead of the nose."""
+        radius, pose = radius_within(asked_radius), self.autopilot.vehicle.state.pose
+        rate = self.circle_rate(radius)
+        return Circle(pose.position + map_of_body(pose.yaw, radius, 0.0, 0.0), radius, rate if to_the_left else -rate)
 
     def brake(self) -> Goal:
         return self.kept.of("brake", Brake)

@@ -7,6 +7,7 @@ second, for eight; another station is kept out meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +47,8 @@ class MissionProtocol:
     def __init__(self, autopilot: Autopilot) -> None:
         self._autopilot = autopilot
         self._upload: Upload | None = None
-
-    def handle(self, channel: Channel, name: str, message: Any) -> bool:
-        """Answer a message of the protocol; False when it is none."""
-        handler = {
+        #: What answers the protocol's messages, by their names.
+        self.handlers: dict[str, Callable[[Channel, Any], None]] = {
             "MISSION_COUNT": self._count,
             "MISSION_ITEM_INT": self._item,
             "MISSION_ITEM": self._item,
@@ -59,12 +58,7 @@ class MissionProtocol:
             "MISSION_REQUEST": self._request,
             "MISSION_CLEAR_ALL": self._clear,
             "MISSION_SET_CURRENT": self._set_current,
-            "MISSION_ACK": self._ignore,
-        }.get(name)
-        if handler is None:
-            return False
-        handler(channel, message)
-        return True
+        }
 
     def update(self) -> None:
         """Ask again for what does not come, and give up in the end."""
@@ -291,9 +285,6 @@ class MissionProtocol:
         """Out of range: silence, as ArduPilot has it."""
         if self._autopilot.runner.jump_to(message.seq):
             channel.post(self._autopilot.telemetry.mission_current())
-
-    def _ignore(self, channel: Channel, message: Any) -> None:
-        """A client's MISSION_ACK ends its download; there is nothing to do."""
 
     def _ack(self, channel: Channel, sender: tuple[int, int], result: MissionResult, kind: int) -> None:
         fields = {"target_system": sender[0], "target_component": sender[1], "type": int(result)}

@@ -9,6 +9,7 @@ import numpy as np
 
 from aerialworld_sim.autopilot.parameter_table import COPTER, ROVER
 from aerialworld_sim.autopilot.settings import AutopilotError
+from aerialworld_sim.autopilot.wire import Message
 from aerialworld_sim.vehicles.interface import Kind
 
 #: Least and greatest value of each MAV_PARAM_TYPE that is a whole number.
@@ -84,13 +85,13 @@ class Parameters:
             parameter.value = parameter.stored(value)
         return parameter
 
-
-def value_fields(parameter: Parameter, count: int, index: int) -> dict[str, object]:
-    """Fields of the PARAM_VALUE that tells of it."""
-    return {
-        "param_id": parameter.name.encode("ascii"),
-        "param_value": parameter.value,
-        "param_type": parameter.kind,
-        "param_count": count,
-        "param_index": index,
-    }
+    def told(self, parameter: Parameter, with_index: bool = False) -> Message:
+        """The PARAM_VALUE that tells of one of them, with its index where that was asked for."""
+        fields = {
+            "param_id": parameter.name.encode("ascii"),
+            "param_value": parameter.value,
+            "param_type": parameter.kind,
+            "param_count": len(self),
+            "param_index": parameter.index if with_index else NO_INDEX,
+        }
+        return Message("param_value", fields)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from aerialworld_core.frames import Array
-from aerialworld_sim.autopilot.logic import ModeLogic, radius_within, speed_within
+from aerialworld_sim.autopilot.logic import ModeLogic, speed_within
 from aerialworld_sim.autopilot.modes import Mode
 from aerialworld_sim.autopilot.words import Severity
 from aerialworld_sim.vehicles.interface import Circle, Drive, Goal, Leg
@@ -16,17 +12,11 @@ from aerialworld_sim.vehicles.interface import Circle, Drive, Goal, Leg
 class Rover(ModeLogic):
     """Mode logic of a ground vehicle."""
 
-    _circle: tuple[Array, float, float] | None = None
     _place: Array | None = None
     _told = False
 
     def default_speed(self) -> float:
         return speed_within(self.autopilot.parameters["WP_SPEED"])
-
-    @property
-    def radius(self) -> float:
-        """Metres around a waypoint within which it is reached."""
-        return radius_within(self.autopilot.parameters["WP_RADIUS"])
 
     def circle_rate(self, radius: float) -> float:
         """Radians per second around a circle: CIRC_SPEED, or the usual speed."""
@@ -48,7 +38,7 @@ class Rover(ModeLogic):
         self.fresh()
         self._told = False
         self._place = autopilot.estimator.position if mode.name == "LOITER" else autopilot.estimator.home
-        self._circle = self._circle_ahead() if mode.name == "CIRCLE" else None
+        self._circle = self._ahead() if mode.name == "CIRCLE" else None
         if mode.name == "AUTO":
             autopilot.runner.start_or_resume()
         return ""
@@ -62,13 +52,12 @@ class Rover(ModeLogic):
             throttle, right = autopilot.sticks.rover()
             return self.kept.of((throttle, right), lambda: Drive(throttle, -right))
         if name == "AUTO":
-            goal = autopilot.runner.goal(seconds)
+            goal = autopilot.runner.goal()
             return self.brake() if goal is None or self.paused else goal
         if name == "GUIDED":
             return self.brake() if self.paused else self.guided.goal(seconds, self.speed, None, None)
         if name == "CIRCLE" and self._circle is not None:
-            centre, radius, rate = self._circle
-            return self.kept.of("circle", lambda: Circle(centre, radius, rate))
+            return self._circle
         if name == "RTL" and self._place is not None:
             return self._home(self._place)
         return self.brake()
@@ -76,16 +65,12 @@ class Rover(ModeLogic):
     def _home(self, home: Array) -> Goal:
         autopilot = self.autopilot
         start, speed = autopilot.estimator.position, speed_within(autopilot.parameters["RTL_SPEED"] or self.speed)
-        goal = self.kept.of(("home", speed), lambda: Leg(start, home, None, speed, self.radius))
+        goal = self.kept.of(("home", speed), lambda: Leg(start, home, None, speed, autopilot.waypoint_radius()))
         if autopilot.arrived(goal) and not self._told:
             self._told = True
             autopilot.say("Reached destination")
         return goal
 
-    def _circle_ahead(self) -> tuple[Array, float, float]:
-        parameters, state = self.autopilot.parameters, self.autopilot.vehicle.state
-        radius = radius_within(parameters["CIRC_RADIUS"])
-        yaw = state.pose.yaw
-        centre = state.pose.position + radius * np.array([math.cos(yaw), math.sin(yaw), 0.0])
-        direction = 1.0 if parameters["CIRC_DIR"] else -1.0
-        return centre, radius, direction * self.circle_rate(radius)
+    def _ahead(self) -> Circle:
+        parameters = self.autopilot.parameters
+        return self.circle_ahead(parameters["CIRC_RADIUS"], to_the_left=bool(parameters["CIRC_DIR"]))

@@ -190,7 +190,7 @@ class MissionRunner:
         self._step, self._state = None, COMPLETE
         self._autopilot.mission_complete()
 
-    def goal(self, seconds: float) -> Goal | None:
+    def goal(self) -> Goal | None:
         """The vehicle's goal in AUTO; None when there is nothing to be done."""
         autopilot = self._autopilot
         if self._awaits_origin and autopilot.estimator.origin is not None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 class Step:
     """One leading item in work."""
 
-    #: Whether the status text says that it was reached.
-    told = False
     taking_off = False
     landing = False
 
@@ -63,6 +61,10 @@ class Step:
             self.since = self.autopilot.now
         return self.autopilot.now - self.since >= seconds
 
+    def waited_there(self, seconds: float) -> bool:
+        """Whether so long has gone since the vehicle was first found where its goal lies."""
+        return (self.since is not None or self.autopilot.arrived(self.kept.last)) and self.waited(seconds)
+
 
 class TakeoffStep(Step):
     """Straight up to the item's height; from the air, up where the vehicle is."""
@@ -93,8 +95,6 @@ class TakeoffStep(Step):
 class WaypointStep(Step):
     """A leg to a place, past it into the next one when there is no delay."""
 
-    told = True
-
     def __init__(self, autopilot: Autopilot, seq: int, item: Item, start: Array) -> None:
         super().__init__(autopilot, seq, item)
         self._start = start
@@ -124,9 +124,7 @@ class WaypointStep(Step):
         )
 
     def done(self) -> bool:
-        if self.since is None and not self.autopilot.arrived(self.kept.last):
-            return False
-        return self.waited(self._delay)
+        return self.waited_there(self._delay)
 
     def finish(self) -> None:
         word = "command" if self.autopilot.settings.kind == "drone" else "waypoint"
@@ -151,9 +149,7 @@ class LoiterStep(Step):
     def done(self) -> bool:
         if self.item.command == Cmd.NAV_LOITER_UNLIM:
             return False
-        if self.since is None and not self.autopilot.arrived(self.kept.last):
-            return False
-        return self.waited(self.item.params[0])
+        return self.waited_there(self.item.params[0])
 
     def finish(self) -> None:
         if self.autopilot.settings.kind == "drone":

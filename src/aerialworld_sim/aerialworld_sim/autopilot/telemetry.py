@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aerialworld_sim.autopilot.channel import LISTED_PER_STEP, Channel, Interval
-from aerialworld_sim.autopilot.parameters import NO_INDEX, value_fields
 from aerialworld_sim.autopilot.settings import BUILD, VERSION
 from aerialworld_sim.autopilot.telemetry_motion import Motion
 from aerialworld_sim.autopilot.telemetry_system import System
@@ -148,7 +147,7 @@ class Telemetry:
         parameters = self._autopilot.parameters
         parameter = parameters.find(name)
         if parameter is not None:
-            self._autopilot.broadcast(Message("param_value", value_fields(parameter, len(parameters), NO_INDEX)))
+            self._autopilot.broadcast(parameters.told(parameter))
 
     def read_parameter(self, channel: Channel, message: Any) -> None:
         """PARAM_REQUEST_READ: by index or by name; an unknown one is met with silence."""
@@ -156,8 +155,7 @@ class Telemetry:
         by_index = message.param_index >= 0
         found = parameters.at(message.param_index) if by_index else parameters.find(message.param_id)
         if found is not None:
-            index = found.index if by_index else NO_INDEX
-            channel.post(Message("param_value", value_fields(found, len(parameters), index)))
+            channel.post(parameters.told(found, with_index=by_index))
 
     def _list_parameters(self, channel: Channel) -> None:
         parameters = self._autopilot.parameters
@@ -168,7 +166,7 @@ class Telemetry:
             if parameter is None:
                 channel.listing = None
                 return
-            channel.post(Message("param_value", value_fields(parameter, len(parameters), parameter.index)))
+            channel.post(parameters.told(parameter, with_index=True))
             channel.listing += 1
 
     # Each step

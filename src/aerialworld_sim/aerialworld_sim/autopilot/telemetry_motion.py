@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aerialworld_core.sensing import GRAVITY
+from aerialworld_core.frames import Array
+from aerialworld_core.sensing import GRAVITY, VehicleState
 from aerialworld_sim.autopilot.geo import attitude_of, heading_of, ned_of
 from aerialworld_sim.autopilot.wire import Message
 
@@ -73,7 +74,7 @@ class Motion:
         autopilot, estimator = self._autopilot, self._autopilot.estimator
         fields: dict[str, Any] = {"time_boot_ms": autopilot.boot_ms(), "lat": 0, "lon": 0, "alt": 0, "relative_alt": 0}
         fields |= {"vx": 0, "vy": 0, "vz": 0, "hdg": 0}
-        if autopilot.now >= autopilot.boot.timeline.gps + 0.2:
+        if self._on_earth():
             position = estimator.position
             latitude, longitude = autopilot.earth.e7_of(position)
             north, east, down = ned_of(autopilot.vehicle.state.linear_velocity)
@@ -103,7 +104,7 @@ class Motion:
         autopilot = self._autopilot
         east, north, up = (float(v) for v in autopilot.vehicle.state.linear_velocity)
         speed = math.hypot(east, north)
-        known = autopilot.now >= autopilot.boot.timeline.gps + 0.2
+        known = self._on_earth()
         fields = {
             "airspeed": speed,
             "groundspeed": speed,
@@ -113,6 +114,10 @@ class Motion:
             "climb": up,
         }
         return Message("vfr_hud", fields)
+
+    def _on_earth(self) -> bool:
+        """Whether it is known where on earth the vehicle is: soon after the satellites' first fix."""
+        return self._autopilot.now >= self._autopilot.boot.timeline.gps + 0.2
 
     def _heading(self) -> float:
         return heading_of(self._autopilot.vehicle.state.pose.yaw)
@@ -170,7 +175,7 @@ class Motion:
     def _inertial(self) -> dict[str, int]:
         """Specific force in 1/1000 g, rates in 1/1000 rad/s, magnetic field in milligauss; forward, right, down."""
         state = self._autopilot.vehicle.state
-        force = state.pose.rotation.T @ (np.asarray(state.linear_acceleration) + np.array([0.0, 0.0, GRAVITY]))
+        force = _specific_force(state)
         field = state.pose.rotation.T @ np.array([-41.0, 303.0, -353.0])
         rate = state.angular_velocity
         names = ("acc", "gyro", "mag")
@@ -186,7 +191,7 @@ class Motion:
     def simstate(self) -> Message:
         autopilot, state = self._autopilot, self._autopilot.vehicle.state
         roll, pitch, yaw, p, q, r = attitude_of(state)
-        force = state.pose.rotation.T @ (np.asarray(state.linear_acceleration) + np.array([0.0, 0.0, GRAVITY]))
+        force = _specific_force(state)
         latitude, longitude = autopilot.earth.e7_of(autopilot.estimator.position)
         fields = {"roll": roll, "pitch": pitch, "yaw": yaw, "xgyro": p, "ygyro": q, "zgyro": r}
         fields |= {"xacc": float(force[0]), "yacc": -float(force[1]), "zacc": -float(force[2])}
@@ -201,8 +206,14 @@ class Motion:
         if autopilot.now < autopilot.boot.timeline.estimator[1][0]:
             return None
         roll, pitch, yaw, *_ = attitude_of(autopilot.vehicle.state)
-        known = autopilot.now >= autopilot.boot.timeline.gps + 0.2
+        known = self._on_earth()
         latitude, longitude = autopilot.earth.e7_of(autopilot.estimator.position) if known else (0, 0)
         altitude = autopilot.earth.altitude_of(float(autopilot.estimator.position[2])) if known else 0.0
         fields = {"roll": roll, "pitch": pitch, "yaw": yaw, "altitude": altitude, "lat": latitude, "lng": longitude}
         return Message("ahrs2", fields)
+
+
+def _specific_force(state: VehicleState) -> Array:
+    """What accelerometers feel (3,), m/s², forward, left, up."""
+    force: Array = state.pose.rotation.T @ (np.asarray(state.linear_acceleration) + np.array([0.0, 0.0, GRAVITY]))
+    return force

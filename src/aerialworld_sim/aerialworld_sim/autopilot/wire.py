@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aerialworld_sim.autopilot.settings import AutopilotError
-from aerialworld_sim.autopilot.signing import Signer
+from aerialworld_sim.autopilot.signing import BLOCK, Signer
 
 #: First bytes of MAVLink 1 and 2 frames, and what a frame has beside its payload.
 MAGIC_1, MAGIC_2 = 0xFE, 0xFD
-OVERHEAD_1, OVERHEAD_2, SIGNATURE = 8, 12, 13
+OVERHEAD_1, OVERHEAD_2 = 8, 12
 SIGNED = 1
 #: Bytes that a decoder keeps at most; a link reads no more than `room()` from its socket.
 INBOX = 1 << 16
@@ -148,7 +148,7 @@ class Decoder:
             return None
         if inbox[start] == MAGIC_1:
             return OVERHEAD_1 + inbox[start + 1]
-        return OVERHEAD_2 + inbox[start + 1] + (SIGNATURE if inbox[start + 2] & SIGNED else 0)
+        return OVERHEAD_2 + inbox[start + 1] + (BLOCK if inbox[start + 2] & SIGNED else 0)
 
     def _refusal(self, frame: bytearray) -> str | None:
         """Why what looks like a frame is not taken on this link; one that is, is not taken again."""
@@ -171,7 +171,7 @@ class Decoder:
         signed = not old and frame[2] & SIGNED
         number = frame[5] if old else int.from_bytes(frame[7:10], "little")
         known = self._dialect.mavlink_map.get(number)
-        end = len(frame) - 2 - (SIGNATURE if signed else 0)
+        end = len(frame) - 2 - (BLOCK if signed else 0)
         if known is None or (not old and frame[2] & ~SIGNED):
             return False
         checksum = self._dialect.x25crc(bytes(frame[1:end]) + bytes([known.crc_extra])).crc

@@ -77,12 +77,16 @@ class Surroundings:
             height[missed] = self.world.terrain_height(xy[missed] + _BESIDE)
         return [float(h) for h in height]
 
+    def height_at(self, position: Sequence[float] | Array) -> float:
+        """Terrain height at the x and y of a point; NaN where there is none."""
+        return self.ground(np.array([position[:2]], np.float64))[0]
+
     def support(self, position: Vector) -> float:
         """The height of what lies below a point: terrain or a roof; −inf where there is nothing."""
         if self.world is None:
             return self._ground
         x, y, z = position
-        height = self.ground(np.array([[x, y]]))[0]
+        height = self.height_at(position)
         if math.isnan(height):
             height = -math.inf
         distance, _ = self.world.cast(np.array([[x, y, z]]), np.array([[0.0, 0.0, -1.0]]))

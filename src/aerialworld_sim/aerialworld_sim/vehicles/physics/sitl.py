@@ -15,14 +15,13 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.piloting import PHYSICS_PORT
 from aerialworld_core.sensing import VehicleState
 from aerialworld_sim.vehicles.interface import Contact, Goal, Kind
 from aerialworld_sim.vehicles.moments import Moment
 from aerialworld_sim.vehicles.parameters import Vector
 from aerialworld_sim.vehicles.physics.json_protocol import LONGEST, Servos, encode_state, parse_servos
 
-#: Where SITL's instance I sends to: 9002 + 10 · I.
-PORT = 9002
 #: A peer that was silent for so long may be replaced by another address, seconds.
 _GONE = 2.0
 
@@ -72,7 +71,12 @@ class SitlVehicle:
     """
 
     def __init__(
-        self, body: Body, kind: Kind = "drone", *, address: tuple[str, int] = ("127.0.0.1", PORT), timeout: float = 10.0
+        self,
+        body: Body,
+        kind: Kind = "drone",
+        *,
+        address: tuple[str, int] = ("127.0.0.1", PHYSICS_PORT),
+        timeout: float = 10.0,
     ) -> None:
         if not ip_address(address[0]).is_loopback:
             raise InputError(f"the JSON physics peer speaks on loopback only, not on {address[0]}")

@@ -48,6 +48,12 @@ def height(world: World, xy: Array) -> Array:
     return z
 
 
+def topmost(world: World, xy: Array) -> NDArray[np.int32]:
+    """(N,) face of the topmost surface at (N, 2), −1 where there is none, or where it is a seam that is hit."""
+    origins = np.column_stack([xy, np.full(len(xy), float(world.bounds[1][2]) + 10.0)])
+    return world.cast(origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape))[1]
+
+
 @dataclass(frozen=True, eq=False)
 class Ground:
     """Rasters indexed [row, column], row 0 the southernmost; samples at cell centres.
@@ -141,15 +147,10 @@ def _near(ground: Ground, corners: Array) -> NDArray[np.bool_]:
 
 def _top_class(world: World, xy: Array) -> NDArray[np.int64]:
     """(N,) class of the topmost surface, −1 where there is nothing."""
+    face = np.array(topmost(world, xy))
+    missed = np.flatnonzero(face < 0)
+    if missed.size:
+        face[missed] = topmost(world, xy[missed] + _BESIDE)
     label = np.full(len(xy), -1)
-    top = float(world.bounds[1][2]) + 10.0
-    pending = np.arange(len(xy))
-    for shift in (np.zeros(2), _BESIDE):
-        origins = np.column_stack([xy[pending] + shift, np.full(len(pending), top)])
-        _, face = world.cast(origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape))
-        hit = face >= 0
-        label[pending[hit]] = world.scene.face_class[face[hit]]
-        pending = pending[~hit]
-        if not len(pending):
-            break
+    label[face >= 0] = world.scene.face_class[face[face >= 0]]
     return label

@@ -10,10 +10,11 @@ from scipy.ndimage import gaussian_filter1d
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
+from aerialworld_core.world.seams import ground_height
 from aerialworld_sim.traffic.cells import Cells
 from aerialworld_sim.traffic.curves import STEP
 from aerialworld_sim.traffic.footways import Footways
-from aerialworld_sim.traffic.ground import Ground, World, height, see_ground
+from aerialworld_sim.traffic.ground import Ground, World, see_ground
 from aerialworld_sim.traffic.lanes import SIDEWAYS, Carriageways
 from aerialworld_sim.traffic.patrols import patrol_ground
 from aerialworld_sim.traffic.shapes import SHAPES, WALKER, Shape
@@ -106,7 +107,7 @@ def stand(world: World, shape: Shape, xy: Array, yaw: Array) -> tuple[Array, Arr
     smooth = SPRINGS / STEP
 
     def felt(points: Array) -> Array:
-        z = height(world, points)
+        z = ground_height(world, points)
         known = np.isfinite(z)
         if not known.any():
             raise InputError(f"traffic: the world has no ground near ({points[0, 0]:.0f}, {points[0, 1]:.0f})")

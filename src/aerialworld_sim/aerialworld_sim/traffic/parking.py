@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
-from aerialworld_sim.traffic.ground import World, height, topmost
+from aerialworld_core.world.seams import ground_height
+from aerialworld_sim.traffic.ground import World, topmost
 from aerialworld_sim.traffic.kinds import Kind
 from aerialworld_sim.traffic.network import Network, stand
 from aerialworld_sim.traffic.shapes import Shape, placed
@@ -78,7 +79,7 @@ class Parking:
         face = topmost(self._world, points)
         if (face < 0).any() or not np.isin(self._world.scene.face_class[face], GROUND).all():
             return None
-        z = height(self._world, points)
+        z = ground_height(self._world, points)
         if not np.isfinite(z).all() or np.ptp(z) > STEEPEST * shape.length:
             return None
         return xy, yaw

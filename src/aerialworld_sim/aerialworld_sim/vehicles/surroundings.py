@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from aerialworld_core.frames import Array, Pose
 from aerialworld_core.labels import GROUND, MANMADE, NAMES, OTHERS
 from aerialworld_core.world.scene import Scene
+from aerialworld_core.world.seams import ground_height
 from aerialworld_sim.vehicles.parameters import Vector
-
-#: Where a ray falls into the seam between two triangles, its neighbour is asked (metres).
-_BESIDE = np.array([0.003, 0.005])
 
 
 class Solids(Protocol):
@@ -71,11 +69,7 @@ class Surroundings:
         """Terrain height at points (N, 2); NaN where there is none."""
         if self.world is None:
             return [self._ground] * len(xy)
-        height = self.world.terrain_height(xy)
-        missed = np.isnan(height)
-        if missed.any():
-            height[missed] = self.world.terrain_height(xy[missed] + _BESIDE)
-        return [float(h) for h in height]
+        return [float(h) for h in ground_height(self.world, xy)]
 
     def support(self, position: Vector) -> float:
         """The height of what lies below a point: terrain or a roof; −inf where there is nothing."""

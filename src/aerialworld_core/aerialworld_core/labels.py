@@ -26,7 +26,7 @@ NAMES = (
 )
 NUM_CLASSES = len(NAMES)
 
-OTHERS, CAR, PEDESTRIAN = 0, 4, 7
+OTHERS, BICYCLE, BUS, CAR, MOTORCYCLE, PEDESTRIAN, TRUCK = 0, 2, 3, 4, 6, 7, 10
 DRIVEABLE_SURFACE, OTHER_FLAT, SIDEWALK, TERRAIN, MANMADE, VEGETATION, FREE = 11, 12, 13, 14, 15, 16, 17
 
 #: Surfaces that a vehicle stands on: terrain height is asked of these.

@@ -18,8 +18,9 @@ from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
 from aerialworld_core.sensing import GRAVITY
+from aerialworld_core.world.seams import ground_height
 from aerialworld_missions.clearance import obstacle_distance, obstacle_top
-from aerialworld_missions.heightmap import HeightMap, ground_height
+from aerialworld_missions.heightmap import HeightMap
 from aerialworld_missions.motion import KNOT, PER_KNOT, SAMPLE, heading_along, window
 
 #: Height of the default voxel grid's top above the datum, metres: above it a drone could not be seen in its own grid.

@@ -18,13 +18,12 @@ from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
 from aerialworld_core.world.scene import Scene
+from aerialworld_core.world.seams import BESIDE, ground_height
 
 #: Edge of a raster cell, metres; larger only in worlds of more than `MAX_CELLS` square metres.
 CELL = 1.0
 MAX_CELLS = 6_000_000
 _RAYS_AT_ONCE = 262_144
-#: Where a ray falls into the seam between two triangles (they are micrometres wide), its neighbour is asked, metres.
-_BESIDE = np.array([0.003, 0.005])
 
 
 class Geometry(Protocol):
@@ -40,15 +39,6 @@ class Geometry(Protocol):
     def terrain_height(self, xy: NDArray[Any]) -> Array: ...
     def inside_solid(self, points: NDArray[Any]) -> NDArray[np.bool_]: ...
     def datum(self, x: float, y: float) -> float: ...
-
-
-def ground_height(world: Geometry, xy: NDArray[Any]) -> Array:
-    """(N,) height of the ground at points (N, 2), NaN where there is none; seams between triangles count as closed."""
-    height = np.array(world.terrain_height(xy))
-    missed = np.flatnonzero(np.isnan(height))
-    if missed.size:
-        height[missed] = world.terrain_height(np.asarray(xy)[missed] + _BESIDE)
-    return height
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +94,7 @@ class HeightMap:
             down = np.broadcast_to([0.0, 0.0, -1.0], origins.shape)
             distance, face = world.cast(origins, down)
             if (missed := np.flatnonzero(face < 0)).size:
-                origins[missed, :2] += _BESIDE
+                origins[missed, :2] += BESIDE
                 distance[missed], face[missed] = world.cast(origins[missed], down[missed])
             hit = face >= 0
             surface[part][hit] = top - distance[hit]

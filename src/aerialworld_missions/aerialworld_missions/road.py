@@ -15,9 +15,10 @@ from scipy.spatial.transform import Rotation
 from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
+from aerialworld_core.world.seams import ground_height
 from aerialworld_missions.clearance import obstacle_distance
 from aerialworld_missions.flight import CEILING, LEAST_CLEARANCE
-from aerialworld_missions.heightmap import CELL, Geometry, HeightMap, ground_height
+from aerialworld_missions.heightmap import CELL, Geometry, HeightMap
 from aerialworld_missions.lattice import FreeSpace, Lattice
 from aerialworld_missions.motion import KNOT, PER_KNOT, SAMPLE, heading_along, margin, travel, window
 from aerialworld_missions.path import STEP, Path

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aerialworld_core.frames import Pose
-from aerialworld_core.world import World
 from aerialworld_sim.vehicles.interface import Contact, GoTo, Land, TakeOff, Velocity
 from aerialworld_sim.vehicles.multirotor import Multirotor
 from aerialworld_sim.vehicles.surroundings import MovingBox, Surroundings
 
-MS = 1_000_000
-
-
-def around(world, **options) -> Surroundings:
-    return Surroundings(World("w", Path("w.sdf"), "", None, world.scene, world.light), **options)
-
-
-def fly(vehicle: Multirotor, goal, seconds: float) -> np.ndarray:
-    vehicle.command(goal)
-    return np.array([vehicle.step(20 * MS).pose.position for _ in range(round(seconds * 50))])
+sys.path.insert(0, str(Path(__file__).parent))
+from flight_runs import run as fly
+from flight_runs import surroundings as around
 
 
 @pytest.fixture
@@ -37,7 +30,7 @@ def block(world):
 @pytest.mark.parametrize("speed", [1.0, 4.0, 10.0])
 def test_a_wall_ends_the_flight_outside_of_it(block, speed):
     vehicle = Multirotor(Pose.from_rpy(0, 0, 6), on_ground=False, surroundings=around(block))
-    path = fly(vehicle, GoTo(np.array([60.0, 0, 6.0]), speed), 60.0)
+    path = fly(vehicle, GoTo(np.array([60.0, 0, 6.0]), speed), 60.0)[:, 1:4]
     assert vehicle.contact is Contact.CRASHED and vehicle.incident.startswith("hit a building at (2")
     assert path[:, 0].max() < 25.0 - 0.05 and path[:, 0].max() > 23.5
     assert path[-1, 2] == pytest.approx(vehicle.parameters.stand, abs=0.02)
@@ -74,7 +67,7 @@ def test_a_hillside_is_hit_in_cruise(world):
     world.add([[-50, -50, 0], [20, -50, 0], [20, 50, 0], [-50, 50, 0]], [[0, 1, 2], [0, 2, 3]], 14)
     world.add([[20, -50, 0], [120, -50, 60], [120, 50, 60], [20, 50, 0]], [[0, 1, 2], [0, 2, 3]], 14)
     vehicle = Multirotor(Pose.from_rpy(0, 0, 10), on_ground=False, surroundings=around(world))
-    path = fly(vehicle, GoTo(np.array([100.0, 0, 10.0]), 8.0), 20.0)
+    path = fly(vehicle, GoTo(np.array([100.0, 0, 10.0]), 8.0), 20.0)[:, 1:4]
     assert vehicle.contact is Contact.CRASHED and vehicle.incident.startswith("hit the terrain at (3")
     assert path[-1, 0] == pytest.approx(20 + 10 / 0.6, abs=2.0)
 

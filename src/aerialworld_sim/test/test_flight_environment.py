@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ import pytest
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.rig import ImuSpec, Rig
-from aerialworld_core.world import World
 from aerialworld_sim.environment import STATE_NUMBERS, Craft, FlightEnvironment, as_gymnasium
 from aerialworld_sim.vehicles.interface import Brake, TakeOff
 from aerialworld_sim.vehicles.multirotor import Multirotor
 from aerialworld_sim.vehicles.parameters import Wind
 from aerialworld_sim.vehicles.rover import Rover
 from aerialworld_sim.vehicles.surroundings import Surroundings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from flight_runs import real
 
 IMU = ImuSpec("imu", Pose.identity(), 100.0)
 
@@ -26,15 +29,17 @@ IMU = ImuSpec("imu", Pose.identity(), 100.0)
 def environment(world, camera, cube):
     world.ground_plane()
     world.box([20.0, 0, 10.0], [4.0, 40.0, 20.0])
-    real = World("w", Path("w.sdf"), "", None, world.scene, world.light)
+    walled = real(world)
     rig = Rig("test", (camera(width=32, height=18),), tuple(cube(8)), None, IMU)
 
     def drone(seed: int) -> Multirotor:
         pose = Pose.from_rpy(0, 0, 8, 0, 0, np.pi / 2)
-        return Multirotor(pose, on_ground=False, wind=Wind(gust=0.5), seed=seed, surroundings=Surroundings(real))
+        return Multirotor(pose, on_ground=False, wind=Wind(gust=0.5), seed=seed, surroundings=Surroundings(walled))
 
     def make(**options):
-        return FlightEnvironment(real, {"drone_1": Craft(drone, rig)}, modalities=("images", "depth", "imu"), **options)
+        return FlightEnvironment(
+            walled, {"drone_1": Craft(drone, rig)}, modalities=("images", "depth", "imu"), **options
+        )
 
     return make
 

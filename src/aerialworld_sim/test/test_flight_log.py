@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import StorageError
 from aerialworld_core.frames import Pose
-from aerialworld_core.world import World
 from aerialworld_sim.vehicles.flight_log import LoggedVehicle, goal_of, goal_record
 from aerialworld_sim.vehicles.flight_replay import replay
 from aerialworld_sim.vehicles.goals import same_goal
@@ -34,7 +34,8 @@ from aerialworld_sim.vehicles.parameters import MultirotorParameters, Wind
 from aerialworld_sim.vehicles.rover import Rover
 from aerialworld_sim.vehicles.surroundings import MovingBox, Surroundings
 
-MS = 1_000_000
+sys.path.insert(0, str(Path(__file__).parent))
+from flight_runs import MS, real
 
 
 def flown(path: Path) -> LoggedVehicle:
@@ -70,25 +71,27 @@ def test_a_flight_is_flown_again_bit_for_bit(tmp_path):
 def test_a_drive_into_a_wall_is_driven_again(tmp_path, world):
     world.ground_plane()
     world.box([20.0, 0, 1.0], [2.0, 20.0, 2.0])
-    real = World("w", Path("w.sdf"), "f" * 64, None, world.scene, world.light)
+    walled = real(world, "f" * 64)
 
     def cars(stamp_ns: int) -> list[MovingBox]:
         return [MovingBox("car_1", Pose.from_rpy(0, 50 - 1e-9 * stamp_ns, 1), np.array([4.0, 2, 2]))]
 
-    with LoggedVehicle(Rover(surroundings=Surroundings(real, cars)), tmp_path / "r.jsonl", world=real.sha256) as logged:
+    with LoggedVehicle(
+        Rover(surroundings=Surroundings(walled, cars)), tmp_path / "r.jsonl", world=walled.sha256
+    ) as logged:
         for goal in (GoTo(np.array([50.0, 0, 0]), 5.0), Drive(-0.1, 0.0), Brake()):
             logged.command(goal)
             for _ in range(400):
                 logged.step(20 * MS)
             assert logged.incident.startswith("stopped") == isinstance(goal, GoTo)
     log = tmp_path / "r.jsonl"
-    assert replay(log, world=real, world_sha256="f" * 64, obstacles=cars).exact
+    assert replay(log, world=walled, world_sha256="f" * 64, obstacles=cars).exact
     with pytest.raises(InputError, match="flown in a world: give it"):
         replay(log)
     with pytest.raises(InputError, match="another world"):
-        replay(log, world=real, world_sha256="0" * 64, obstacles=cars)
+        replay(log, world=walled, world_sha256="0" * 64, obstacles=cars)
     with pytest.raises(InputError, match="other things moved"):
-        replay(log, world=real)
+        replay(log, world=walled)
 
 
 def test_a_log_says_what_happened(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Pose, rpy_from_rotation
+from aerialworld_core.frames import Pose
 from aerialworld_core.sensing import GRAVITY
 from aerialworld_sim.vehicles.interface import (
     Brake,
@@ -27,24 +29,13 @@ from aerialworld_sim.vehicles.interface import (
 from aerialworld_sim.vehicles.multirotor import Multirotor
 from aerialworld_sim.vehicles.parameters import MultirotorParameters, Wind
 
-MS = 1_000_000
+sys.path.insert(0, str(Path(__file__).parent))
+from flight_runs import MS
+from flight_runs import run as fly
 
 
 def hovering(height: float = 30.0, **options) -> Multirotor:
     return Multirotor(Pose.from_rpy(0, 0, height), on_ground=False, **options)
-
-
-def fly(vehicle: Multirotor, goal, seconds: float, step: int = 20 * MS) -> np.ndarray:
-    """Rows: t, position, velocity, roll, pitch, yaw, throttle, acceleration."""
-    vehicle.command(goal)
-    rows = []
-    for _ in range(round(seconds * 1e9 / step)):
-        s = vehicle.step(step)
-        rows.append(
-            [s.stamp_ns * 1e-9, *s.pose.position, *s.linear_velocity, *rpy_from_rotation(s.pose.rotation),
-             vehicle.throttle, *s.linear_acceleration]
-        )  # fmt: skip
-    return np.array(rows)
 
 
 def specific_force(vehicle: Multirotor) -> np.ndarray:

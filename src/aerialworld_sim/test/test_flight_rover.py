@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose, rpy_from_rotation
 from aerialworld_core.sensing import GRAVITY
-from aerialworld_core.world import World
 from aerialworld_sim.vehicles.interface import (
     Brake,
     Contact,
@@ -28,26 +28,11 @@ from aerialworld_sim.vehicles.parameters import RoverParameters
 from aerialworld_sim.vehicles.rover import ABOVE_GROUND, Rover
 from aerialworld_sim.vehicles.surroundings import MovingBox, Surroundings
 
-MS = 1_000_000
+sys.path.insert(0, str(Path(__file__).parent))
+from flight_runs import MS, surroundings
+from flight_runs import run as drive
+
 GROUND, BUILDING = 14, 15
-
-
-def drive(vehicle: Rover, goal, seconds: float, step: int = 20 * MS) -> np.ndarray:
-    """Rows: t, position, velocity, roll, pitch, yaw, throttle, acceleration, angular velocity."""
-    vehicle.command(goal)
-    rows = []
-    for _ in range(round(seconds * 1e9 / step)):
-        s = vehicle.step(step)
-        rows.append(
-            [s.stamp_ns * 1e-9, *s.pose.position, *s.linear_velocity, *rpy_from_rotation(s.pose.rotation),
-             vehicle.throttle, *s.linear_acceleration, *s.angular_velocity]
-        )  # fmt: skip
-    return np.array(rows)
-
-
-def surroundings(world, **options) -> Surroundings:
-    real = World("w", Path("w.sdf"), "", None, world.scene, world.light)
-    return Surroundings(real, **options)
 
 
 def ramp(world, rise: float, length: float = 30.0) -> None:

@@ -34,6 +34,12 @@ def moving(traffic):
     return np.array([m.parked is None for m in traffic.members])
 
 
+def noses(shot):
+    """(N, 3) where the bodies' x axes point."""
+    x, y, z, w = shot.orientation.T
+    return np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=1)
+
+
 def shots(traffic, seconds, rate=10):
     return [traffic.snapshot(k * SECOND // rate) for k in range(seconds * rate)]
 
@@ -90,8 +96,7 @@ def test_speeds_are_the_derivatives_of_positions_and_stay_plausible(traffic):
 
 def test_headings_are_those_of_the_motion_but_in_reverse(traffic):
     for shot in shots(traffic, 60, 2):
-        x, y, z, w = shot.orientation.T
-        heading = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z)], axis=1)
+        heading = noses(shot)[:, :2]
         flat = shot.linear_velocity[:, :2]
         fast = np.linalg.norm(flat, axis=1) > 2.0
         assert ((heading[fast] * flat[fast]).sum(axis=1) > 0.8 * np.linalg.norm(flat[fast], axis=1)).all()
@@ -142,8 +147,7 @@ def test_vehicles_stand_along_a_slope():
     made = Traffic(world, TrafficOptions(cars=6, parked=0.0, seed=2))
     rises = []
     for shot in shots(made, 60, 1):
-        x, y, z, w = shot.orientation.T
-        nose = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)], axis=1)
+        nose = noses(shot)
         straight = np.abs(nose[:, 0]) > 0.99
         rises += (nose[straight, 2] / nose[straight, 0]).tolist()
         assert np.abs(heights_above_ground(world, made, shot.stamp_ns)).max() < 0.05
@@ -162,8 +166,7 @@ def test_narrow_dead_ends_are_turned_in_by_reversing():
     made = Traffic(plain((-100, -5.4, 100, 5.4)), TrafficOptions(cars=2, parked=0.0, emergencies=0, seed=1))
     reversing = 0
     for shot in shots(made, 200, 4):
-        x, y, z, w = shot.orientation.T
-        heading = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + w * z)], axis=1)
+        heading = noses(shot)[:, :2]
         reversing += int(((heading * shot.linear_velocity[:, :2]).sum(axis=1) < -0.2).sum())
     assert reversing > 3
 

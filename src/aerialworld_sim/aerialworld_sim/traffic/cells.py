@@ -80,9 +80,8 @@ class Cells:
     def swept(self, curve: Curve, shape: Shape) -> list[NDArray[np.int64]]:
         """The places that a shape can touch within each slot of a curve."""
         slots = max(1, round(curve.length / shape.slot))
-        bend = float(np.abs(np.diff(curve.yaw)).max() / curve.step)
         reach = float(np.hypot(max(shape.front, shape.rear), 0.5 * shape.width))
-        looks = int(np.ceil(curve.length / slots * (1.0 + bend * reach) / (2 * BETWEEN)))
+        looks = int(np.ceil(curve.length / slots * (1.0 + curve.sharpest * reach) / (2 * BETWEEN)))
         s = np.linspace(0.0, curve.length, slots * looks + 1)
         xy, yaw = curve.at(s)
         pose, place = self.touched(shape, xy, yaw)

@@ -51,9 +51,9 @@ class Curve:
         return float(self.xy[-1, 0]), float(self.xy[-1, 1]), float(self.yaw[-1])
 
     @property
-    def curvature(self) -> Array:
-        """(N,) 1/m, positive to the left of the body."""
-        return self.gear * np.gradient(self.yaw, self.step)
+    def sharpest(self) -> float:
+        """1/m, the greatest curvature to either side."""
+        return float(np.abs(np.diff(self.yaw)).max() / self.step)
 
     def at(self, s: Array) -> tuple[Array, Array]:
         """Positions (M, 2) and headings (M,) at distances `s` (M,) along the curve."""
@@ -70,12 +70,17 @@ class Curve:
         return Curve(xy, yaw, (end - begin) / (count - 1), self.gear)
 
 
+def travelled(points: Array) -> Array:
+    """(N,) metres along the line through points (N, 2), from the first."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+
+
 def through(points: Array, *, closed: bool = False) -> Curve:
     """A smooth curve through points (N, 2) that lie a metre or so apart; `closed` joins the last to the first."""
     points = points[np.r_[True, np.linalg.norm(np.diff(points, axis=0), axis=1) > 1e-3]]
     if closed:
         points = np.concatenate([points, points[:1]])
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    along = travelled(points)
     spline = CubicSpline(along, points, bc_type="periodic" if closed else "natural")
     fine = np.linspace(0.0, along[-1], max(2, round(along[-1] / 0.05) + 1))
     xy, slope = spline(fine), spline(fine, 1)
@@ -96,11 +101,11 @@ def reverse(curve: Curve) -> Curve:
 
 def _even(xy: Array, yaw: Array) -> Curve:
     """Evenly spaced samples of a line that is known at points (N, 2) with headings (N,)."""
-    travelled = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
-    count = max(2, round(travelled[-1] / STEP) + 1)
-    s = np.linspace(0.0, travelled[-1], count)
-    even = np.stack([np.interp(s, travelled, xy[:, 0]), np.interp(s, travelled, xy[:, 1])], axis=1)
-    return Curve(even, np.interp(s, travelled, yaw), float(travelled[-1] / (count - 1)))
+    along = travelled(xy)
+    count = max(2, round(along[-1] / STEP) + 1)
+    s = np.linspace(0.0, along[-1], count)
+    even = np.stack([np.interp(s, along, xy[:, 0]), np.interp(s, along, xy[:, 1])], axis=1)
+    return Curve(even, np.interp(s, along, yaw), float(along[-1] / (count - 1)))
 
 
 def arcs(start: State, pieces: Sequence[tuple[float, float]], gear: int = 1) -> Curve:

@@ -90,8 +90,7 @@ class Footways:
             if 0.4 * len(points) < SHORTEST_ROUND:
                 continue
             curve = through(gaussian_filter1d(points, 1.0, axis=0, mode="wrap"), closed=True)
-            bend = np.abs(np.diff(curve.yaw)) / curve.step
-            if float(bend.max()) < 1.0 / WALKER.radius and self._on_floor(curve):
+            if curve.sharpest < 1.0 / WALKER.radius and self._on_floor(curve):
                 rounds.append(curve)
         return rounds
 

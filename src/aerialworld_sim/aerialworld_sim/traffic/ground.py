@@ -17,13 +17,12 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import DRIVEABLE_SURFACE, GROUND, SIDEWALK
 from aerialworld_core.world.scene import Scene
+from aerialworld_core.world.seams import BESIDE
 
 #: Edge of a cell, metres.
 CELL = 0.5
 #: Rasters of more cells than this (their roads' box) are refused: 8 km × 8 km.
 MAX_CELLS = 256_000_000
-#: Where a ray falls into the seam between two triangles, its neighbour is asked, metres.
-_BESIDE = np.array([0.003, 0.005])
 #: Room around the roads, so that no body leaves the raster, metres.
 _MARGIN = 20.0
 
@@ -39,13 +38,10 @@ class World(Protocol):
     def terrain_height(self, xy: NDArray[Any]) -> Array: ...
 
 
-def height(world: World, xy: Array) -> Array:
-    """(N,) height of the ground at (N, 2), map z, NaN where there is none; seams count as closed."""
-    z = np.array(world.terrain_height(xy), np.float64)
-    missed = np.flatnonzero(np.isnan(z))
-    if missed.size:
-        z[missed] = world.terrain_height(xy[missed] + _BESIDE)
-    return z
+def topmost(world: World, xy: Array) -> NDArray[np.int32]:
+    """(N,) face of the topmost surface at (N, 2), −1 where there is none, or where it is a seam that is hit."""
+    origins = np.column_stack([xy, np.full(len(xy), float(world.bounds[1][2]) + 10.0)])
+    return world.cast(origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape))[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +137,10 @@ def _near(ground: Ground, corners: Array) -> NDArray[np.bool_]:
 
 def _top_class(world: World, xy: Array) -> NDArray[np.int64]:
     """(N,) class of the topmost surface, −1 where there is nothing."""
+    face = np.array(topmost(world, xy))
+    missed = np.flatnonzero(face < 0)
+    if missed.size:
+        face[missed] = topmost(world, xy[missed] + BESIDE)
     label = np.full(len(xy), -1)
-    top = float(world.bounds[1][2]) + 10.0
-    pending = np.arange(len(xy))
-    for shift in (np.zeros(2), _BESIDE):
-        origins = np.column_stack([xy[pending] + shift, np.full(len(pending), top)])
-        _, face = world.cast(origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape))
-        hit = face >= 0
-        label[pending[hit]] = world.scene.face_class[face[hit]]
-        pending = pending[~hit]
-        if not len(pending):
-            break
+    label[face >= 0] = world.scene.face_class[face[face >= 0]]
     return label

@@ -78,8 +78,7 @@ class Carriageways:
 
     def fits(self, curve: Curve, shape: Shape) -> bool:
         """Whether a body stays on the carriageway all along, and need not turn more sharply than it can."""
-        bend = np.abs(np.diff(curve.yaw)) / curve.step
-        if len(bend) and float(bend.max()) > 1.02 / shape.radius:
+        if curve.sharpest > 1.02 / shape.radius:
             return False
         if float(self._width(curve.xy[::2]).min()) < 0.4 * shape.width:
             return False  # most are refused by this look at the middle alone
@@ -261,10 +260,7 @@ class Carriageways:
             users = users & self._users(curve)
         last = arriving
         for k, curve in enumerate(curves):
-            bend = float((np.abs(np.diff(curve.yaw)) / curve.step).max())
-            limit = min(float(np.sqrt(SIDEWAYS / max(bend, 1e-3))), 8.3)
-            if len(curves) > 1:
-                limit = 1.0
+            limit = min(float(np.sqrt(SIDEWAYS / max(curve.sharpest, 1e-3))), 8.3) if len(curves) == 1 else 1.0
             way = self._ways.add(curve, kind, limit, users, halt=k + 1 < len(curves))
             last.after.append(way.number)
             last = way

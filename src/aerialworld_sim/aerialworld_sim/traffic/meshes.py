@@ -11,6 +11,7 @@ import numpy as np
 
 from aerialworld_core.frames import Array
 from aerialworld_core.world.scene import Material, Scene
+from aerialworld_sim.textures import linear_from_srgb
 from aerialworld_sim.traffic.kinds import Kind
 
 _GLASS, _TYRE, _DARK, _LAMP, _TAIL = (38, 48, 58), (24, 24, 26), (52, 54, 58), (240, 236, 214), (168, 24, 22)
@@ -74,6 +75,7 @@ class Builder:
         material = np.concatenate([np.full(len(t), colours.index(c)) for c, t in self._triangles])
         normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        linear = linear_from_srgb(np.array(colours) / 255.0).astype(np.float32)
         count = len(corners)
         return Scene(
             vertices=corners.reshape(-1, 3).astype(np.float32),
@@ -83,15 +85,9 @@ class Builder:
             face_material=material.astype(np.int32),
             uv=np.zeros((count, 3, 2), np.float32),
             normals=np.repeat(normal[:, None], 3, axis=1).astype(np.float32),
-            materials=[Material(f"{name}_{k}", linear(np.array(c))) for k, c in enumerate(colours)],
+            materials=[Material(f"{name}_{k}", paint) for k, paint in enumerate(linear)],
             instances=[name],
         )
-
-
-def linear(srgb: Array) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """(3,) linear RGB 0–1 of sRGB 0–255 (IEC 61966-2-1)."""
-    c = np.asarray(srgb, np.float64) / 255.0
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def _area(points: Array) -> float:

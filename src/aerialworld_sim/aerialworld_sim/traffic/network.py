@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
+from aerialworld_core.world.seams import ground_height
 from aerialworld_sim.traffic.cells import Cells
 from aerialworld_sim.traffic.curves import STEP
 from aerialworld_sim.traffic.footways import Footways
-from aerialworld_sim.traffic.ground import Ground, World, height, see_ground
+from aerialworld_sim.traffic.ground import Ground, World, see_ground
 from aerialworld_sim.traffic.lanes import SIDEWAYS, Carriageways
 from aerialworld_sim.traffic.patrols import patrol_ground
 from aerialworld_sim.traffic.shapes import SHAPES, WALKER, Shape
@@ -28,16 +28,9 @@ SPRINGS = 0.8
 
 @dataclass(eq=False)
 class Samples:
-    """The samples of all ways of a shape in one block; `first` (W + 1,) rows of way after way, `step` (W,) metres.
+    """How a shape stands on the samples of all ways: z of the ground under the reference point, pitch and roll of the
+    body, radians."""
 
-    x, y, yaw     of the reference point; z of the ground under it, pitch and roll of the body, radians
-    """
-
-    first: NDArray[np.int64]
-    step: Array
-    x: Array
-    y: Array
-    yaw: Array
     z: Array
     pitch: Array
     roll: Array
@@ -48,7 +41,9 @@ class Network:
 
     made_up   the world has no carriageway: the ways are straight patrols over its open ground
     onward    shape → for each way those that follow it
-    limit     (N,) m/s at each sample of the ways, `first` (W + 1,) its rows of way after way, `step` (W,) metres
+    first     (W + 1,) rows of way after way in what follows; step: (W,) metres between a way's samples
+    xy, yaw   (N, 2), (N,) of the reference point at each sample of the ways; limit: (N,) m/s there
+    samples   shape → how it stands at each
     """
 
     def __init__(self, world: World) -> None:
@@ -60,17 +55,19 @@ class Network:
         self.ground: Ground = ground
         self.ways = Ways()
         self.carriageways = Carriageways(ground, self.ways)
-        self.footways = Footways(ground, self.ways)
-        if not any(self.ways.followers(name) != [[]] * len(self.ways.ways) for name in SHAPES):
+        Footways(ground, self.ways)
+        self.onward = {name: self.ways.followers(name) for name in SHAPES}
+        if not any(any(following) for following in self.onward.values()):
             raise InputError(
                 "traffic: no road of this world is wide and long enough for two lanes, and no sidewalk for walking; "
                 "simulate without --traffic, or convert a larger part of the city, with roads (--modules bldg,tran,dem)"
             )
-        self.onward = {name: self.ways.followers(name) for name in SHAPES}
         self.cells = Cells(self.ways, ground.low, self.onward)
         counts = [len(way.curve.xy) for way in self.ways.ways]
         self.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.step = np.array([way.curve.step for way in self.ways.ways])
+        self.xy = np.concatenate([way.curve.xy for way in self.ways.ways])
+        self.yaw = np.concatenate([way.curve.yaw for way in self.ways.ways])
         self.limit = np.concatenate([_limits(way.curve.yaw, way.curve.step, way.limit) for way in self.ways.ways])
         self.entry = self.limit[self.first[:-1]]
         self.samples = {name: self._samples(world, shape) for name, shape in SHAPES.items()}
@@ -92,16 +89,13 @@ class Network:
 
     def _samples(self, world: World, shape: Shape) -> Samples:
         """Where a body of this shape stands on each sample of the ways; those that it must not use are left level."""
-        x = np.concatenate([way.curve.xy[:, 0] for way in self.ways.ways])
-        y = np.concatenate([way.curve.xy[:, 1] for way in self.ways.ways])
-        yaw = np.concatenate([way.curve.yaw for way in self.ways.ways])
-        z, pitch, roll = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
+        z, pitch, roll = (np.zeros(len(self.yaw)) for _ in range(3))
         for way in self.ways.ways:
             if not self.onward[shape.name][way.number]:
                 continue
             rows = slice(self.first[way.number], self.first[way.number + 1])
             z[rows], pitch[rows], roll[rows] = stand(world, shape, way.curve.xy, way.curve.yaw)
-        return Samples(self.first, self.step, x, y, yaw, z, pitch, roll)
+        return Samples(z, pitch, roll)
 
 
 def stand(world: World, shape: Shape, xy: Array, yaw: Array) -> tuple[Array, Array, Array]:
@@ -113,7 +107,7 @@ def stand(world: World, shape: Shape, xy: Array, yaw: Array) -> tuple[Array, Arr
     smooth = SPRINGS / STEP
 
     def felt(points: Array) -> Array:
-        z = height(world, points)
+        z = ground_height(world, points)
         known = np.isfinite(z)
         if not known.any():
             raise InputError(f"traffic: the world has no ground near ({points[0, 0]:.0f}, {points[0, 1]:.0f})")

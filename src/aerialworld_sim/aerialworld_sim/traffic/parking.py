@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
-from aerialworld_sim.traffic.ground import World, height
+from aerialworld_core.world.seams import ground_height
+from aerialworld_sim.traffic.ground import World, topmost
 from aerialworld_sim.traffic.kinds import Kind
 from aerialworld_sim.traffic.network import Network, stand
 from aerialworld_sim.traffic.shapes import Shape, placed
@@ -75,12 +76,10 @@ class Parking:
         (points,) = placed(shape.outline(CLEAR), xy[None], np.array([yaw]))
         if ground.look(ground.drive | ground.walk, points).any():
             return None
-        top = float(self._world.bounds[1][2]) + 10.0
-        origins = np.column_stack([points, np.full(len(points), top)])
-        _, face = self._world.cast(origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape))
+        face = topmost(self._world, points)
         if (face < 0).any() or not np.isin(self._world.scene.face_class[face], GROUND).all():
             return None
-        z = height(self._world, points)
+        z = ground_height(self._world, points)
         if not np.isfinite(z).all() or np.ptp(z) > STEEPEST * shape.length:
             return None
         return xy, yaw

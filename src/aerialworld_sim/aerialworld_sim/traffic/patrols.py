@@ -9,7 +9,8 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
-from aerialworld_sim.traffic.ground import Ground, World, height, strips_ground
+from aerialworld_core.world.seams import ground_height
+from aerialworld_sim.traffic.ground import Ground, World, strips_ground, topmost
 
 #: Edge of the raster on which strips are looked for, metres; more than `MOST` square cells are coarsened.
 CELL, MOST = 3.0, 250_000
@@ -61,13 +62,11 @@ def _free(world: World, low: Array, extent: Array, cell: float) -> NDArray[np.bo
     xy = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     # Several rays per cell, so that a thin wall is not missed.
     clear = np.ones(len(xy), bool)
-    top = float(world.bounds[1][2]) + 10.0
     for dx in (-0.33, 0.0, 0.33):
         for dy in (-0.33, 0.0, 0.33):
-            origins = np.column_stack([xy + cell * np.array([dx, dy]), np.full(len(xy), top)])
-            _, face = world.cast(origins, np.broadcast_to([0.0, 0.0, -1.0], origins.shape))
+            face = topmost(world, xy + cell * np.array([dx, dy]))
             clear &= (face >= 0) & np.isin(world.scene.face_class[np.maximum(face, 0)], GROUND)
-    z = height(world, xy).reshape(rows, columns)
+    z = ground_height(world, xy).reshape(rows, columns)
     slope = np.hypot(*np.gradient(z, cell))
     with np.errstate(invalid="ignore"):
         flat = slope < STEEPEST

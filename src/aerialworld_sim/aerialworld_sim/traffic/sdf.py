@@ -20,6 +20,7 @@ from aerialworld_core.files import write_bytes
 from aerialworld_core.frames import Array, rpy_from_rotation
 from aerialworld_core.world.scene import Scene
 from aerialworld_sim.motion import rotations
+from aerialworld_sim.textures import srgb_from_linear
 from aerialworld_sim.traffic.traffic import Traffic
 
 #: Seconds between waypoints: a spline through them departs from the motion by millimetres (at full braking, 2 cm).
@@ -143,8 +144,6 @@ def _obj(scene: Scene, name: str) -> tuple[str, str]:
             obj.append("f " + " ".join(f"{v + 1}//{face + 1}" for v in scene.faces[face]))
     mtl = []
     for m in scene.materials:
-        srgb = np.where(
-            m.colour <= 0.0031308, 12.92 * m.colour, 1.055 * np.maximum(m.colour, 1e-9) ** (1 / 2.4) - 0.055
-        )
+        srgb = srgb_from_linear(m.colour)
         mtl.append(f"newmtl {m.name}\nKa {_numbers(srgb)}\nKd {_numbers(srgb)}\nKs 0.02 0.02 0.02\nNs 10\nd 1\n")
     return "\n".join(obj) + "\n", "\n".join(mtl)

@@ -243,10 +243,9 @@ class Simulation:
     def _refresh(self, i: int) -> None:
         """What lies ahead of mover `i`: where it must halt, how fast it may go on."""
         agent, place = self._agents[i], int(self._place[i])
-        self._halt[i] = agent.halts[0] if agent.halts else np.inf
         if place + 1 >= len(agent.route):
             agent.extend()
-            self._halt[i] = agent.halts[0] if agent.halts else np.inf
+        self._halt[i] = agent.halts[0] if agent.halts else np.inf
         self._next_limit[i] = self._network.entry[agent.route[place + 1]]
 
 

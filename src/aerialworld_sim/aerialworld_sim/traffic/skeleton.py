@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve, gaussian_filter1d, label
 
 from aerialworld_core.frames import Array
+from aerialworld_sim.traffic.curves import travelled
 
 _EIGHT = np.ones((3, 3), int)
 
@@ -187,7 +188,7 @@ def _merge(graph: Graph) -> bool:
 
 def resample(points: Array, spacing: float) -> Array:
     """Points (M, 2) about `spacing` metres apart along a line (N, 2), both ends kept."""
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    along = travelled(points)
     s = np.linspace(0.0, along[-1], max(2, round(along[-1] / spacing) + 1))
     return np.stack([np.interp(s, along, points[:, k]) for k in range(2)], axis=1)
 

@@ -80,9 +80,10 @@ class Traffic:
         rate = np.where(vehicles, options.emergencies / 3600.0, 0.0)
         self.simulation = Simulation(self.network, self._agents, like, rate, self._random)
         self._ahead = np.array([member.kind.ahead for member in movers])
-        self._shape = [member.kind.shape.name for member in movers]
+        shape = np.array([member.kind.shape.name for member in movers])
+        self._of = {str(name): np.flatnonzero(shape == name) for name in np.unique(shape)}
         self._gear = np.array([way.curve.gear for way in self.network.ways.ways])
-        self._still = _standing(self.members)
+        self._still = _standing([(member.kind, member.parked) for member in self.members if member.parked is not None])
         self._latest: Snapshot | None = None
         bodies: dict[tuple[str, tuple[int, int, int]], Scene] = {}
         self.actors: list[Actor] = []
@@ -115,11 +116,10 @@ class Traffic:
         usable = [kind for kind in kinds if len(starts[kind.shape.name])]
         if count and not usable:
             raise InputError(f"traffic: nothing in this world is wide enough for {name}s; ask for {name}s=0")
-        share = np.array([kind.share for kind in usable])
         members = []
         for number in range(count):
-            kind = usable[int(self._random.choice(len(usable), p=share / share.sum()))]
-            colour = kind.colours[int(self._random.integers(len(kind.colours)))]
+            kind = self._drawn(usable)
+            colour = self._painted(kind)
             random = np.random.default_rng([self.options.seed, 1, len(self._agents)])
             agent = Agent(len(self._agents), kind, self.network, random)
             places = starts[kind.shape.name]
@@ -152,19 +152,25 @@ class Traffic:
     def _parked(self, world: World, count: int) -> list[Member]:
         parking = Parking(world, self.network, self._random)
         kinds = [kind for kind in KINDS if kind.parks]
-        share = np.array([kind.share for kind in kinds])
         members = []
         for number in range(count):
-            kind = kinds[int(self._random.choice(len(kinds), p=share / share.sum()))]
+            kind = self._drawn(kinds)
             stand = parking.find(kind)
             if stand is None:
                 raise InputError(
                     f"traffic: {count} cars are to be parked, and there is room for about {number}; "
                     "lower parked or cars"
                 )
-            colour = kind.colours[int(self._random.integers(len(kind.colours)))]
-            members.append(Member(f"parked_{number + 1}", kind, colour, stand))
+            members.append(Member(f"parked_{number + 1}", kind, self._painted(kind), stand))
         return members
+
+    def _drawn(self, kinds: list[Kind]) -> Kind:
+        """One of the kinds, each as likely as it is common."""
+        share = np.array([kind.share for kind in kinds])
+        return kinds[int(self._random.choice(len(kinds), p=share / share.sum()))]
+
+    def _painted(self, kind: Kind) -> tuple[int, int, int]:
+        return kind.colours[int(self._random.integers(len(kind.colours)))]
 
     def _at(self, stamp_ns: int) -> Snapshot:
         step, rest = divmod(stamp_ns, STEP_NS)
@@ -193,23 +199,19 @@ class Traffic:
         at = np.clip(local / step, 0.0, np.diff(net.first)[way] - 1.000001)
         row = net.first[way] + at.astype(np.int64)
         t = at - at.astype(np.int64)
-        x, y, yaw, z, pitch, roll = (np.empty(count) for _ in range(6))
-        turn, climb, tip = np.empty(count), np.empty(count), np.empty(count)
-        for name in set(self._shape):
-            of = np.array([shape == name for shape in self._shape])
-            samples = net.samples[name]
-            r, u, d = row[of], t[of], step[of]
-            columns = (samples.x, samples.y, samples.yaw, samples.z, samples.pitch, samples.roll)
-            for out, column in zip((x, y, yaw, z, pitch, roll), columns, strict=True):
+        bend = net.yaw[row + 1] - net.yaw[row]
+        xy, yaw, turn = net.xy[row] + t[:, None] * (net.xy[row + 1] - net.xy[row]), net.yaw[row] + t * bend, bend / step
+        z, pitch, roll, climb, tip = (np.empty(count) for _ in range(5))
+        for name, of in self._of.items():
+            samples, r, u, d = net.samples[name], row[of], t[of], step[of]
+            for out, column in ((z, samples.z), (pitch, samples.pitch), (roll, samples.roll)):
                 out[of] = column[r] + u * (column[r + 1] - column[r])
-            turn[of] = (samples.yaw[r + 1] - samples.yaw[r]) / d
             climb[of] = (samples.z[r + 1] - samples.z[r]) / d
             tip[of] = (samples.pitch[r + 1] - samples.pitch[r]) / d
         gear = self._gear[way]
         ahead, forward = self._ahead, np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
         left = np.stack([-forward[:, 1], forward[:, 0]], axis=1)
         level = ahead * np.cos(pitch)
-        position = np.column_stack([np.stack([x, y], axis=1) + level[:, None] * forward, z - ahead * np.sin(pitch)])
         rate = v * turn
         velocity = np.column_stack(
             [(v * gear)[:, None] * forward + (rate * level)[:, None] * left, v * (climb - level * tip)]
@@ -219,7 +221,7 @@ class Traffic:
         spin = np.column_stack(
             [-rate * np.sin(pitch), rate * np.cos(pitch) * np.sin(roll), rate * np.cos(pitch) * np.cos(roll)]
         )
-        return [position, quaternions(yaw, pitch, roll), velocity, spin, acceleration]
+        return [*_bodies(xy, yaw, z, pitch, roll, ahead), velocity, spin, acceleration]
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,11 +259,15 @@ def quaternions(yaw: Array, pitch: Array, roll: Array) -> Array:
     return np.where(q[:, 3:] < 0, -q, q)
 
 
-def _standing(members: list[Member]) -> tuple[Array, Array]:
+def _bodies(xy: Array, yaw: Array, z: Array, pitch: Array, roll: Array, ahead: Array) -> tuple[Array, Array]:
+    """Positions (N, 3) and orientations (N, 4) of bodies whose reference points are at (N, 2), on ground at `z` (N,),
+    `ahead` metres before them."""
+    forward = np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
+    level = (ahead * np.cos(pitch))[:, None]
+    return np.column_stack([xy + level * forward, z - ahead * np.sin(pitch)]), quaternions(yaw, pitch, roll)
+
+
+def _standing(parked: list[tuple[Kind, Stand]]) -> tuple[Array, Array]:
     """Positions (N, 3) and orientations (N, 4) of parked members."""
-    rows = [(m.parked, m.kind.ahead) for m in members if m.parked is not None]
-    values = np.array([(p.x, p.y, p.yaw, p.z, p.pitch, p.roll, ahead) for p, ahead in rows]).reshape(-1, 7)
-    x, y, yaw, z, pitch, roll, ahead = values.T
-    level = ahead * np.cos(pitch)
-    position = np.column_stack([x + level * np.cos(yaw), y + level * np.sin(yaw), z - ahead * np.sin(pitch)])
-    return position, quaternions(yaw, pitch, roll)
+    values = np.array([(s.x, s.y, s.yaw, s.z, s.pitch, s.roll, kind.ahead) for kind, s in parked]).reshape(-1, 7)
+    return _bodies(values[:, :2], *values.T[2:])

@@ -7,7 +7,7 @@ import math
 
 from aerialworld_core.sensing import GRAVITY
 from aerialworld_sim.vehicles.goals import wrap
-from aerialworld_sim.vehicles.moments import TICK, Moment
+from aerialworld_sim.vehicles.moments import TICK, Moment, axes
 from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector
 from aerialworld_sim.vehicles.shaping import Shaped, root_speed
 
@@ -64,10 +64,7 @@ class MultirotorControl:
     def rate(self, now: Moment, ax: float, ay: float, heading: float, heading_rate: float) -> Vector:
         """The body rate at the next tick, on the way to the lean that gives (ax, ay) and to the heading."""
         p = self._p
-        x, y, z, w = now.orientation
-        fx, fy, fz = 1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)  # body x in map
-        lx, ly, lz = 2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)  # body y
-        ux, uy, uz = 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)  # body z
+        (fx, fy, fz), (lx, ly, lz), (ux, uy, uz) = axes(now.orientation)
         n = 1.0 / math.sqrt(ax * ax + ay * ay + GRAVITY * GRAVITY)
         tx, ty, tz = ax * n, ay * n, GRAVITY * n
         cx, cy, cz = uy * tz - uz * ty, uz * tx - ux * tz, ux * ty - uy * tx  # axis that turns body z to the target

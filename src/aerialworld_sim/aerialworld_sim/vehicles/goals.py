@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 
 from aerialworld_core.errors import InputError
-from aerialworld_sim.vehicles.interface import Goal
+from aerialworld_sim.vehicles.interface import Goal, GoTo, Leg
 
 
 def same_goal(a: Goal | None, b: Goal | None) -> bool:
@@ -21,7 +21,8 @@ def same_goal(a: Goal | None, b: Goal | None) -> bool:
 
 
 def check_goal(goal: Goal) -> None:
-    """Raise InputError for a goal whose numbers are not finite, or whose positions are no three numbers."""
+    """Raise InputError for a goal whose numbers are not finite, whose positions are no three numbers, or whose speed is
+    none."""
     for field in fields(goal):
         value = getattr(goal, field.name)
         if value is None:
@@ -29,6 +30,8 @@ def check_goal(goal: Goal) -> None:
         numbers = np.asarray(value, dtype=np.float64)
         if numbers.shape not in ((), (3,)) or not np.isfinite(numbers).all():
             raise InputError(f"{type(goal).__name__}.{field.name}: {value!r} is no finite number or three of them")
+    if isinstance(goal, GoTo | Leg) and goal.speed <= 0:
+        raise InputError(f"{type(goal).__name__}.speed must be positive, not {goal.speed!r}")
 
 
 def vector(values: object) -> tuple[float, float, float]:

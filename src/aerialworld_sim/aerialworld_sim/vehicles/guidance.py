@@ -24,7 +24,6 @@ class MultirotorGuidance:
         self._p = parameters
         self.point = Shaped()
         self._legs = LegFollower(parameters.leg_limits, parameters.radius)
-        self._on_legs = False
         self._wanted_heading = 0.0
         self.heading = 0.0
         self.heading_rate = 0.0
@@ -37,7 +36,7 @@ class MultirotorGuidance:
     def place(self, moment: Moment, heading: float) -> None:
         """Begin anew where the vehicle is."""
         self.point.place(moment.position, moment.velocity)
-        self._on_legs = False
+        self._legs.leave()
         self.heading = self._wanted_heading = heading
         self.heading_rate = 0.0
 
@@ -46,7 +45,7 @@ class MultirotorGuidance:
         if isinstance(goal, Leg):
             self._take_leg(goal, before, moment)
             return
-        self._on_legs = False
+        self._legs.leave()
         if isinstance(goal, Circle) and not (
             isinstance(before, Circle) and same(vector(goal.centre), vector(before.centre))
         ):
@@ -61,19 +60,14 @@ class MultirotorGuidance:
     def _take_leg(self, goal: Leg, before: Goal | None, moment: Moment) -> None:
         end = vector(goal.end)
         following = None if goal.following is None else vector(goal.following)
-        if self._on_legs and isinstance(before, Leg):
-            if same(end, vector(before.end)) and same(vector(goal.start), vector(before.start)):
-                self._legs.amend(following, goal.speed, goal.radius)
-                return
-            if same(vector(goal.start), vector(before.end)) and self._legs.proceed(
-                end, following, goal.speed, goal.radius
-            ):
-                return
+        if isinstance(before, Leg) and self._legs.take_up(
+            vector(goal.start), end, following, goal.speed, goal.radius, (vector(before.start), vector(before.end))
+        ):
+            return
         start = self.stopping_point(moment)
         if isinstance(before, TakeOff):
             start = self.point.x, self.point.y, before.altitude
         self._legs.begin(start, end, following, goal.speed, goal.radius)
-        self._on_legs = True
 
     def stopping_point(self, moment: Moment) -> Vector:
         """Where the vehicle comes to rest within its limits."""
@@ -92,7 +86,7 @@ class MultirotorGuidance:
 
     @property
     def leg_passed(self) -> bool:
-        return self._on_legs and self._legs.passed
+        return self._legs.passed
 
     def advance(self, goal: Goal, moment: Moment, ground: float) -> None:
         """Move the target on by one tick. `ground` is the height of what lies below."""

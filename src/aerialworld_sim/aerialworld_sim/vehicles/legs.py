@@ -82,6 +82,34 @@ class LegFollower:
             top, acceleration = speed, p.acceleration
         return _Piece(start, end, speed, direction, Profile(length, top, acceleration, p.jerk, p.snap, initial))
 
+    @property
+    def begun(self) -> bool:
+        """Whether a leg is followed."""
+        return self._now is not None
+
+    def leave(self) -> None:
+        """Something else than a leg is followed from now on."""
+        self._now = None
+        self.passed = False
+
+    def take_up(
+        self,
+        start: Vector,
+        end: Vector,
+        following: Vector | None,
+        speed: float,
+        radius: float,
+        before: tuple[Vector, Vector],
+    ) -> bool:
+        """The leg from `start` to `end` after that between the two points `before`: the same one amended, or the next
+        one; False where it has to begin anew."""
+        if self._now is None:
+            return False
+        if same(end, before[1]) and same(start, before[0]):
+            self.amend(following, speed, radius)
+            return True
+        return same(start, before[1]) and self.proceed(end, following, speed, radius)
+
     def begin(self, start: Vector, end: Vector, following: Vector | None, speed: float, radius: float) -> None:
         """A leg after standing (or after anything that is no leg), from `start`."""
         self._before = None

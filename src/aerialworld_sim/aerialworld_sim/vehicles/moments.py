@@ -42,6 +42,46 @@ def turned(q: Quaternion, x: float, y: float, z: float) -> Quaternion:
     return r[0] * n, r[1] * n, r[2] * n, r[3] * n
 
 
+def inverse(q: Quaternion) -> Quaternion:
+    return -q[0], -q[1], -q[2], q[3]
+
+
+def rotated(q: Quaternion, v: Vector) -> Vector:
+    """A vector of a body with attitude q in the frame around it: v + 2 w (u × v) + 2 u × (u × v), q being u, w."""
+    x, y, z, w = q
+    cx, cy, cz = 2 * (y * v[2] - z * v[1]), 2 * (z * v[0] - x * v[2]), 2 * (x * v[1] - y * v[0])
+    return (
+        v[0] + w * cx + y * cz - z * cy,
+        v[1] + w * cy + z * cx - x * cz,
+        v[2] + w * cz + x * cy - y * cx,
+    )
+
+
+def up_axis(q: Quaternion) -> Vector:
+    """The body's z axis in the frame around it."""
+    x, y, z, w = q
+    return 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)
+
+
+def axes(q: Quaternion) -> tuple[Vector, Vector, Vector]:
+    """The body's x, y and z axes in the frame around it."""
+    x, y, z, w = q
+    forward = 1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)
+    left = 2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)
+    return forward, left, up_axis(q)
+
+
+def heading(q: Quaternion) -> float:
+    """Where the body's x axis points on the level, radians from x."""
+    x, y, z, w = q
+    return math.atan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z))
+
+
+def facing(yaw: float) -> Quaternion:
+    """Upright, with that heading."""
+    return 0.0, 0.0, math.sin(0.5 * yaw), math.cos(0.5 * yaw)
+
+
 class Moment:
     """The motion at one tick in plain numbers: position, velocity, acceleration in map, attitude x, y, z, w, rate."""
 

@@ -34,18 +34,19 @@ from aerialworld_sim.vehicles.moments import (
     TICK,
     TICK_NS,
     Moment,
-    between,
+    facing,
+    heading,
     integrate,
     of_state,
     orientation_after,
     resting,
+    up_axis,
 )
 from aerialworld_sim.vehicles.parameters import MultirotorParameters, Vector, Wind
 from aerialworld_sim.vehicles.surroundings import Surroundings
+from aerialworld_sim.vehicles.ticking import TickingVehicle
 from aerialworld_sim.vehicles.wind import Air
 
-#: Ticks between two looks at ground and solids: 50 ms.
-LOOK_EVERY = 5
 #: The landing gear: a damped spring of this stiffness per mass (1/s²) that carries the weight at standing height.
 _STIFF = 400.0
 _DAMPED = 1.6 * math.sqrt(_STIFF)
@@ -57,7 +58,7 @@ _IDLE_SHARE = 0.72
 _IDLE_THROTTLE = 0.1
 
 
-class Multirotor:
+class Multirotor(TickingVehicle):
     """Implements `interface.SimulatedVehicle`.
 
     start         base_link in map; its height is that of what lies below where `on_ground`, else the vehicle starts
@@ -67,16 +68,10 @@ class Multirotor:
     """
 
     kind: Kind = "drone"
-    _state: VehicleState | None
-    _goal: Goal | None
     _crashed: bool
     _touching: bool
     _motors: str
-    _incident: str
     _guidance: MultirotorGuidance
-    _before: Moment
-    _now: Moment
-    _looked: Vector
 
     def __init__(
         self,
@@ -99,24 +94,10 @@ class Multirotor:
     # --- the seam -----------------------------------------------------------------------------------------------------
 
     @property
-    def state(self) -> VehicleState:
-        if self._state is None or self._state.stamp_ns != self._stamp_ns:
-            self._state = between(self._before, self._now, self._stamp_ns).state()
-        return self._state
-
-    @property
     def contact(self) -> Contact:
         if self._crashed:
             return Contact.CRASHED
         return Contact.GROUND if self._touching else Contact.AIR
-
-    @property
-    def incident(self) -> str:
-        return self._incident
-
-    @property
-    def throttle(self) -> float:
-        return self._throttle
 
     @property
     def circled(self) -> float:
@@ -131,8 +112,6 @@ class Multirotor:
         if isinstance(goal, Drive):
             raise InputError("a multirotor has no wheels: Drive is for rovers")
         check_goal(goal)
-        if isinstance(goal, GoTo | Leg) and goal.speed <= 0:
-            raise InputError(f"{type(goal).__name__}.speed must be positive, not {goal.speed!r}")
         before, self._goal = self._goal, goal
         if self._crashed:
             return
@@ -182,14 +161,6 @@ class Multirotor:
             return math.dist(now.position, vector(goal.position)) < 1.0
         return speed < 0.1
 
-    def step(self, dt_ns: int) -> VehicleState:
-        if dt_ns <= 0:
-            raise InputError(f"a step of {dt_ns} ns does not advance time")
-        self._stamp_ns += int(dt_ns)
-        while self._now.stamp_ns < self._stamp_ns:
-            self._tick()
-        return self.state
-
     def reset(self, state: VehicleState | None = None) -> None:
         """Back to the start, or to `state` (its stamp included) with motors off: in the air it falls until a goal
         starts them. A vehicle that starts in the air hovers."""
@@ -199,22 +170,17 @@ class Multirotor:
         standing = below + self.parameters.stand
         if math.isfinite(standing) and not air_start and (state is None or now.position[2] < standing + 0.05):
             x, y, _ = now.position
-            now = resting(now.stamp_ns, (x, y, standing), _level(now))
+            now = resting(now.stamp_ns, (x, y, standing), facing(heading(now.orientation)))
+        self._begin(now)
         self._support = below
-        self._before = self._now = now
-        self._stamp_ns = now.stamp_ns
-        self._state = None
         self._touching = now.position[2] <= standing + 0.01
         self._crashed = False
-        self._incident = ""
         self._goal = Brake() if air_start else Off()
         self._motors = "flying" if air_start else "off"
         self._spool = 0.0
         self._thrust = GRAVITY if air_start else 0.0
         self._throttle = self.parameters.hover_throttle if air_start else 0.0
         self._control = MultirotorControl(self.parameters)
-        self._ticks = 0
-        self._looked = now.position
         self._left = now.position[2]
         self._air = Air(self.wind, self.seed, TICK)
         self._wind_now = self._air.next()
@@ -223,11 +189,7 @@ class Multirotor:
 
     # --- one tick -----------------------------------------------------------------------------------------------------
 
-    def _tick(self) -> None:
-        if self._ticks % LOOK_EVERY == 0:
-            self._look(self._now)
-        self._ticks += 1
-        now = self._now
+    def _tick(self, now: Moment) -> None:
         self._wind_now = self._air.next()
         if self._touching and self._motors in ("off", "idle") and self._thrust < 0.05:
             self._stand(now)
@@ -241,7 +203,7 @@ class Multirotor:
         """At rest on the ground: what is left of the last touch is taken away at once."""
         standing = self._support + self.parameters.stand
         after = resting(now.stamp_ns + TICK_NS, (now.position[0], now.position[1], standing), now.orientation)
-        self._before, self._now = now, after
+        self._advance(after)
         self._throttle = _IDLE_THROTTLE if self._motors == "idle" else 0.0
 
     def _wanted_acceleration(self, now: Moment) -> Vector:
@@ -288,8 +250,7 @@ class Multirotor:
             share = (self._spool / p.spool_up - _IDLE_SHARE) / (1.0 - _IDLE_SHARE)
             wanted = 0.95 * GRAVITY * max(0.0, share)
         else:
-            x, y, _, _ = now.orientation
-            upright = max(1.0 - 2.0 * (x * x + y * y), 0.3)
+            upright = max(up_axis(now.orientation)[2], 0.3)
             fall = self._drag(now.velocity)[2]
             wanted = min(max((GRAVITY + az + fall) / upright, 0.0), p.thrust_ratio * GRAVITY)
         self._thrust += (wanted - self._thrust) * (1.0 - math.exp(-TICK / p.motor_time))
@@ -299,8 +260,7 @@ class Multirotor:
         """Integrate one tick under thrust, drag, gravity and the ground."""
         p = self.parameters
         orientation = orientation_after(now, rate)
-        x, y, z, w = orientation
-        ux, uy, uz = 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)
+        ux, uy, uz = up_axis(orientation)
         bx, by, bz = now.acceleration
         ahead = now.velocity[0] + TICK * bx, now.velocity[1] + TICK * by, now.velocity[2] + TICK * bz
         height = now.position[2] + TICK * (now.velocity[2] + 0.5 * TICK * bz)
@@ -324,7 +284,7 @@ class Multirotor:
         if after.position[2] < floor:
             # Harder than the gear can take: the fall ends here, in one tick.
             after = resting(after.stamp_ns, (after.position[0], after.position[1], floor + 0.1), after.orientation)
-        self._before, self._now = now, after
+        self._advance(after)
 
     def _drag(self, velocity: Vector) -> Vector:
         """Deceleration by the air. Its linear part is the air that the rotors turn around, which grows with the root of
@@ -344,7 +304,6 @@ class Multirotor:
             self._crash(f"touched the ground at {speed:.1f} m/s sideways")
 
     def _look(self, now: Moment) -> None:
-        """Ask the world what lies below and whether the way since the last look was free."""
         if self._touching and self._motors in ("off", "idle"):
             self._looked = now.position
             return
@@ -367,16 +326,9 @@ class Multirotor:
             self._motors = "off"
 
     def _heading(self) -> float:
-        x, y, z, w = self._now.orientation
-        return math.atan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z))
+        return heading(self._now.orientation)
 
 
 def _upright(pose: Pose) -> Moment:
     x, y, z = (float(v) for v in pose.position)
-    return resting(0, (x, y, z), (0.0, 0.0, math.sin(0.5 * pose.yaw), math.cos(0.5 * pose.yaw)))
-
-
-def _level(moment: Moment) -> tuple[float, float, float, float]:
-    x, y, z, w = moment.orientation
-    yaw = math.atan2(2 * (x * y + z * w), 1 - 2 * (y * y + z * z))
-    return 0.0, 0.0, math.sin(0.5 * yaw), math.cos(0.5 * yaw)
+    return resting(0, (x, y, z), facing(pose.yaw))

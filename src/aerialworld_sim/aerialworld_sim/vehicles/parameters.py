@@ -14,7 +14,7 @@ from aerialworld_core.errors import InputError
 Vector = tuple[float, float, float]
 
 
-def _check(parameters: object, free: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> None:
+def check_parameters(parameters: object, free: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> None:
     """Raise InputError for a number that is not finite or, where it is not in `free`, not positive."""
     for field in fields(parameters):  # type: ignore[arg-type]  # called with dataclasses only
         if field.name in skip:
@@ -42,7 +42,7 @@ class Wind:
     gust_time: float = 3.0
 
     def __post_init__(self) -> None:
-        _check(self, free=("mean", "gust"))
+        check_parameters(self, free=("mean", "gust"))
         if self.gust < 0:
             raise InputError(f"Wind.gust must not be negative, not {self.gust!r}")
 
@@ -137,7 +137,7 @@ class MultirotorParameters:
     hard_landing: float = 3.0
 
     def __post_init__(self) -> None:
-        _check(self, free=("drag_linear", "drag_quadratic", "drag_vertical", "derivative_gain"))
+        check_parameters(self, free=("drag_linear", "drag_quadratic", "drag_vertical", "derivative_gain"))
         if self.lean_max >= math.radians(80.0):
             raise InputError(f"MultirotorParameters.lean_max must be below 80 degrees, not {self.lean_max!r} rad")
         if self.thrust_ratio <= 1.0 / math.cos(self.lean_max):
@@ -220,7 +220,7 @@ class RoverParameters:
     def __post_init__(self) -> None:
         if self.steering not in ("ackermann", "skid"):
             raise InputError(f"RoverParameters.steering is ackermann or skid, not {self.steering!r}")
-        _check(self, skip=("steering",))
+        check_parameters(self, skip=("steering",))
 
     @property
     def leg_limits(self) -> LegLimits:

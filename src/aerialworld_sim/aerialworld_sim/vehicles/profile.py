@@ -79,7 +79,6 @@ class Profile:
         self.decelerates = t
         t, s, v, a = self._add(_Pulse(cruise, *self._limits), -1.0, t, s, v, a)
         self.duration = t
-        self.braking_time = t - self.decelerates
 
     def _distance(self, speed: float, cruise: float) -> float:
         """Length of both changes of speed: a pulse is symmetric, so its mean speed is the middle one."""

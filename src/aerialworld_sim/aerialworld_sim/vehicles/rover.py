@@ -12,7 +12,7 @@ import numpy as np
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose, quaternion_from_rotation
 from aerialworld_core.sensing import VehicleState
-from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector
+from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector, wrap
 from aerialworld_sim.vehicles.interface import (
     Brake,
     Circle,
@@ -29,13 +29,12 @@ from aerialworld_sim.vehicles.interface import (
     Track,
     Velocity,
 )
-from aerialworld_sim.vehicles.moments import TICK, TICK_NS, Moment, between, integrate, of_state, resting
+from aerialworld_sim.vehicles.moments import TICK, TICK_NS, Moment, Quaternion, axes, integrate, of_state, resting
 from aerialworld_sim.vehicles.parameters import RoverParameters, Vector
 from aerialworld_sim.vehicles.rover_guidance import RoverGuidance
 from aerialworld_sim.vehicles.surroundings import Surroundings
+from aerialworld_sim.vehicles.ticking import LOOK_EVERY, TickingVehicle
 
-#: Ticks between two looks at ground and solids: 50 ms.
-LOOK_EVERY = 5
 #: base_link stays this far above the ground, so that no pose lies under a triangle (metres).
 ABOVE_GROUND = 0.03
 #: The suspension: natural frequency (1/s) with which body follows wheels, critically damped.
@@ -47,16 +46,15 @@ _FREE = 1.0
 _STOP = 40.0
 
 
-class Rover:
-    """Implements `interface.SimulatedVehicle`. `start` is base_link in map; its height and slope are the ground's."""
+class Rover(TickingVehicle):
+    """Implements `interface.SimulatedVehicle`. `start` is base_link in map; its height and slope are the ground's.
+
+    `incident` is what it was stopped by, until it is a metre away from there; only the other direction is open
+    meanwhile.
+    """
 
     kind: Kind = "rover"
-    _state: VehicleState | None
-    _goal: Goal | None
     _guidance: RoverGuidance
-    _before: Moment
-    _now: Moment
-    _looked: Vector
 
     def __init__(
         self,
@@ -73,23 +71,8 @@ class Rover:
     # --- the seam -----------------------------------------------------------------------------------------------------
 
     @property
-    def state(self) -> VehicleState:
-        if self._state is None or self._state.stamp_ns != self._stamp_ns:
-            self._state = between(self._before, self._now, self._stamp_ns).state()
-        return self._state
-
-    @property
     def contact(self) -> Contact:
         return Contact.GROUND
-
-    @property
-    def incident(self) -> str:
-        """What it was stopped by, until it is a metre away from there; only the other direction is open meanwhile."""
-        return self._incident
-
-    @property
-    def throttle(self) -> float:
-        return self._throttle
 
     @property
     def circled(self) -> float:
@@ -103,8 +86,6 @@ class Rover:
         if isinstance(goal, TakeOff | Land):
             raise InputError(f"a rover does not fly: {type(goal).__name__} is for multirotors")
         check_goal(goal)
-        if isinstance(goal, GoTo | Leg) and goal.speed <= 0:
-            raise InputError(f"{type(goal).__name__}.speed must be positive, not {goal.speed!r}")
         before, self._goal = self._goal, goal
         self._guidance.take_up(goal, before, self._now.position, self._now.velocity, self._speed)
 
@@ -126,14 +107,6 @@ class Rover:
             return math.dist(here, vector(goal.position)[:2]) < 1.0
         return abs(self._speed) < 0.05
 
-    def step(self, dt_ns: int) -> VehicleState:
-        if dt_ns <= 0:
-            raise InputError(f"a step of {dt_ns} ns does not advance time")
-        self._stamp_ns += int(dt_ns)
-        while self._now.stamp_ns < self._stamp_ns:
-            self._tick()
-        return self.state
-
     def reset(self, state: VehicleState | None = None) -> None:
         """Back to the start, or to `state` (position, heading, speed and stamp), motors off."""
         stamp, pose = (0, self.start) if state is None else (int(state.stamp_ns), state.pose)
@@ -149,28 +122,18 @@ class Rover:
             now = of_state(VehicleState(stamp, now.state().pose, state.linear_velocity, np.zeros(3)))
             c, s = math.cos(self._heading), math.sin(self._heading)
             self._speed = float(state.linear_velocity[0] * c + state.linear_velocity[1] * s)
-        self._before = self._now = now
-        self._stamp_ns = stamp
-        self._state = None
+        self._begin(now)
         self._goal = Off()
         self._guidance = RoverGuidance(self.parameters)
         self._integral = 0.0
         self._estimate = self._speed
         self._turn = 0.0
-        self._throttle = 0.0
-        self._incident = ""
         self._blocked = 0.0
         self._stopped_at = now.position
-        self._looked = now.position
-        self._ticks = 0
 
     # --- one tick -----------------------------------------------------------------------------------------------------
 
-    def _tick(self) -> None:
-        now = self._now
-        if self._ticks % LOOK_EVERY == 0:
-            self._look(now)
-        self._ticks += 1
+    def _tick(self, now: Moment) -> None:
         speed_change, turn = self._controls(now)
         self._drive(now, speed_change, turn)
 
@@ -244,8 +207,8 @@ class Rover:
             after = resting(now.stamp_ns + TICK_NS, now.position, now.orientation)
         else:
             after = integrate(now, (ax, ay, az), rate)
-        self._speed, self._heading = speed, math.remainder(heading, 2.0 * math.pi)
-        self._before, self._now = now, after
+        self._speed, self._heading = speed, wrap(heading)
+        self._advance(after)
 
     def _ground_now(self) -> tuple[float, float, float, float]:
         """Height and slopes of the ground at the next tick, and how fast the height changes: between the last look and
@@ -257,13 +220,10 @@ class Rover:
 
     def _body_rate(self, now: Moment, turn: float, slopes: tuple[float, float]) -> Vector:
         """The body's rate at the next tick: its z axis follows the ground's normal, its x axis the heading."""
-        x, y, z, w = now.orientation
-        fx, fy, fz = 1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)
-        lx, ly, lz = 2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)
-        ux, uy, uz = 2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)
+        (fx, fy, fz), (lx, ly, lz), (ux, uy, uz) = axes(now.orientation)
         nx, ny, nz = _unit(-slopes[0], -slopes[1], 1.0)
         cx, cy, cz = uy * nz - uz * ny, uz * nx - ux * nz, ux * ny - uy * nx
-        error = math.remainder(self._heading - math.atan2(fy, fx), 2.0 * math.pi)
+        error = wrap(self._heading - math.atan2(fy, fx))
         share = 1.0 - math.exp(-TICK / 0.05)
         roll = _UPRIGHT * (cx * fx + cy * fy + cz * fz) + turn * fz
         pitch = _UPRIGHT * (cx * lx + cy * ly + cz * lz) + turn * lz
@@ -348,7 +308,7 @@ def _unit(x: float, y: float, z: float) -> Vector:
     return x * n, y * n, z * n
 
 
-def _standing(heading: float, normal: Vector) -> tuple[float, float, float, float]:
+def _standing(heading: float, normal: Vector) -> Quaternion:
     """The attitude with body z along `normal` and body x towards `heading`."""
     c, s = math.cos(heading), math.sin(heading)
     nx, ny, nz = normal

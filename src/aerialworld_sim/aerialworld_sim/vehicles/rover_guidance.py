@@ -23,7 +23,6 @@ class RoverGuidance:
     def __init__(self, parameters: RoverParameters) -> None:
         self._p = parameters
         self._legs = LegFollower(parameters.leg_limits, parameters.radius)
-        self._on_legs = False
         self._target: Target = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
         self._shaped = Shaped()
         self._error = [0.0, 0.0]
@@ -40,7 +39,7 @@ class RoverGuidance:
         if isinstance(goal, Leg | GoTo):
             self._take_leg(goal, before, position, velocity)
             return
-        self._on_legs = False
+        self._legs.leave()
         if isinstance(goal, Circle) and not (
             isinstance(before, Circle) and same(vector(goal.centre), vector(before.centre))
         ):
@@ -51,25 +50,19 @@ class RoverGuidance:
             self._shaped.place(vector(goal.position), vector(goal.velocity))
 
     def _take_leg(self, goal: Leg | GoTo, before: Goal | None, position: Vector, velocity: Vector) -> None:
-        flat = (position[0], position[1], 0.0)
         if isinstance(goal, GoTo):
-            x, y, _ = vector(goal.position)
-            if isinstance(before, GoTo) and self._on_legs and same((x, y, 0.0), _flat(before.position)):
-                self._legs.amend(None, goal.speed, self._p.radius)
+            end, following, radius = _flat(goal.position), None, self._p.radius
+            if isinstance(before, GoTo) and self._legs.begun and same(end, _flat(before.position)):
+                self._legs.amend(None, goal.speed, radius)
                 return
-            self._legs.begin(self._stopping_point(flat, velocity), (x, y, 0.0), None, goal.speed, self._p.radius)
-            self._on_legs = True
-            return
-        end, start = _flat(goal.end), _flat(goal.start)
-        following = None if goal.following is None else _flat(goal.following)
-        if self._on_legs and isinstance(before, Leg):
-            if same(end, _flat(before.end)) and same(start, _flat(before.start)):
-                self._legs.amend(following, goal.speed, goal.radius)
+        else:
+            end, radius = _flat(goal.end), goal.radius
+            following = None if goal.following is None else _flat(goal.following)
+            if isinstance(before, Leg) and self._legs.take_up(
+                _flat(goal.start), end, following, goal.speed, radius, (_flat(before.start), _flat(before.end))
+            ):
                 return
-            if same(start, _flat(before.end)) and self._legs.proceed(end, following, goal.speed, goal.radius):
-                return
-        self._legs.begin(self._stopping_point(flat, velocity), end, following, goal.speed, goal.radius)
-        self._on_legs = True
+        self._legs.begin(self._stopping_point(position, velocity), end, following, goal.speed, radius)
 
     def _stopping_point(self, position: Vector, velocity: Vector) -> Vector:
         speed = math.hypot(velocity[0], velocity[1])
@@ -78,7 +71,7 @@ class RoverGuidance:
 
     @property
     def leg_passed(self) -> bool:
-        return self._on_legs and self._legs.passed
+        return self._legs.passed
 
     def advance(
         self, goal: Goal, position: Vector, velocity: Vector, heading: float, speed: float

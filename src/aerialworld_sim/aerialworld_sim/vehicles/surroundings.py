@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from aerialworld_core.frames import Array, Pose
 from aerialworld_core.labels import GROUND, MANMADE, NAMES, OTHERS
 from aerialworld_core.world.scene import Scene
+from aerialworld_core.world.seams import ground_height
 from aerialworld_sim.vehicles.parameters import Vector
-
-#: Where a ray falls into the seam between two triangles, its neighbour is asked (metres).
-_BESIDE = np.array([0.003, 0.005])
 
 
 class Solids(Protocol):
@@ -71,11 +69,7 @@ class Surroundings:
         """Terrain height at points (N, 2); NaN where there is none."""
         if self.world is None:
             return [self._ground] * len(xy)
-        height = self.world.terrain_height(xy)
-        missed = np.isnan(height)
-        if missed.any():
-            height[missed] = self.world.terrain_height(xy[missed] + _BESIDE)
-        return [float(h) for h in height]
+        return [float(h) for h in ground_height(self.world, xy)]
 
     def height_at(self, position: Sequence[float] | Array) -> float:
         """Terrain height at the x and y of a point; NaN where there is none."""

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 
 from aerialworld_core.sensing import GRAVITY
-from aerialworld_sim.vehicles.moments import Moment, Quaternion, multiply
+from aerialworld_sim.vehicles.moments import Moment, Quaternion, inverse, multiply, rotated
 from aerialworld_sim.vehicles.parameters import Vector
 
 _CHANNELS = {18458: 16, 29569: 32}
@@ -58,12 +58,8 @@ def ned_from_map(orientation: Quaternion) -> Quaternion:
 def encode_state(seconds: float, moment: Moment, home: Vector) -> bytes:
     """The answer for a body at `moment`, `seconds` after the physics' start; positions count from `home` (map)."""
     (x, y, z), (vx, vy, vz), (ax, ay, az) = moment.position, moment.velocity, moment.acceleration
-    qx, qy, qz, qw = moment.orientation
-    az += GRAVITY
-    # Specific force in the body: the inverse rotation of acceleration against gravity.
-    fx = ax * (1 - 2 * (qy * qy + qz * qz)) + 2 * ay * (qx * qy + qz * qw) + 2 * az * (qx * qz - qy * qw)
-    fy = 2 * ax * (qx * qy - qz * qw) + ay * (1 - 2 * (qx * qx + qz * qz)) + 2 * az * (qy * qz + qx * qw)
-    fz = 2 * ax * (qx * qz + qy * qw) + 2 * ay * (qy * qz - qx * qw) + az * (1 - 2 * (qx * qx + qy * qy))
+    # Specific force in the body: acceleration against gravity.
+    fx, fy, fz = rotated(inverse(moment.orientation), (ax, ay, az + GRAVITY))
     nx, ny, nz, nw = ned_from_map(moment.orientation)
     p, q, r = moment.rate
     state = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.sensing import GRAVITY
-from aerialworld_sim.vehicles.moments import Moment, Quaternion, resting, turned
-from aerialworld_sim.vehicles.parameters import Vector, Wind
+from aerialworld_sim.vehicles.moments import Moment, facing, inverse, resting, rotated, turned
+from aerialworld_sim.vehicles.parameters import Vector, Wind, check_parameters
 from aerialworld_sim.vehicles.surroundings import Surroundings
 from aerialworld_sim.vehicles.wind import Air
 
@@ -50,13 +50,9 @@ class QuadParameters:
     hard_landing: float = 3.0
 
     def __post_init__(self) -> None:
-        for name in ("mass", "arm", "hover", "reaction", "motor_time", "stand", "body_radius", "body_height"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise InputError(f"QuadParameters.{name} must be positive, not {getattr(self, name)!r}")
-        if self.hover >= 0.9 or min(self.inertia) <= 0:
-            raise InputError(
-                f"QuadParameters: hover {self.hover!r} must be below 0.9, inertia {self.inertia!r} positive"
-            )
+        check_parameters(self, free=("drag", "spin_drag"))
+        if self.hover >= 0.9:
+            raise InputError(f"QuadParameters.hover must be below 0.9, not {self.hover!r}")
 
 
 class QuadBody:
@@ -81,11 +77,10 @@ class QuadBody:
 
     def reset(self) -> None:
         """On the ground at the start, motors still, time 0."""
-        yaw = self._start.yaw
         x, y, z = (float(v) for v in self._start.position)
         self._support = self.surroundings.support((x, y, z + 0.5))
         height = self._support + self.parameters.stand if math.isfinite(self._support) else z
-        self.moment = resting(0, (x, y, height), (0.0, 0.0, math.sin(0.5 * yaw), math.cos(0.5 * yaw)))
+        self.moment = resting(0, (x, y, height), facing(self._start.yaw))
         #: Where positions count from.
         self.home: Vector = self.moment.position
         self._speeds = [0.0] * 4
@@ -133,11 +128,11 @@ class QuadBody:
             rate = (0.0, 0.0, 0.0)
         mean = tuple(0.5 * dt * (a + b) for a, b in zip(now.rate, rate, strict=True))
         orientation = turned(now.orientation, mean[0], mean[1], mean[2])
-        flow = _into_body(orientation, [v - a for v, a in zip(now.velocity, air, strict=True)])
-        force = [-d * f for d, f in zip(p.drag, flow, strict=True)]
-        ax, ay, az = _out_of_body(orientation, (force[0], force[1], force[2] + lift))
-        az -= GRAVITY
         vx, vy, vz = now.velocity
+        flow = rotated(inverse(orientation), (vx - air[0], vy - air[1], vz - air[2]))
+        force = [-d * f for d, f in zip(p.drag, flow, strict=True)]
+        ax, ay, az = rotated(orientation, (force[0], force[1], force[2] + lift))
+        az -= GRAVITY
         if pressed > 0.0:
             if vz < -p.hard_landing and not self.incident:
                 self.incident = f"hit the ground at {-vz:.1f} m/s"
@@ -171,22 +166,3 @@ class QuadBody:
         self._looked = now.position
         x, y, z = now.position
         self._support = self.surroundings.support((x, y, max(z, self._support)))
-
-
-def _into_body(q: Quaternion, v: Sequence[float]) -> list[float]:
-    return list(_rotated((-q[0], -q[1], -q[2], q[3]), (v[0], v[1], v[2])))
-
-
-def _out_of_body(q: Quaternion, v: Vector) -> Vector:
-    return _rotated(q, v)
-
-
-def _rotated(q: Quaternion, v: Vector) -> Vector:
-    """v + 2 w (u × v) + 2 u × (u × v) for the quaternion u, w."""
-    x, y, z, w = q
-    cx, cy, cz = 2 * (y * v[2] - z * v[1]), 2 * (z * v[0] - x * v[2]), 2 * (x * v[1] - y * v[0])
-    return (
-        v[0] + w * cx + y * cz - z * cy,
-        v[1] + w * cy + z * cx - x * cz,
-        v[2] + w * cz + x * cy - y * cx,
-    )

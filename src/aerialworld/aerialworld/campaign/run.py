@@ -24,11 +24,11 @@ from aerialworld.campaign.worlds import WORLDS, WorldFolder, convert_source, fin
 from aerialworld.console import kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.progress import Meter, meter
-from aerialworld.provenance import cpu_count, machine
 from aerialworld.recording import frame_bytes, promised, require_space
 from aerialworld_core.errors import AerialWorldError, InputError, SessionError
 from aerialworld_core.files import StorageError, is_temporary, write_bytes
 from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.provenance import cpu_count, machine
 from aerialworld_core.session.layout import LEASE_FILE, complete_frames
 from aerialworld_core.session.lease import Lease
 

@@ -26,11 +26,11 @@ from aerialworld.options import (
     modalities_from_option,
 )
 from aerialworld.progress import meter
-from aerialworld.provenance import provenance
 from aerialworld.recording import frame_bytes, promised, require_space
 from aerialworld.rerender import Rerendering, RerenderOptions, begun, render_again
 from aerialworld_core.conditions_drawn import conditions_for
 from aerialworld_core.errors import InputError
+from aerialworld_core.provenance import provenance
 
 
 @command

@@ -15,9 +15,9 @@ from aerialworld.console import command, note, say
 from aerialworld.lazy import stage
 from aerialworld.options import GridRangeOption, VoxelSizeOption, frames_from_option, grid_from_options
 from aerialworld.progress import meter
-from aerialworld.provenance import provenance
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import write_json
+from aerialworld_core.provenance import provenance
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that receives the new sessions.", show_default=False)]
 

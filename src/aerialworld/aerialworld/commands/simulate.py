@@ -30,7 +30,6 @@ from aerialworld.options import (
     traffic_from_option,
 )
 from aerialworld.progress import meter
-from aerialworld.provenance import provenance
 from aerialworld.recording import (
     RecordingOptions,
     finished,
@@ -47,6 +46,7 @@ from aerialworld_core.conditions import Conditions
 from aerialworld_core.conditions_drawn import conditions_for
 from aerialworld_core.errors import InputError
 from aerialworld_core.plan import Plan
+from aerialworld_core.provenance import provenance
 
 
 @command

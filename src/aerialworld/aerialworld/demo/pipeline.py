@@ -16,7 +16,6 @@ from aerialworld.judging import content_errors
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.progress import meter
-from aerialworld.provenance import machine, provenance, versions
 from aerialworld.recording import (
     RecordingOptions,
     frame_bytes,
@@ -31,6 +30,7 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import read_json, write_bytes, write_json
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.plan import Plan
+from aerialworld_core.provenance import machine, provenance, versions
 
 
 class ValidationFailed(AerialWorldError):

@@ -17,8 +17,8 @@ from aerialworld_core.errors import AerialWorldError, InputError
 
 
 class Stop:
-    """SIGINT and SIGTERM: before `running` they end the start at once, then the loop when it looks at `asked`; a second one
-    does not wait for that."""
+    """SIGINT and SIGTERM: before `running` they end the start at once, then the loop when it looks at `asked`; a second
+    one does not wait for that."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from aerialworld_core.frames import Georeference
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame
@@ -57,14 +56,12 @@ class SessionMaker:
         """The recorder of a new session that begins with this frame. Raises WorldError where there is no terrain for a
         datum, SessionError and StorageError as Recorder does."""
         x, y = first.state.pose.position[:2]
-        place = self.world.georeference
-        assert place is not None, "who makes this has asked for a world with a place"
         meta = SessionMeta(
             vehicle=self.vehicle,
             agent_type=self.agent_type,
             engine=self.engine,
             world={"name": self.world.name, "sha256": self.world.sha256},
-            georeference=Georeference(place.latitude, place.longitude, place.height),
+            georeference=self.world.require_place(),
             grid=self.grid,
             datum=self.world.datum(float(x), float(y)) if self.datum is None else self.datum,
             rig=self.rig,

@@ -109,17 +109,6 @@ def rig_for(plan: Plan, choice: str | None) -> Rig:
     return rig
 
 
-def promised(rig: Rig, modalities: Collection[str]) -> Rig:
-    """The rig as the session will hold it: without the sensors that are not rendered."""
-    return Rig(
-        name=rig.name,
-        cameras=rig.cameras if "images" in modalities else (),
-        depth=rig.depth,
-        lidar=rig.lidar if "lidar" in modalities else None,
-        imu=rig.imu if "imu" in modalities else None,
-    )
-
-
 def frame_bytes(rig: Rig, grid: VoxelGrid, keep: Collection[str] = ()) -> int:
     """About how many bytes a recorded frame takes on disk."""
     pixels = sum(c.width * c.height for c in rig.cameras)
@@ -172,7 +161,7 @@ def session_meta(
         georeference=place,
         grid=options.grid,
         datum=float(world.datum(float(x), float(y))),
-        rig=promised(rig, options.modalities),
+        rig=rig.recorded(options.modalities),
         frame_period_ns=options.period_ns,
         seed=options.seed,
         mission=plan.name,

@@ -20,7 +20,6 @@ from aerialworld.recording import (
     FramesMissing,
     difference,
     engine_entry,
-    promised,
     record_whole,
     require_renderer,
 )
@@ -158,7 +157,7 @@ class Rerendering:
             georeference=self.world.georeference,
             grid=self.grid,
             datum=datum,
-            rig=promised(self.rig, self.options.modalities),
+            rig=self.rig.recorded(self.options.modalities),
             frame_period_ns=old.frame_period_ns,
             seed=self.seed,
             mission=old.mission,

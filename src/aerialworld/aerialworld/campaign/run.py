@@ -24,7 +24,7 @@ from aerialworld.campaign.worlds import WORLDS, WorldFolder, convert_source, fin
 from aerialworld.console import kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.progress import Meter, meter
-from aerialworld.recording import frame_bytes, promised, require_space
+from aerialworld.recording import frame_bytes, require_space
 from aerialworld_core.errors import AerialWorldError, InputError, SessionError
 from aerialworld_core.files import StorageError, is_temporary, write_bytes
 from aerialworld_core.grid import VoxelGrid
@@ -158,7 +158,7 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[Job]:
 
 def job_bytes(job: Job, rig: Any, frames: int | None = None) -> int:
     """About how many bytes a session takes, or so many of its frames."""
-    per_frame = frame_bytes(promised(rig, job.recording["modalities"]), VoxelGrid.from_dict(job.recording["grid"]))
+    per_frame = frame_bytes(rig.recorded(job.recording["modalities"]), VoxelGrid.from_dict(job.recording["grid"]))
     return per_frame * (job.frames if frames is None else frames)
 
 

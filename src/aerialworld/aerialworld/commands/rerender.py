@@ -26,7 +26,7 @@ from aerialworld.options import (
     modalities_from_option,
 )
 from aerialworld.progress import meter
-from aerialworld.recording import frame_bytes, promised, require_space
+from aerialworld.recording import frame_bytes, require_space
 from aerialworld.rerender import Rerendering, RerenderOptions, begun, render_again
 from aerialworld_core.conditions_drawn import conditions_for
 from aerialworld_core.errors import InputError
@@ -87,7 +87,7 @@ def rerender(
         jobs.append(Rerendering(source, loaded, options))
     require_space(
         out,
-        sum(len(j.indices) * frame_bytes(promised(j.rig, sensors), j.grid, kinds) for j in jobs),
+        sum(len(j.indices) * frame_bytes(j.rig.recorded(sensors), j.grid, kinds) for j in jobs),
         f"rendering {len(jobs)} session(s) again",
     )
     out.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,6 @@ from aerialworld.recording import (
     RecordingOptions,
     finished,
     frame_bytes,
-    promised,
     record_plan,
     require_space,
     rig_for,
@@ -86,7 +85,7 @@ def simulate(
     require_space(
         out,
         sum(
-            options.frames(p) * frame_bytes(promised(r, options.modalities), options.grid, options.keep)
+            options.frames(p) * frame_bytes(r.recorded(options.modalities), options.grid, options.keep)
             for _, p, r in runs
         ),
         f"recording {len(runs)} session(s)",

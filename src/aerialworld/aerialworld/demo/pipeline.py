@@ -19,7 +19,6 @@ from aerialworld.progress import meter
 from aerialworld.recording import (
     RecordingOptions,
     frame_bytes,
-    promised,
     record_plan,
     require_space,
     rig_for,
@@ -111,7 +110,7 @@ class Demo:
         require_space(
             self.root,
             sum(
-                recording.frames(plans[i]) * frame_bytes(promised(rigs[i], recording.modalities), recording.grid)
+                recording.frames(plans[i]) * frame_bytes(rigs[i].recorded(recording.modalities), recording.grid)
                 for i in todo
             ),
             f"recording {len(todo)} session(s)",

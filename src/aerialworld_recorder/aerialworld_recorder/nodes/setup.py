@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from aerialworld_core.plan import Plan
+from aerialworld_core.plan import Plan, agent_type
 from aerialworld_core.provenance import provenance
 from aerialworld_core.world import World, load_rig, load_world
 from aerialworld_recorder.nodes.parameters import EMBEDDED, Parameters, VehicleParameters
@@ -47,7 +47,7 @@ class Setup:
         plan = Plan.read(wanted.plan) if wanted.plan else None
         if plan and plan.vehicle != wanted.name:
             self.notes.append(f"{wanted.name} follows {wanted.plan}, which was made for {plan.vehicle}")
-        agent = plan.agent_type if plan else ("rover" if wanted.name.lower().startswith("rover") else "drone")
+        agent = agent_type(wanted.name, plan)
         rig = recorded_rig(load_rig(wanted.rig or f"rig_{agent}"), p.modalities)
         channels = vehicle_channels(wanted.name, rig, p.image_transport)
         period = min(1.0 / c.rate for c in channels if c.kind in SENSORS)

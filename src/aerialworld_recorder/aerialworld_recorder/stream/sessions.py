@@ -8,16 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_core.session import SessionMeta
-from aerialworld_core.session.layout import parse_time
+from aerialworld_core.session.layout import START_TIME, format_time, parse_time
 from aerialworld_core.world import World
 from aerialworld_recorder.recorder import Recorder
 
-#: The simulated clock's default start.
-START_TIME = "2024-01-15T12:00:00Z"
 #: Kept with `keep_depth`: what occupancy is projected from.
 KEPT = ("depth", "semantic")
 
@@ -77,11 +77,8 @@ class SessionMaker:
         return Recorder(self.root, meta, self.plan, self.provenance, jpeg_quality=self.jpeg_quality)
 
     def _start(self, stamp_ns: int) -> str:
-        start = parse_time(self.start_time) + timedelta(seconds=stamp_ns // 1_000_000_000)
-        return start.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return format_time(parse_time(self.start_time) + timedelta(seconds=stamp_ns // 1_000_000_000))
 
     def ground(self, x: float, y: float) -> float:
         """The terrain's height at x, y in map."""
-        import numpy as np
-
         return float(self.world.terrain_height(np.array([[x, y]]))[0])

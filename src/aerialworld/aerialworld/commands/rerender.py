@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aerialworld.commands.session import sessions_in
+from aerialworld.commands.session_folders import opened
 from aerialworld.console import command, kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
@@ -75,8 +75,7 @@ def rerender(
     numbers, wanted = frames_from_option(frames), None if conditions is None else conditions_from_option(conditions)
     if grid_range or voxel_size:
         grid_from_options(grid_range, voxel_size)  # refused now, not after the world is loaded
-    Session = stage("aerialworld_core.session", "Session")
-    sources = [Session.open(path) for path in sessions_in(sessions)]
+    sources = opened(sessions)
     loaded = open_world(world, trust_collada=trust_collada)
     other_rig = stage("aerialworld_core.world", "load_rig")(rig) if rig else None
     jobs = []

@@ -1,4 +1,4 @@
-"""What all exports share: a folder that appears whole, and where frames are in the world."""
+"""What all exports share: a folder that appears whole, names and tokens."""
 
 from __future__ import annotations
 

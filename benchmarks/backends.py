@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from engine import large_city  # beside this script
 
-from aerialworld.provenance import machine, versions
 from aerialworld_core.frames import Pose
+from aerialworld_core.provenance import machine, versions
 from aerialworld_core.rig import CUBE_FACES, CameraSpec
 from aerialworld_core.world.scene import Material, Scene
 from aerialworld_sim import warp_runtime

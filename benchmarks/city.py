@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aerialworld.provenance import machine, versions
+from aerialworld_core.provenance import machine, versions
 
 _CHILD = """
 import json, os, resource, sys, time

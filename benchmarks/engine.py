@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld.provenance import machine, versions
+from aerialworld_core.provenance import machine, versions
 
 
 @dataclass

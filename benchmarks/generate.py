@@ -27,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from aerialworld.provenance import machine, versions
+from aerialworld_core.provenance import machine, versions
 
 ROOT = Path(__file__).resolve().parents[1]
 

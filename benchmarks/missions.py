@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld.provenance import machine, versions
 from aerialworld_core.errors import PlanError
+from aerialworld_core.provenance import machine, versions
 from aerialworld_core.world import load_world
 from aerialworld_missions import orbit, plan_demo, road_run, survey
 from aerialworld_missions.heightmap import HeightMap

@@ -28,10 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld.provenance import machine, versions
 from aerialworld_core.frames import Georeference, Pose
 from aerialworld_core.grid import DEFAULT_GRID
 from aerialworld_core.occupancy import Occupancy
+from aerialworld_core.provenance import machine, versions
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.session import SessionMeta, SessionWriter

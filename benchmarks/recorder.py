@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aerialworld.provenance import machine, versions
+from aerialworld_core.provenance import machine, versions
 
 #: Wall seconds that a run may take; simulated seconds before counting begins.
 PATIENCE, WARM_UP = 600.0, 2

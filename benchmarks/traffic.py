@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from aerialworld.provenance import machine, versions
+from aerialworld_core.provenance import machine, versions
 from aerialworld_core.world import load_world
 from aerialworld_sim.traffic import Traffic, TrafficOptions
 from aerialworld_sim.traffic.network import Network

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from aerialworld.provenance import machine, versions
+from aerialworld_core.provenance import machine, versions
 
 WEATHERS = {
     "clear": "weather=clear",

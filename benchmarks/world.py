@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld.provenance import machine, versions
+from aerialworld_core.provenance import machine, versions
 
 _MODEL = """<sdf version="1.10"><world name="large">
 <scene><ambient>0.8 0.85 0.95 1</ambient><background>0.45 0.62 0.85 1</background></scene>

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -244,11 +245,13 @@ def test_a_camera_that_cannot_be_is_told_with_file_and_line(tmp_path: Path, tag:
 
 
 def test_a_damaged_city_json_is_named(tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
-    from aerialworld.recording import attribution
     from aerialworld_core.errors import InputError
+    from aerialworld_core.resources import share
+    from aerialworld_core.world import load_world
 
-    (tmp_path / "city.json").write_text('{"attribution": 3')
+    shutil.copytree(share("aerialworld_worlds") / "small_city", tmp_path / "city")
+    world = load_world(tmp_path / "city")
+    assert world.attribution
+    (tmp_path / "city/city.json").write_text('{"attribution": 3')
     with pytest.raises(InputError, match=r"city\.json"):
-        attribution(SimpleNamespace(path=tmp_path))
+        _ = world.attribution

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from aerialworld.campaign.spec import parse_campaign
 from aerialworld.cli import app
 from aerialworld_core.conditions_drawn import RandomConditions, conditions_from
 from aerialworld_core.plan import Plan
-from aerialworld_core.resources import share
 from aerialworld_core.session import Session, validate
 from aerialworld_core.world import load_world
+
+sys.path.insert(0, str(Path(__file__).parent))
+from session_files import content
 
 GRID = ("--grid-range", "-24,-24,-2,24,24,78", "--voxel-size", "1.2,1.2,2.5")
 TRUTH = ("occupancy/", "depth/", "semantic/", "instance/", "poses/", "imu/", "actors/")
@@ -33,24 +36,11 @@ def sessions(*arguments: str | Path) -> list[Session]:
     return [Session.open(Path(line)) for line in result.stdout.strip().splitlines()]
 
 
-def content(session: Session) -> dict[str, bytes]:
-    return {
-        p.relative_to(session.path).as_posix(): p.read_bytes()
-        for p in sorted(session.path.rglob("*"))
-        if p.is_file() and p.name != "provenance.json"
-    }
-
-
 @pytest.fixture(scope="module")
-def world() -> Path:
-    return share("aerialworld_worlds") / "small_city"
-
-
-@pytest.fixture(scope="module")
-def plan_file(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plan_file(small_city: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds over the roofs."""
     t = np.arange(6) * 0.4
-    top = float(load_world(world).bounds[1, 2])
+    top = float(load_world(small_city).bounds[1, 2])
     position = np.column_stack([3 * t, 2 * np.sin(t), np.full(6, top + 4.0)])
     orientation = np.tile([0.0, 0.0, 0.0, 1.0], (6, 1))
     path = tmp_path_factory.mktemp("plan") / "over.json"
@@ -59,12 +49,12 @@ def plan_file(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def simulated(world: Path, plan_file: Path, tmp_path_factory: pytest.TempPathFactory):
+def simulated(small_city: Path, plan_file: Path, tmp_path_factory: pytest.TempPathFactory):
     def make(*options: str | Path, plans: int = 1) -> list[Session]:
         out = tmp_path_factory.mktemp("sessions")
         keep = "depth,semantic,instance"
         return sessions(
-            "simulate", world, *[plan_file] * plans, "--out", out, "--rig", "rig_small", *GRID, "--keep", keep,
+            "simulate", small_city, *[plan_file] * plans, "--out", out, "--rig", "rig_small", *GRID, "--keep", keep,
             "--frame-rate", "1", *options,
         )  # fmt: skip
 
@@ -82,7 +72,7 @@ def stormy(simulated) -> Session:
 
 
 def test_a_stormy_night_changes_pictures_and_scans_and_no_truth(clear: Session, stormy: Session) -> None:
-    one, two = content(clear), content(stormy)
+    one, two = content(clear.path), content(stormy.path)
     assert one.keys() == two.keys()
     for name in one:
         if name.startswith(TRUTH):
@@ -104,16 +94,16 @@ def test_the_session_says_under_what_it_was_recorded(clear: Session, stormy: Ses
     assert clear.meta.conditions.keys() == {"weather", "sun_direction"}
 
 
-def test_a_recorded_storm_renders_to_the_same_bytes(world: Path, stormy: Session, tmp_path: Path) -> None:
+def test_a_recorded_storm_renders_to_the_same_bytes(small_city: Path, stormy: Session, tmp_path: Path) -> None:
     again = sessions(
-        "rerender", stormy.path, "--world", world, "--out", tmp_path, "--rig", "rig_small",
+        "rerender", stormy.path, "--world", small_city, "--out", tmp_path, "--rig", "rig_small",
         "--keep", "depth,semantic,instance",
     )  # fmt: skip
-    old, new = content(stormy), content(again[0])
+    old, new = content(stormy.path), content(again[0].path)
     assert {n for n in old if old[n] != new.get(n)} == {"mission.json"} and old.keys() == new.keys()
 
 
-def test_drawn_conditions_are_each_session_s_own(world: Path, simulated, clear: Session, tmp_path: Path) -> None:
+def test_drawn_conditions_are_each_session_s_own(small_city: Path, simulated, clear: Session, tmp_path: Path) -> None:
     file = tmp_path / "conditions.yaml"
     file.write_text(RANDOM)
     made = simulated("--conditions", file, plans=2)
@@ -127,20 +117,20 @@ def test_drawn_conditions_are_each_session_s_own(world: Path, simulated, clear: 
         assert drawn.items() <= dict(session.meta.conditions).items(), session.path.name
     assert len({s.meta.conditions["local_time"] for s in made}) == 2
     again = sessions(
-        "rerender", clear.path, "--world", world, "--out", tmp_path / "again", "--conditions", file,
+        "rerender", clear.path, "--world", small_city, "--out", tmp_path / "again", "--conditions", file,
         "--modalities", "images,depth",
     )  # fmt: skip
     assert wanted.draw(clear.path.name).to_dict().items() <= dict(again[0].meta.conditions).items()
 
 
 def test_an_interrupted_session_goes_on_under_its_own_conditions(
-    world: Path, plan_file: Path, simulated, tmp_path: Path
+    small_city: Path, plan_file: Path, simulated, tmp_path: Path
 ) -> None:
     file = tmp_path / "conditions.yaml"
     file.write_text(RANDOM)
     whole = simulated("--conditions", file)[0]
     arguments = (
-        "simulate", world, plan_file, "--out", whole.path.parent, "--rig", "rig_small", *GRID,
+        "simulate", small_city, plan_file, "--out", whole.path.parent, "--rig", "rig_small", *GRID,
         "--keep", "depth,semantic,instance", "--frame-rate", "1", "--resume",
     )  # fmt: skip
     kept = run(*arguments, "--conditions", file)
@@ -150,13 +140,13 @@ def test_an_interrupted_session_goes_on_under_its_own_conditions(
     assert refused.exit_code == 2 and "another conditions" in refused.stderr
 
 
-def test_a_look_shows_and_names_the_weather(world: Path, tmp_path: Path) -> None:
+def test_a_look_shows_and_names_the_weather(small_city: Path, tmp_path: Path) -> None:
     from PIL import Image
 
     pictures = []
     for given in ("weather=clear", "weather=fog,visibility_m=40"):
         out = tmp_path / f"{len(pictures)}.png"
-        result = run("look", world, "--street", "--rig", "rig_small", "--conditions", given, "--out", out)
+        result = run("look", small_city, "--street", "--rig", "rig_small", "--conditions", given, "--out", out)
         assert result.exit_code == 0, result.output
         pictures.append(np.asarray(Image.open(io.BytesIO(out.read_bytes())).convert("RGB"), float))
     spread = [p[60:700].std() for p in pictures]

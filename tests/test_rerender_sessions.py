@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ from typer.testing import CliRunner, Result
 from aerialworld.cli import app
 from aerialworld_core.errors import SessionError
 from aerialworld_core.plan import Plan
-from aerialworld_core.resources import model_path, share
+from aerialworld_core.resources import model_path
 from aerialworld_core.session import Session, SessionWriter, validate
 from aerialworld_core.world import load_world
 
+sys.path.insert(0, str(Path(__file__).parent))
+from session_files import content
+
 GRID = ("--grid-range", "-24,-24,-2,24,24,78", "--voxel-size", "1.2,1.2,2.5")
 KINDS = ("depth", "semantic", "instance")
-FRAMES = 5
 
 
 def run(*words: str | Path) -> Result:
@@ -37,48 +40,22 @@ def made(*words: str | Path) -> Path:
     return Path(result.stdout.strip().splitlines()[-1])
 
 
-def content(session: Path) -> dict[str, bytes]:
-    return {
-        p.relative_to(session).as_posix(): p.read_bytes()
-        for p in sorted(session.rglob("*"))
-        if p.is_file() and p.name != "provenance.json"
-    }
-
-
 @pytest.fixture(scope="module")
-def world() -> Path:
-    return share("aerialworld_worlds") / "small_city"
-
-
-@pytest.fixture(scope="module")
-def plan_file(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A climbing turn of two seconds, well above the roofs."""
-    t = np.arange(6) * 0.4
-    top = float(load_world(world).bounds[1, 2])
-    position = np.column_stack([4 * t, 3 * np.sin(t), np.full(6, top + 4.0) + 0.5 * t])
-    yaw = 0.3 + 0.2 * t
-    orientation = np.column_stack([np.zeros(6), np.zeros(6), np.sin(yaw / 2), np.cos(yaw / 2)])
-    path = tmp_path_factory.mktemp("plan") / "turn.json"
-    Plan("turn", "drone_1", "drone", "survey", "A", 3, t, position, orientation).write(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def original(world: Path, plan_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def original(small_city: Path, turn_plan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five frames with everything kept, at half past seven."""
     out = tmp_path_factory.mktemp("original")
     return made(
-        "simulate", world, plan_file, "--out", out, "--rig", "rig_small", *GRID, "--seed", "7",
+        "simulate", small_city, turn_plan, "--out", out, "--rig", "rig_small", *GRID, "--seed", "7",
         "--keep", ",".join(KINDS), "--conditions", "local_time=07:30,date=2024-04-01",
     )  # fmt: skip
 
 
 @pytest.fixture
-def again(world: Path, original: Path, tmp_path: Path):
+def again(small_city: Path, original: Path, tmp_path: Path):
     """Render the original again with the given options."""
 
     def make(*options: str | Path, source: Path = original, out: str = "again") -> Result:
-        return run("rerender", source, "--world", world, "--out", tmp_path / out, *options)
+        return run("rerender", source, "--world", small_city, "--out", tmp_path / out, *options)
 
     return make
 
@@ -146,13 +123,15 @@ def test_another_grid_time_and_seed(original: Path, again) -> None:
     assert np.abs(a[:, 1:4] - b[:, 1:4]).max() < 0.1 and np.abs(a[:, 4:] - b[:, 4:]).max() < 1.0
 
 
-def test_an_imu_that_the_old_rig_had_not_follows_the_plan(world: Path, plan_file: Path, tmp_path: Path, again) -> None:
+def test_an_imu_that_the_old_rig_had_not_follows_the_plan(
+    small_city: Path, turn_plan: Path, tmp_path: Path, again
+) -> None:
     bare = made(
-        "simulate", world, plan_file, "--out", tmp_path / "bare", "--rig", "rig_small", *GRID, "--seed", "7",
+        "simulate", small_city, turn_plan, "--out", tmp_path / "bare", "--rig", "rig_small", *GRID, "--seed", "7",
         "--modalities", "depth",
     )  # fmt: skip
     whole = made(
-        "simulate", world, plan_file, "--out", tmp_path / "whole", "--rig", "rig_small", *GRID, "--seed", "7",
+        "simulate", small_city, turn_plan, "--out", tmp_path / "whole", "--rig", "rig_small", *GRID, "--seed", "7",
         "--modalities", "depth,imu",
     )  # fmt: skip
     assert Session.open(bare).imu(2) is None
@@ -208,13 +187,13 @@ def rewritten(old: Session, out: Path, *, skip=frozenset(), actors=(), mission=N
     return writer.path
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(original: Path, again, tmp_path: Path, world: Path) -> None:
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(original: Path, again, tmp_path: Path, small_city: Path) -> None:
     from aerialworld.rerender import Rerendering, RerenderOptions, render_again
     from aerialworld_core.world import load_rig
 
     whole = session_of(again("--rig", "rig_small", "--keep", "depth", "--seed", "9"))
     options = RerenderOptions(keep=("depth",), rig=load_rig("rig_small"), seed=9)
-    job = Rerendering(Session.open(original), load_world(world), options)
+    job = Rerendering(Session.open(original), load_world(small_city), options)
 
     def stop(done: int) -> None:
         if done == 2:
@@ -274,10 +253,10 @@ def test_a_sensor_without_data_fails_and_leaves_the_session_unclosed(
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(
-    original: Path, world: Path, again, tmp_path: Path
+    original: Path, small_city: Path, again, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
-    shutil.copytree(world, other)
+    shutil.copytree(small_city, other)
     sdf = (other / "world.sdf").read_text()
     (other / "world.sdf").write_text(sdf.replace("<cast_shadows>true", "<cast_shadows>false"))
     result = run("rerender", original, "--world", other, "--out", tmp_path / "again")
@@ -300,7 +279,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
         result = again(*options)
         assert result.exit_code == 2 and words in text_of(result), (options, text_of(result))
         assert "Traceback" not in text_of(result)
-    result = run("rerender", tmp_path, "--world", world, "--out", tmp_path / "again")
+    result = run("rerender", tmp_path, "--world", small_city, "--out", tmp_path / "again")
     assert result.exit_code == 2 and "holds no session" in text_of(result)
     assert not (tmp_path / "again").exists()
 
@@ -332,10 +311,10 @@ def test_damaged_poses_are_not_rendered_from(original: Path, again, tmp_path: Pa
         Session.open(source).pose(2)
 
 
-def test_another_world_may_be_asked_for(original: Path, world: Path, tmp_path: Path) -> None:
+def test_another_world_may_be_asked_for(original: Path, small_city: Path, tmp_path: Path) -> None:
     """The same city without shadows: other bytes, the same surfaces, and the new world's name and hash."""
     other = tmp_path / "other"
-    shutil.copytree(world, other)
+    shutil.copytree(small_city, other)
     sdf = (other / "world.sdf").read_text()
     (other / "world.sdf").write_text(sdf.replace("<cast_shadows>true", "<cast_shadows>false"))
     path = made(

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from aerialworld.lazy import INSTALL
-from aerialworld.provenance import cpu_model, memory_bytes
 from aerialworld_core.processors import processors
+from aerialworld_core.provenance import cpu_model, memory_bytes
 
 State = Literal["ok", "warning", "missing", "error"]
 

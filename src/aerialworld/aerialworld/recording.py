@@ -109,17 +109,6 @@ def rig_for(plan: Plan, choice: str | None) -> Rig:
     return rig
 
 
-def promised(rig: Rig, modalities: Collection[str]) -> Rig:
-    """The rig as the session will hold it: without the sensors that are not rendered."""
-    return Rig(
-        name=rig.name,
-        cameras=rig.cameras if "images" in modalities else (),
-        depth=rig.depth,
-        lidar=rig.lidar if "lidar" in modalities else None,
-        imu=rig.imu if "imu" in modalities else None,
-    )
-
-
 def frame_bytes(rig: Rig, grid: VoxelGrid, keep: Collection[str] = ()) -> int:
     """About how many bytes a recorded frame takes on disk."""
     pixels = sum(c.width * c.height for c in rig.cameras)
@@ -148,13 +137,6 @@ def engine_entry(renderer: str | None) -> dict[str, str]:
     return entry if renderer is None else {**entry, "renderer": renderer}
 
 
-def recorded_conditions(world: Any, conditions: Conditions, started: str) -> tuple[dict[str, Any], Any]:
-    """`conditions` of session.json, and the light that they give in `world`."""
-    known = conditions.resolved(world.georeference, started)
-    light = known.light(world.light, world.georeference)
-    return known.record(light), light
-
-
 def traffic_entry(traffic: TrafficOptions | None) -> dict[str, Any]:
     """What session.json's `conditions` say about traffic: nothing where there is none."""
     return {} if traffic is None else {TRAFFIC: traffic.to_dict()}
@@ -165,52 +147,32 @@ def moving(world: Any, traffic: TrafficOptions | None) -> list[Any]:
     return [] if traffic is None else list(stage("aerialworld_sim.traffic", "Traffic")(world, traffic).actors)
 
 
-def require_place(world: Any) -> None:
-    """Raises InputError for a world that does not say where on earth it lies."""
-    if world.georeference is None:
-        raise InputError(f"{world.path}: a session needs the world's place on earth; add <spherical_coordinates>")
-
-
 def session_meta(
     plan: Plan, world: Any, rig: Rig, options: RecordingOptions, started: str, renderer: str | None = None
 ) -> Any:
     """What session.json says about this run; `renderer` is that of the engine that makes it."""
-    require_place(world)
+    place = world.require_place()
     x, y = plan.position[0, :2]
     return stage("aerialworld_core.session", "SessionMeta")(
         vehicle=plan.vehicle,
         agent_type=plan.agent_type,
         engine=engine_entry(renderer),
         world={"name": world.name, "sha256": world.sha256},
-        georeference=world.georeference,
+        georeference=place,
         grid=options.grid,
         datum=float(world.datum(float(x), float(y))),
-        rig=promised(rig, options.modalities),
+        rig=rig.recorded(options.modalities),
         frame_period_ns=options.period_ns,
         seed=options.seed,
         mission=plan.name,
         conditions={
-            **recorded_conditions(world, options.conditions, started)[0],
+            **options.conditions.recorded(world.light, place, started)[0],
             **traffic_entry(options.traffic),
         },
         start_time=started,
-        attribution=attribution(world),
+        attribution=world.attribution,
         kept=options.keep,
     )
-
-
-def attribution(world: Any) -> str:
-    """The data's credit from the world's city.json; empty when the world does not come from a city."""
-    from aerialworld_core.files import read_json
-
-    path = Path(world.path)
-    city = (path if path.is_dir() else path.parent) / "city.json"
-    if not city.is_file():
-        return ""
-    try:
-        return str(read_json(city).get("attribution", ""))
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{city}: cannot be read ({error}); convert the city again") from error
 
 
 def record_plan(
@@ -235,7 +197,7 @@ def record_plan(
     """
     Engine, Vehicle = stage("aerialworld_sim", "Engine"), stage("aerialworld_sim", "Vehicle")
     Recorder = stage("aerialworld_recorder", "Recorder")
-    light = recorded_conditions(world, options.conditions, started)[1]
+    light = options.conditions.recorded(world.light, world.georeference, started)[1]
     vehicle = {plan.vehicle: Vehicle(rig, plan.trajectory())}
     engine = Engine(
         world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend,

@@ -18,13 +18,9 @@ from aerialworld.lazy import stage
 from aerialworld.recording import (
     TRAFFIC,
     FramesMissing,
-    attribution,
     difference,
     engine_entry,
-    promised,
     record_whole,
-    recorded_conditions,
-    require_place,
     require_renderer,
 )
 from aerialworld_core.conditions import Conditions
@@ -106,7 +102,7 @@ class Rerendering:
     def __init__(self, source: Session, world: Any, options: RerenderOptions) -> None:
         self.source, self.world, self.options = source, world, options
         self.name = source.path.name
-        require_place(world)
+        world.require_place()
         self._check_source()
         old = source.meta
         self.rig = options.rig or old.rig
@@ -144,7 +140,7 @@ class Rerendering:
                 wanted = Conditions.of_session(light_of)
             except InputError as error:
                 raise InputError(f"{self.name}: was recorded under {error}; give --conditions") from error
-        record, light = recorded_conditions(self.world, wanted, self.started)
+        record, light = wanted.recorded(self.world.light, self.world.georeference, self.started)
         return {**record, **traffic}, light
 
     def meta(self, renderer: str | None = None) -> SessionMeta:
@@ -161,13 +157,13 @@ class Rerendering:
             georeference=self.world.georeference,
             grid=self.grid,
             datum=datum,
-            rig=promised(self.rig, self.options.modalities),
+            rig=self.rig.recorded(self.options.modalities),
             frame_period_ns=old.frame_period_ns,
             seed=self.seed,
             mission=old.mission,
             conditions=self.conditions()[0],
             start_time=self.started,
-            attribution=attribution(self.world),
+            attribution=self.world.attribution,
             kept=self.options.keep,
         )
 

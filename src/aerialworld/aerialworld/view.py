@@ -10,7 +10,7 @@ import numpy as np
 
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import storage_errors
-from aerialworld_core.frames import Pose, grid_from_map
+from aerialworld_core.frames import Pose, grid_pose
 from aerialworld_core.labels import COLOURS, FREE, NAMES
 from aerialworld_core.session import Session
 
@@ -136,8 +136,7 @@ class _Shown:
         """An entity for each class, so that the viewer can hide one; all are there in every frame, empty or not."""
         rr, meta, occupancy = self.rr, self.session.meta, self.session.occupancy(index)
         name = f"{self.root}/occupancy"
-        placed = np.linalg.inv(grid_from_map(pose, meta.datum)).astype(np.float64)
-        self.stream.log(name, self._placed(Pose.from_matrix(placed)))
+        self.stream.log(name, self._placed(grid_pose(pose, meta.datum)))
         half = np.array(meta.grid.voxel_size) / 2
         ijk = np.argwhere(occupancy.occupancy)
         classes = occupancy.semantics[tuple(ijk.T)]

@@ -29,7 +29,6 @@ def benchmark():
     """The benchmark's maker of large files."""
     if not BENCHMARK.is_file():
         pytest.skip("the benchmarks are not here (a package without its repository)")
-    pytest.importorskip("aerialworld.provenance")
     spec = importlib.util.spec_from_file_location("benchmark_city", BENCHMARK)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -234,9 +234,14 @@ class Conditions:
             exposure=known.exposure,
         )
 
-    def record(self, light: Light) -> dict[str, Any]:
-        """As session.json holds them: what is set, and the way the sun's light travels."""
-        return {**self.to_dict(), "sun_direction": [round(float(v), 6) for v in light.direction]}
+    def recorded(
+        self, world_light: Light, georeference: Georeference | None, start_time: str | None = None
+    ) -> tuple[dict[str, Any], Light]:
+        """As session.json holds them — all that is set or implied, and the way the sun's light travels — and their
+        light. Raises InputError as `resolved` and `light` do."""
+        known = self.resolved(georeference, start_time)
+        light = known.light(world_light, georeference)
+        return {**known.to_dict(), "sun_direction": [round(float(v), 6) for v in light.direction]}, light
 
 
 def _of_world(light: Light) -> Daylight:

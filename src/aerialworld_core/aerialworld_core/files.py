@@ -72,6 +72,22 @@ def write_stream(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         raise
 
 
+@contextlib.contextmanager
+def hidden_folder(out: Path) -> Iterator[Path]:
+    """A new folder `.{name}.{pid}.new` beside `out`, which the block fills and renames; after an error it goes. Raises
+    StorageError, naming `out`, when the disk fails."""
+    hidden = out.with_name(f".{out.name}.{os.getpid()}.new")
+    with storage_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir()
+        try:
+            yield hidden
+        except BaseException:
+            shutil.rmtree(hidden, ignore_errors=True)
+            raise
+
+
 def write_group(steps: Sequence[Sequence[tuple[Path, bytes]]], *, sync: bool = True) -> None:
     """Write new files that belong together; those of a step are in place, and durable, before the next step's appear.
 

@@ -168,6 +168,12 @@ def grid_from_map(pose: Pose, datum: float) -> Array:
     return m
 
 
+def grid_pose(pose: Pose, datum: float) -> Pose:
+    """The voxel grid's frame in map (`grid_from_map`): below the vehicle at the datum's height, turned by its yaw."""
+    in_map: Array = np.linalg.inv(grid_from_map(pose, datum)).astype(np.float64)
+    return Pose.from_matrix(in_map)
+
+
 @dataclass(frozen=True)
 class Georeference:
     """Where `map`'s origin lies: WGS 84 / JGD2011 latitude and longitude in degrees, `height` in metres.

@@ -153,6 +153,13 @@ class Plan:
             raise PlanError(text if text.startswith(f"{path}:") else f"{path}: {text}") from error
 
 
+def agent_type(vehicle: str, plan: Plan | None = None) -> str:
+    """drone or rover: as the plan says, else as the vehicle's name begins."""
+    if plan:
+        return plan.agent_type
+    return "rover" if vehicle.lower().startswith("rover") else "drone"
+
+
 def _short(value: Any) -> str:
     """A value for an error message, cut to a line's length."""
     text = repr(value)

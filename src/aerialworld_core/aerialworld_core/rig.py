@@ -6,7 +6,7 @@ the recorder, the session's calibration and the topic names all start from the o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -253,6 +253,16 @@ class Rig:
                     f"rig {self.name}: depth {face.name} must be an ideal pinhole: no <distortion>, fx = fy, the "
                     "principal point in the picture's centre"
                 )
+
+    def recorded(self, modalities: Collection[str]) -> Rig:
+        """The rig as a session of these modalities (images, depth, lidar, imu) holds it; the depth faces always."""
+        return Rig(
+            name=self.name,
+            cameras=self.cameras if "images" in modalities else (),
+            depth=self.depth,
+            lidar=self.lidar if "lidar" in modalities else None,
+            imu=self.imu if "imu" in modalities else None,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As in session.json; `navsat` only where the rig has one."""

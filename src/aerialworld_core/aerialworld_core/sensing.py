@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,12 @@ class SensorFrame:
     lidar_ring: NDArray[np.uint16] | None = None
     imu: NDArray[np.float64] | None = None
     actors: list[dict[str, Any]] = field(default_factory=list)
+
+    def without_images(self) -> SensorFrame:
+        """The same without any image: what a session stores as arrays."""
+        return replace(
+            self, images={}, depth={}, semantic={}, camera_depth={}, camera_semantic={}, camera_instance={}, instance={}
+        )
 
     @property
     def stamp_ns(self) -> int:

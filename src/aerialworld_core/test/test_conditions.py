@@ -172,7 +172,7 @@ def test_what_is_not_given_comes_from_the_place_and_the_session() -> None:
     assert given.resolved(Georeference(40.7, -74.0, 0)).utc_offset_h == -5.0
     fixed = Conditions("07:30", "2024-04-01", 8.5)
     assert fixed.resolved(TOKYO, "2023-08-02T23:59:00Z") == fixed
-    record = fixed.record(fixed.light(WORLD, TOKYO))
+    record, _ = fixed.recorded(WORLD, TOKYO)
     assert Conditions.of_session(record) == fixed and len(record["sun_direction"]) == 3
     assert Conditions.of_session({"weather": "clear", "sun_direction": [0, 0, -1]}) == Conditions()
 

@@ -146,7 +146,7 @@ def test_what_the_weather_sets_is_written_down() -> None:
     assert (rain.rain_mm_h, rain.cloud_cover, rain.visibility_m) == (3.0, 1.0, None)
     for weather in WEATHERS:
         known = Conditions(weather=weather, local_time="07:30", exposure="auto").resolved(TOKYO)
-        assert Conditions.of_session(known.record(WORLD)) == known == known.resolved(TOKYO)
+        assert Conditions.of_session(known.recorded(WORLD, TOKYO)[0]) == known == known.resolved(TOKYO)
         a, b = Conditions(weather=weather).light(WORLD, None), known.light(WORLD, TOKYO)
         assert (a.air is None) == (b.air is None) == (weather in ("clear", "overcast"))
     parsed = Conditions.parse("weather=rain,rain_mm_h=12.5,visibility_m=900,cloud_cover=0.9,exposure=-1.5")

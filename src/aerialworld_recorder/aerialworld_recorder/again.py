@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from aerialworld_core.errors import InputError
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.session import Session, SessionWriter
-from aerialworld_core.session.copying import require_current, stored_frame
+from aerialworld_core.session.copying import require_frames, stored_frame
 from aerialworld_recorder.fusion import SessionSights
 
 
@@ -30,9 +29,7 @@ def occupancy_again(
     All other files are those of `session`. `engine.occupancy` in session.json says what the voxels come from. Raises
     InputError when the session holds no such data, SessionError for damage.
     """
-    require_current(session)
-    if not session.frame_indices:
-        raise InputError(f"{session.path}: has no finished frame")
+    require_frames(session)
     grid = grid or session.meta.grid
     height = session.meta.datum if datum is None else datum
     sights = SessionSights(session, grid, height, source=source, window=window)

@@ -82,7 +82,7 @@ def _within(points: NDArray[np.float64], actors: list[dict[str, Any]]) -> NDArra
     """Which points (N, 3) of map lie in an actor's box."""
     found = np.zeros(len(points), np.bool_)
     for actor in actors:
-        pose = Pose(np.array(actor["position"], float), np.array(actor["orientation"], float))
+        pose = Pose(actor["position"], actor["orientation"])
         local = pose.inverse().transform(points)
         found |= (np.abs(local) <= np.array(actor["size"], float) / 2 + ACTOR_MARGIN).all(axis=1)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -187,17 +186,7 @@ class Recorder:
         extra = {key: future.result() for key, future in kept.items()}
         stats = self._count(index, frame)
         # Pictures and depth are not stored as arrays: let them go before the frame waits its turn.
-        bare = dataclasses.replace(
-            frame,
-            images={},
-            depth={},
-            semantic={},
-            camera_depth={},
-            camera_semantic={},
-            camera_instance={},
-            instance={},
-        )
-        self._background.put(FinishedFrame(index, bare, occupancy, images, extra))
+        self._background.put(FinishedFrame(index, frame.without_images(), occupancy, images, extra))
         self._counters.recorded += 1
         return stats
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_core.frames import Pose, grid_from_map
+from aerialworld_core.frames import Pose, grid_pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.occupancy import Occupancy
 
@@ -24,8 +24,7 @@ VOXEL_POINT = np.dtype(
 def voxel_points(occupancy: Occupancy, grid: VoxelGrid, pose: Pose, datum: float) -> NDArray[np.void]:
     """The centres of the occupied voxels (N,) VOXEL_POINT, of a frame at `pose`, in map, with their classes."""
     ijk = np.argwhere(occupancy.occupancy)
-    map_from_grid = np.linalg.inv(grid_from_map(pose, datum))
-    centres = grid.centers(ijk) @ map_from_grid[:3, :3].T + map_from_grid[:3, 3]
+    centres = grid_pose(pose, datum).transform(grid.centers(ijk))
     points = np.zeros(len(ijk), VOXEL_POINT)
     for axis, name in enumerate("xyz"):
         points[name] = centres[:, axis]

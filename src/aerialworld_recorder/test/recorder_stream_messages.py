@@ -32,13 +32,14 @@ VEHICLE = "drone_1"
 
 
 @functools.cache
-def small_rig() -> Rig:
+def small_rig(face: int = 40) -> Rig:
+    """Two cameras, six faces of so many pixels across, LiDAR and IMU."""
     cameras = tuple(
         CameraSpec(n, Pose.from_rpy(0.2, 0, 0, 0, 0.5, yaw), 64, 48, 1.2, 0.1, 300.0, 10.0)
         for n, yaw in (("cam_front", 0.0), ("cam_back", np.pi))
     )
     faces = tuple(
-        CameraSpec(n, Pose.from_rpy(0, 0, 0, 0, pitch, yaw), 40, 40, np.pi / 2, 0.1, 200.0, 10.0)
+        CameraSpec(n, Pose.from_rpy(0, 0, 0, 0, pitch, yaw), face, face, np.pi / 2, 0.1, 200.0, 10.0)
         for n, (yaw, pitch) in CUBE_FACES.items()
     )
     identity = Pose.identity()

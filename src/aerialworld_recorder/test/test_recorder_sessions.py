@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +14,8 @@ import pytest
 from PIL import Image
 
 from aerialworld_core.frames import Georeference, Pose
-from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE, TERRAIN
-from aerialworld_core.rig import CUBE_FACES, CameraSpec, ImuSpec, LidarSpec, Rig
+from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.session import Session, SessionMeta
 from aerialworld_core.stopwatch import Stopwatch
@@ -22,22 +23,11 @@ from aerialworld_core.world import load_rig
 from aerialworld_recorder import Recorder, RecordingError
 from aerialworld_recorder.occupancy import OccupancyProjector
 
-GRID = VoxelGrid.from_range((-8, -8, -2, 8, 8, 13), (0.4, 0.4, 1.25))
-HEIGHT = 5.0
+sys.path.insert(0, str(Path(__file__).parent))
+import recorder_stream_messages
+from recorder_stream_messages import GRID, HEIGHT
 
-
-def small_rig() -> Rig:
-    cameras = tuple(
-        CameraSpec(n, Pose.from_rpy(0.2, 0, 0, 0, 0.5, yaw), 64, 48, 1.2, 0.1, 300.0, 10.0)
-        for n, yaw in (("cam_front", 0.0), ("cam_back", np.pi))
-    )
-    faces = tuple(
-        CameraSpec(n, Pose.from_rpy(0, 0, 0, 0, pitch, yaw), 80, 80, np.pi / 2, 0.1, 200.0, 10.0)
-        for n, (yaw, pitch) in CUBE_FACES.items()
-    )
-    identity = Pose.identity()
-    lidar = LidarSpec("lidar", identity, 16, -3.0, 3.0, 4, -0.5, 0.1, 0.5, 120.0, 10.0)
-    return Rig("small", cameras, faces, lidar, ImuSpec("imu", identity, 100.0))
+small_rig = functools.partial(recorder_stream_messages.small_rig, face=80)
 
 
 def meta(datum: float = 0.0, **changes) -> SessionMeta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,9 @@ def pipeline(root: Path, sessions=None, **options) -> tuple[Pipeline, Log]:
 
 
 def record(root: Path, messages: list[Message], **options) -> tuple[Pipeline, Log]:
-    """All messages, waiting for room, as a bag's reader does."""
-    p, log = pipeline(root, **options)
+    """All messages, with room for every frame."""
+    p, log = pipeline(root, queue_frames=len(messages), **options)
     for message in messages:
-        p.wait_for_room()
         p.put(message)
     p.close()
     return p, log
@@ -139,7 +139,10 @@ def test_a_session_can_end_and_another_begin_in_the_same_run_of_time(tmp_path):
     for message in flight(700 * MS):
         p.put(message)
     p.end_session()
-    assert p.wait_until_idle(60)
+    until = time.monotonic() + 60
+    while p.last_session is None and time.monotonic() < until:
+        time.sleep(0.01)
+    assert p.last_session is not None and p.session is None
     for message in flight(2000 * MS, 1200 * MS):
         p.put(message)
     p.close()

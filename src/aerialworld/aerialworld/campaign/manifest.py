@@ -14,9 +14,9 @@ from typing import Any
 from aerialworld.campaign.jobs import Job
 from aerialworld.campaign.places import Place
 from aerialworld.campaign.spec import Campaign
-from aerialworld.provenance import versions
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import read_json, write_json
+from aerialworld_core.provenance import versions
 
 SCHEMA_VERSION = 1
 FILE = "manifest.json"

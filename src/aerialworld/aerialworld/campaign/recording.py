@@ -14,10 +14,10 @@ import numpy as np
 
 from aerialworld.campaign.jobs import SESSIONS, Job, file_sha256, rig_sha256
 from aerialworld.judging import content_errors
-from aerialworld.provenance import provenance
 from aerialworld.recording import FramesMissing, finished, record_plan, rig_for, session_meta
 from aerialworld_core.errors import AerialWorldError, InputError, SessionError
 from aerialworld_core.plan import Plan
+from aerialworld_core.provenance import provenance
 from aerialworld_core.rig import Rig
 from aerialworld_core.session import Session, validate
 from aerialworld_core.session.lease import is_held

@@ -24,12 +24,12 @@ from aerialworld.campaign.worlds import WORLDS, WorldFolder, convert_source, fin
 from aerialworld.console import kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.progress import Meter, meter
-from aerialworld.provenance import machine
-from aerialworld.recording import frame_bytes, promised, require_space
+from aerialworld.recording import frame_bytes, require_space
 from aerialworld_core.errors import AerialWorldError, InputError, SessionError
 from aerialworld_core.files import StorageError, is_temporary, write_bytes
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.processors import processors
+from aerialworld_core.provenance import machine
 from aerialworld_core.session.layout import LEASE_FILE, complete_frames
 from aerialworld_core.session.lease import Lease
 
@@ -159,7 +159,7 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[Job]:
 
 def job_bytes(job: Job, rig: Any, frames: int | None = None) -> int:
     """About how many bytes a session takes, or so many of its frames."""
-    per_frame = frame_bytes(promised(rig, job.recording["modalities"]), VoxelGrid.from_dict(job.recording["grid"]))
+    per_frame = frame_bytes(rig.recorded(job.recording["modalities"]), VoxelGrid.from_dict(job.recording["grid"]))
     return per_frame * (job.frames if frames is None else frames)
 
 

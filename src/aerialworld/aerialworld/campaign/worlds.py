@@ -13,9 +13,9 @@ from aerialworld.console import kept, note
 from aerialworld.demo.fingerprint import of_data
 from aerialworld.lazy import stage
 from aerialworld.progress import meter
-from aerialworld.provenance import versions
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import read_json, write_json
+from aerialworld_core.provenance import versions
 
 #: Below the output folder: worlds that were converted here.
 WORLDS = "worlds"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aerialworld.commands.session import sessions_in
+from aerialworld.commands.session_folders import opened
 from aerialworld.console import command, kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
@@ -26,11 +26,11 @@ from aerialworld.options import (
     modalities_from_option,
 )
 from aerialworld.progress import meter
-from aerialworld.provenance import provenance
-from aerialworld.recording import frame_bytes, promised, require_space
+from aerialworld.recording import frame_bytes, require_space
 from aerialworld.rerender import Rerendering, RerenderOptions, begun, render_again
 from aerialworld_core.conditions_drawn import conditions_for
 from aerialworld_core.errors import InputError
+from aerialworld_core.provenance import provenance
 
 
 @command
@@ -75,8 +75,7 @@ def rerender(
     numbers, wanted = frames_from_option(frames), None if conditions is None else conditions_from_option(conditions)
     if grid_range or voxel_size:
         grid_from_options(grid_range, voxel_size)  # refused now, not after the world is loaded
-    Session = stage("aerialworld_core.session", "Session")
-    sources = [Session.open(path) for path in sessions_in(sessions)]
+    sources = opened(sessions)
     loaded = open_world(world, trust_collada=trust_collada)
     other_rig = stage("aerialworld_core.world", "load_rig")(rig) if rig else None
     jobs = []
@@ -87,7 +86,7 @@ def rerender(
         jobs.append(Rerendering(source, loaded, options))
     require_space(
         out,
-        sum(len(j.indices) * frame_bytes(promised(j.rig, sensors), j.grid, kinds) for j in jobs),
+        sum(len(j.indices) * frame_bytes(j.rig.recorded(sensors), j.grid, kinds) for j in jobs),
         f"rendering {len(jobs)} session(s) again",
     )
     out.mkdir(parents=True, exist_ok=True)

@@ -10,8 +10,7 @@ from rich.markup import escape
 
 from aerialworld.commands import session_export, session_parts
 from aerialworld.commands.city import show
-from aerialworld.commands.session_folders import Folders as Folders
-from aerialworld.commands.session_folders import sessions_in as sessions_in
+from aerialworld.commands.session_folders import Folders, sessions_in
 from aerialworld.commands.session_import import import_
 from aerialworld.console import OUT, command
 from aerialworld.lazy import stage

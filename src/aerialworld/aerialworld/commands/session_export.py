@@ -7,22 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-from aerialworld.commands.session_folders import Folders, sessions_in
+from aerialworld.commands.session_folders import Folders, counted, opened
 from aerialworld.console import command, say
 from aerialworld.lazy import stage
-from aerialworld.progress import meter
 from aerialworld_core.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Write sessions in the formats of other tools.")
 
 
-def _opened(folders: list[Path]) -> list[Any]:
-    session = stage("aerialworld_core.session", "Session")
-    opened = [session.open(path) for path in sessions_in(folders)]
-    for one in opened:
+def _filled(folders: list[Path]) -> list[Any]:
+    """Raises InputError for a session without a frame."""
+    sessions = opened(folders)
+    for one in sessions:
         if not one.frame_indices:
             raise InputError(f"{one.path}: the session has no finished frame; there is nothing to export")
-    return opened
+    return sessions
 
 
 @app.command(
@@ -47,18 +46,11 @@ def mcap(
     Images stay the JPEGs that they are; occupancy goes as foxglove_msgs/VoxelGrid and as a point cloud.
     """
     export_mcap = stage("aerialworld_recorder.bags.export", "export_mcap")
-    opened = _opened(sessions)
-    groups = {out: opened} if out.suffix == ".mcap" else {out / f"{s.path.resolve().name}.mcap": [s] for s in opened}
-    if sum(len(group) for group in groups.values()) < len(opened):
+    filled = _filled(sessions)
+    groups = {out: filled} if out.suffix == ".mcap" else {out / f"{s.path.resolve().name}.mcap": [s] for s in filled}
+    if sum(len(group) for group in groups.values()) < len(filled):
         raise InputError(f"{out}: two of the sessions share a name; export them to folders of their own")
-    done, total = 0, sum(len(s) for s in opened)
-    with meter("export", total, "frames") as bar:
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-            bar.update(done)
-
+    with counted("export", filled) as count:
         for file, group in groups.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             export_mcap(group, file, on_frame=count, layout=layout)
@@ -72,15 +64,9 @@ OutFolder = Annotated[Path, typer.Option("--out", help="New folder of the data s
 def _export(kind: str, folders: list[Path], out: Path) -> None:
     """Write all sessions as one data set of the kind."""
     export = stage(f"aerialworld_recorder.exports.{kind}", f"export_{kind}")
-    opened, done = _opened(folders), 0
-    with meter(f"export {kind}", sum(len(s) for s in opened), "frames") as bar:
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-            bar.update(done)
-
-        export(opened, out, on_frame=count)
+    sessions = _filled(folders)
+    with counted(f"export {kind}", sessions) as count:
+        export(sessions, out, on_frame=count)
     say(str(out))
 
 

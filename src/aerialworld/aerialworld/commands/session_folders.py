@@ -1,13 +1,16 @@
-"""Which sessions a command means: folders that are sessions, and folders that hold some."""
+"""Which sessions a command means: folders that are sessions, and folders that hold some. Their frames as a bar."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from aerialworld.lazy import stage
+from aerialworld.progress import meter
 from aerialworld_core.errors import InputError
 
 Folders = Annotated[
@@ -30,3 +33,23 @@ def sessions_in(folders: list[Path]) -> list[Path]:
             raise InputError(f"{folder}: holds no session (a session folder has occupancy/ and session.json)")
         found += inside
     return found
+
+
+def opened(folders: list[Path]) -> list[Any]:
+    """The sessions named or held by the folders."""
+    session = stage("aerialworld_core.session", "Session")
+    return [session.open(path) for path in sessions_in(folders)]
+
+
+@contextmanager
+def counted(label: str, sessions: list[Any]) -> Iterator[Callable[[], None]]:
+    """A bar of the sessions' frames; what it gives is called after each."""
+    done = 0
+    with meter(label, sum(len(s) for s in sessions), "frames") as bar:
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            bar.update(done)
+
+        yield count

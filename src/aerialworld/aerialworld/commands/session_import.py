@@ -19,9 +19,8 @@ from aerialworld.options import (
     grid_from_options,
     numbers,
 )
-from aerialworld.provenance import provenance
-from aerialworld.recording import attribution
 from aerialworld_core.errors import InputError
+from aerialworld_core.provenance import provenance
 
 
 @command
@@ -97,7 +96,7 @@ def import_(
     if world is not None:
         loaded: Any = open_world(world, trust_collada=trust_collada)
         place = place_of(
-            loaded.name, loaded.sha256, loaded.georeference, loaded.terrain_height, loaded.datum, attribution(loaded)
+            loaded.name, loaded.sha256, loaded.georeference, loaded.terrain_height, loaded.datum, loaded.attribution
         )
     result = stage("aerialworld_recorder.bags.importing", "import_bag")(
         bag, out, options, place=place, provenance=provenance()

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from aerialworld.commands.city import show
-from aerialworld.commands.session_folders import Folders, sessions_in
+from aerialworld.commands.session_folders import Folders, counted, opened, sessions_in
 from aerialworld.console import command, note, say
 from aerialworld.lazy import stage
 from aerialworld.options import GridRangeOption, VoxelSizeOption, frames_from_option, grid_from_options
-from aerialworld.progress import meter
-from aerialworld.provenance import provenance
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import write_json
+from aerialworld_core.provenance import provenance
 
 OutOption = Annotated[Path, typer.Option("--out", help="Folder that receives the new sessions.", show_default=False)]
-
-
-@contextmanager
-def counted(label: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar of frames; what it gives is called after each."""
-    done = 0
-    with meter(label, total, "frames") as bar:
-
-        def count() -> None:
-            nonlocal done
-            done += 1
-            bar.update(done)
-
-        yield count
-
-
-def opened(folders: list[Path]) -> list[Any]:
-    """The sessions named or held by the folders."""
-    session = stage("aerialworld_core.session", "Session")
-    return [session.open(path) for path in sessions_in(folders)]
 
 
 @command
@@ -74,7 +51,7 @@ def merge(folders: Folders, out: OutOption) -> None:
     """Put parts of one vehicle's recording together; the time between them shows as dropped ticks."""
     sessions = opened(folders)
     merge_sessions = stage("aerialworld_core.session.merge", "merge_sessions")
-    with counted("merge", sum(len(s) for s in sessions)) as count:
+    with counted("merge", sessions) as count:
         say(str(merge_sessions(sessions, out, provenance=provenance(), on_frame=count)))
 
 
@@ -88,16 +65,16 @@ def split(
     every: Annotated[int | None, typer.Option("--every", min=1, help="A new part every so many ticks.")] = None,
 ) -> None:
     """Cut a session into several; stamps stay, each part counts its frames from 0."""
-    (source,) = opened([session]) if len(sessions_in([session])) == 1 else (None,)
-    if source is None:
+    sources = opened([session])
+    if len(sources) > 1:
         raise InputError(f"{session}: holds several sessions; name one")
     if bool(at) == (every is not None):
         raise InputError("say where to cut: --at FRAME (may be repeated), or --every TICKS")
-    frames = source.frame_indices
+    frames = sources[0].frame_indices
     begins = at or list(range(frames[0] + every, frames[-1] + 1, every) if frames and every else ())
     split_session = stage("aerialworld_core.session.merge", "split_session")
-    with counted("split", len(source)) as count:
-        for path in split_session(source, out, begins, provenance=provenance(), on_frame=count):
+    with counted("split", sources) as count:
+        for path in split_session(sources[0], out, begins, provenance=provenance(), on_frame=count):
             say(str(path))
 
 
@@ -110,7 +87,7 @@ def stats(
     module = stage("aerialworld_core.session.stats")
     paths = sessions_in(folders)
     found = []
-    with counted("stats", sum(len(s) for s in opened(folders))) as count:
+    with counted("stats", opened(folders)) as count:
         for path in paths:
             found.append(module.session_stats(path, on_frame=count))
     for path, figures in zip(paths, found, strict=True):
@@ -140,7 +117,7 @@ def pack(
     if out is None and len(parents) > 1:
         raise InputError("the sessions lie in several folders: pack each folder of its own, or say --out")
     target = out or parents.pop() / module.FOLDER
-    with counted("pack", sum(len(s) for s in opened(folders))) as count:
+    with counted("pack", opened(folders)) as count:
         made = module.write_pack(paths, target, on_frame=count)
     note(f"{len(made.names)} sessions, {made.manifest['frames']} frames")
     say(str(made.path))
@@ -169,7 +146,7 @@ def occupancy(
     """Make sessions' occupancy anew, from their recorded depth or LiDAR, in new sessions; all else stays as it is."""
     again = stage("aerialworld_recorder.again", "occupancy_again")
     sessions = opened(folders)
-    with counted("occupancy", sum(len(s) for s in sessions)) as count:
+    with counted("occupancy", sessions) as count:
         for session in sessions:
             grid = grid_from_options(grid_range, voxel_size, session.meta.grid)
             path = again(
@@ -189,7 +166,7 @@ def view(
 ) -> None:
     """Look at sessions in Rerun: cameras, LiDAR, voxels as boxes by class, the path. Needs aerialworld\\[view]."""
     sessions = opened(folders)
-    with counted("view", sum(len(s) for s in sessions)) as count:
+    with counted("view", sessions) as count:
         stage("aerialworld.view", "view_sessions")(
             sessions, save=save, frames=frames_from_option(frames), on_frame=count
         )

@@ -30,12 +30,10 @@ from aerialworld.options import (
     traffic_from_option,
 )
 from aerialworld.progress import meter
-from aerialworld.provenance import provenance
 from aerialworld.recording import (
     RecordingOptions,
     finished,
     frame_bytes,
-    promised,
     record_plan,
     require_space,
     rig_for,
@@ -47,6 +45,7 @@ from aerialworld_core.conditions import Conditions
 from aerialworld_core.conditions_drawn import conditions_for
 from aerialworld_core.errors import InputError
 from aerialworld_core.plan import Plan
+from aerialworld_core.provenance import provenance
 
 
 @command
@@ -86,7 +85,7 @@ def simulate(
     require_space(
         out,
         sum(
-            options.frames(p) * frame_bytes(promised(r, options.modalities), options.grid, options.keep)
+            options.frames(p) * frame_bytes(r.recorded(options.modalities), options.grid, options.keep)
             for _, p, r in runs
         ),
         f"recording {len(runs)} session(s)",

@@ -16,11 +16,9 @@ from aerialworld.judging import content_errors
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.progress import meter
-from aerialworld.provenance import machine, provenance, versions
 from aerialworld.recording import (
     RecordingOptions,
     frame_bytes,
-    promised,
     record_plan,
     require_space,
     rig_for,
@@ -31,6 +29,7 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import read_json, write_bytes, write_json
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.plan import Plan
+from aerialworld_core.provenance import machine, provenance, versions
 
 
 class ValidationFailed(AerialWorldError):
@@ -111,7 +110,7 @@ class Demo:
         require_space(
             self.root,
             sum(
-                recording.frames(plans[i]) * frame_bytes(promised(rigs[i], recording.modalities), recording.grid)
+                recording.frames(plans[i]) * frame_bytes(rigs[i].recorded(recording.modalities), recording.grid)
                 for i in todo
             ),
             f"recording {len(todo)} session(s)",

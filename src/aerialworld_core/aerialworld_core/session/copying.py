@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aerialworld_core.errors import SessionError
+from aerialworld_core.errors import InputError, SessionError
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.session import extra_files
@@ -57,3 +57,10 @@ def require_current(session: Session) -> None:
         raise SessionError(
             f"{session.path}: is older data without session.json; it can be read and validated, but not made anew"
         )
+
+
+def require_frames(session: Session) -> None:
+    """As `require_current`, and InputError for a session without a finished frame."""
+    require_current(session)
+    if not session.frame_indices:
+        raise InputError(f"{session.path}: has no finished frame")

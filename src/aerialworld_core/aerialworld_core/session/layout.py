@@ -28,6 +28,9 @@ FOLDERS = (IMAGES, LIDAR, POSES, IMU, OCCUPANCY, ACTORS, HASHES)
 #: Kept only on request (`kept` in session.json).
 EXTRA = ("depth", "semantic", "instance")
 
+#: Simulated start of what does not say when it was.
+START_TIME = "2024-01-15T12:00:00Z"
+
 AGENT_TYPES = ("drone", "rover")
 NAME = re.compile(r"^(?P<agent>drone|rover)_(?P<date>\d{8})_(?P<time>\d{6})(_(?P<number>\d{2,}))?$")
 FRAME_FILE = re.compile(r"^(?P<index>\d{6,9})(?=[_.])")
@@ -73,6 +76,11 @@ def session_name(agent_type: str, start_time: str, number: int = 0) -> str:
     """`drone_20240115_120000`, and `…_01` and so on for further ones of the same second."""
     name = f"{agent_type}_{parse_time(start_time):%Y%m%d_%H%M%S}"
     return f"{name}_{number:02d}" if number else name
+
+
+def format_time(instant: datetime) -> str:
+    """A UTC instant as session.json has it, in whole seconds."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str) -> datetime:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.session.copying import require_current, stored_frame
+from aerialworld_core.session.copying import require_frames, stored_frame
 from aerialworld_core.session.layout import parse_time
 from aerialworld_core.session.meta import SessionMeta
 from aerialworld_core.session.reader import Session
@@ -39,9 +39,7 @@ def merge_sessions(
     if len(sessions) < 2:
         raise InputError("merging takes at least two sessions")
     for session in sessions:
-        require_current(session)
-        if not session.frame_indices:
-            raise InputError(f"{session.path}: has no finished frame")
+        require_frames(session)
     first, offsets = _in_time(sessions)
     ordered = [s for _, s in offsets]
     _require_alike(ordered)
@@ -123,10 +121,8 @@ def split_session(
     Stamps and start_time stay, so that `merge_sessions` puts the parts together again; each part counts its frames
     from 0. Parts without a frame are left out. Raises InputError for a number beyond the session.
     """
-    require_current(session)
+    require_frames(session)
     frames = session.frame_indices
-    if not frames:
-        raise InputError(f"{session.path}: has no finished frame")
     for number in begins:
         if not frames[0] < number <= frames[-1]:
             raise InputError(

@@ -13,7 +13,7 @@ from aerialworld_core.errors import AerialWorldError, SessionError
 from aerialworld_core.frames import Georeference
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.rig import Rig
-from aerialworld_core.session.layout import AGENT_TYPES, EXTRA, NAME, SCHEMA_VERSION, parse_time
+from aerialworld_core.session.layout import AGENT_TYPES, EXTRA, NAME, SCHEMA_VERSION, START_TIME, parse_time
 
 #: `grid.frame` in session.json: see `aerialworld_core.frames.grid_from_map`.
 GRID_FRAME = "ego_yaw"
@@ -143,7 +143,7 @@ class SessionMeta:
 def default_meta(path: Path) -> SessionMeta:
     """What older data without session.json is taken to be: the default grid at datum 0, 2 Hz, an unknown rig."""
     match = NAME.match(path.name)
-    start = "2024-01-15T12:00:00Z"
+    start = START_TIME
     if match:
         d, t = match["date"], match["time"]
         start = f"{d[:4]}-{d[4:6]}-{d[6:]}T{t[:2]}:{t[2:4]}:{t[4:]}Z"

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import AerialWorldError, InputError, SessionError
-from aerialworld_core.files import read_json, storage_errors, sync_directory, write_json
+from aerialworld_core.files import hidden_folder, read_json, sync_directory, write_json
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE, NUM_CLASSES
@@ -207,18 +207,10 @@ def write_pack(folders: Sequence[Path], out: Path, *, on_frame: Callable[[], Non
     sessions = [(content_key(f), Session.open(f)) for f in folders]
     grid = _common_grid([s for _, s in sessions])
     out = Path(out)
-    hidden = out.with_name(f".{out.name}.{os.getpid()}.new")
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(hidden, ignore_errors=True)
-        hidden.mkdir()
-        try:
-            manifest = _write_arrays(sessions, hidden, grid, on_frame)
-            write_json(hidden / MANIFEST, seal(manifest, MANIFEST))
-            _take_place(hidden, out)
-        except BaseException:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise
+    with hidden_folder(out) as hidden:
+        manifest = _write_arrays(sessions, hidden, grid, on_frame)
+        write_json(hidden / MANIFEST, seal(manifest, MANIFEST))
+        _take_place(hidden, out)
     return Pack.open(out)
 
 

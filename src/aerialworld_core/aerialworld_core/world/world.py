@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError, WorldError
+from aerialworld_core.files import read_json
 from aerialworld_core.frames import Array, Georeference
 from aerialworld_core.labels import GROUND
 from aerialworld_core.world.heights import Heights
@@ -48,6 +49,24 @@ class World:
     def bounds(self) -> NDArray[np.float64]:
         """(2, 3) lowest and highest corner in map; zeros for an empty world."""
         return self.scene.bounds
+
+    @property
+    def attribution(self) -> str:
+        """The data's credit from the city.json beside the SDF; empty when the world does not come from a city. Raises
+        InputError for a damaged one."""
+        city = self.path.parent / "city.json"
+        if not city.is_file():
+            return ""
+        try:
+            return str(read_json(city).get("attribution", ""))
+        except (ValueError, AttributeError) as error:
+            raise InputError(f"{city}: cannot be read ({error}); convert the city again") from error
+
+    def require_place(self) -> Georeference:
+        """`georeference`. Raises InputError for a world that does not say where on earth it lies."""
+        if self.georeference is None:
+            raise InputError(f"{self.path}: a session needs the world's place on earth; add <spherical_coordinates>")
+        return self.georeference
 
     @cached_property
     def rays(self) -> RayCaster:

@@ -14,7 +14,7 @@ from aerialworld_core.rig import Rig
 from aerialworld_core.session import SessionMeta
 from aerialworld_recorder.bags.bag import Bag
 from aerialworld_recorder.bags.errors import BagError
-from aerialworld_recorder.stream.channels import CALIBRATIONS, Channel, vehicle_channels
+from aerialworld_recorder.stream.channels import CALIBRATIONS, COMPRESSED, RAW, Channel, vehicle_channels
 
 GRID, DEPTH, LIDAR = SOURCES = ("grid", "depth", "lidar")
 #: Channels of the map file that are not the recorder's: keys → kind of topic.
@@ -150,7 +150,7 @@ def _transport(bag: Bag, vehicle: str, rig: Rig) -> str:
     """Compressed pictures where the bag has any; they are stored as they come."""
     compressed = [f"{topics.camera(vehicle, c.name)}/compressed" in bag.topics for c in rig.cameras]
     raw = [topics.camera(vehicle, c.name) in bag.topics for c in rig.cameras]
-    return "raw" if any(raw) and not any(compressed) else "compressed"
+    return RAW if any(raw) and not any(compressed) else COMPRESSED
 
 
 def _has(bag: Bag, channels: tuple[Channel, ...], kind: str) -> bool:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array, Georeference
+from aerialworld_core.plan import agent_type
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_core.session import SessionMeta
+from aerialworld_core.session.layout import START_TIME, format_time
 from aerialworld_recorder import __version__
 from aerialworld_recorder.bags.bag import Bag
 from aerialworld_recorder.bags.choices import Choice, ImportOptions
@@ -26,7 +28,6 @@ from aerialworld_recorder.stream.synchroniser import Bundle
 
 #: Share of a frame's returns, in per cent, that may lie below an estimated datum.
 LOWEST_PERCENTILE = 1.0
-DEFAULT_START = "2024-01-15T12:00:00Z"
 
 Ground = Callable[[Array], Array]
 
@@ -66,13 +67,11 @@ class Describer:
         georeference = georeference or self._georeference()
         start = options.start_time or (document.start_time if document else None)
         if start is None:
-            start = DEFAULT_START
-            if self.offset:
-                start = datetime.fromtimestamp(self.offset / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            start = format_time(datetime.fromtimestamp(self.offset / 1e9, UTC)) if self.offset else START_TIME
         world = {"name": self.place.name, "sha256": self.place.sha256}
         if document is not None and not self.place.sha256:
             world = dict(document.world)
-        agent = document.agent_type if document else ("rover" if choice.vehicle.startswith("rover") else "drone")
+        agent = document.agent_type if document else agent_type(choice.vehicle)
         engine = {"name": "bag", "version": __version__, "datum": origin, "occupancy": choice.source}
         return SessionMeta(
             vehicle=choice.vehicle,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -254,8 +253,7 @@ class _Importer:
         if self.writer is None:
             self.writer = SessionWriter(self.root, meta, self.choice.mission, self._provenance())
             self.done.sessions.append(self.writer.path)
-        bare = dataclasses.replace(frame, images={}, depth={}, semantic={})
-        self.writer.write_frame(bundle.index, bare, occupancy, images)
+        self.writer.write_frame(bundle.index, frame.without_images(), occupancy, images)
         self.done.frames += 1
         self.on_frame(self.done.frames)
 

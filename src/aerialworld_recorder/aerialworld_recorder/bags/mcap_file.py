@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aerialworld_core.errors import InputError
+from aerialworld_core.errors import AerialWorldError
 from aerialworld_core.files import open_regular, parse_json
 from aerialworld_recorder.bags.errors import BagError
 from aerialworld_recorder.bags.export import METADATA
@@ -198,9 +198,7 @@ def decompress(data: bytes, compression: str, limit: int) -> bytes:
                 raise BagError("a compressed part ends too soon")
         else:
             raise BagError(f"compression {compression[:40]!r} is not known; there are none, zstd and lz4")
-    except BagError:
-        raise
-    except InputError:
+    except AerialWorldError:
         raise
     except Exception as error:  # each library has its own; whatever it is, the bytes cannot be read
         if type(error).__module__.split(".")[0] not in ("zstandard", "zstd", "builtins", "lz4"):

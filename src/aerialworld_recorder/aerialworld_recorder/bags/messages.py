@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core import topics
-from aerialworld_core.frames import Array, Georeference, Pose, grid_from_map
+from aerialworld_core.frames import Georeference, Pose, grid_pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import COLOURS, FREE, NAMES
 from aerialworld_core.occupancy import Occupancy
@@ -255,12 +255,10 @@ def rig_transforms(stamp_ns: int, vehicle: str, rig: Rig) -> Any:
 def vehicle_transforms(record: PoseRecord, vehicle: str, datum: float) -> Any:
     """/tf: base_link and the voxel grid's frame in map."""
     stamp = record.stamp_ns
-    in_map: Array = np.linalg.inv(grid_from_map(record.pose, datum)).astype(np.float64)
-    grid = Pose.from_matrix(in_map)
     return transforms(
         [
             transform(stamp, "map", topics.base_frame(vehicle), record.pose),
-            transform(stamp, "map", topics.grid_frame(vehicle), grid),
+            transform(stamp, "map", topics.grid_frame(vehicle), grid_pose(record.pose, datum)),
         ]
     )
 
@@ -270,7 +268,7 @@ def actor_markers(stamp_ns: int, actors: list[dict[str, Any]]) -> Any:
     clear = Pose.identity()
     parts = [_marker(stamp_ns, 0, _DELETE_ALL, clear, (0.0, 0.0, 0.0), 0, "")]
     for number, actor in enumerate(actors):
-        pose = Pose(np.array(actor["position"], float), np.array(actor["orientation"], float))
+        pose = Pose(actor["position"], actor["orientation"])
         kind = int(actor["class"])
         parts.append(_marker(stamp_ns, number, _ADD, pose, actor["size"], kind, str(actor["id"])))
     return message("visualization_msgs/msg/MarkerArray", markers=parts)

@@ -1,20 +1,16 @@
-"""What all exports share: a folder that appears whole, and where frames are in the world."""
+"""What all exports share: a folder that appears whole, names and tokens."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aerialworld_core.errors import InputError
-from aerialworld_core.files import storage_errors, sync_directory
-from aerialworld_core.frames import Array, Pose, grid_from_map, quaternion_from_rotation
+from aerialworld_core.files import hidden_folder, sync_directory
 from aerialworld_core.session import Session
 
 OnFrame = Callable[[], None]
@@ -29,20 +25,12 @@ def new_folder(out: Path) -> Iterator[Path]:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists already; choose another --out, or move it away")
-    hidden = out.with_name(f".{out.name}.{os.getpid()}.new")
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(hidden, ignore_errors=True)
-        hidden.mkdir()
-        try:
-            yield hidden
-            if out.exists():
-                out.rmdir()
-            os.replace(hidden, out)
-            sync_directory(out.parent)
-        except BaseException:
-            shutil.rmtree(hidden, ignore_errors=True)
-            raise
+    with hidden_folder(out) as hidden:
+        yield hidden
+        if out.exists():
+            out.rmdir()
+        os.replace(hidden, out)
+        sync_directory(out.parent)
 
 
 def require_distinct(sessions: list[Session]) -> list[str]:
@@ -54,12 +42,6 @@ def require_distinct(sessions: list[Session]) -> list[str]:
         if not session.frame_indices:
             raise InputError(f"{session.path}: has no finished frame")
     return names
-
-
-def grid_pose(pose: Pose, datum: float) -> Pose:
-    """The voxel grid's frame in map: below the vehicle at the datum's height, turned by its yaw alone."""
-    placed: Array = np.linalg.inv(grid_from_map(pose, datum)).astype(np.float64)
-    return Pose(placed[:3, 3], quaternion_from_rotation(placed[:3, :3]))
 
 
 def wxyz(quaternion: Any) -> list[float]:

@@ -12,7 +12,9 @@ import io
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 
+from aerialworld_core import png
 from aerialworld_core.errors import InputError, SessionError
 from aerialworld_core.files import write_bytes, write_json
 from aerialworld_core.frames import Array
@@ -94,11 +96,7 @@ def _numbers(values: Array) -> str:
 
 
 def _png(jpeg: bytes, session: Session, index: int) -> bytes:
-    import simplejpeg
-
-    from aerialworld_recorder.exports.png import rgb_png
-
     try:
-        return rgb_png(simplejpeg.decode_jpeg(jpeg, colorspace="RGB"))
+        return png.encode(simplejpeg.decode_jpeg(jpeg, colorspace="RGB"))
     except (ValueError, io.UnsupportedOperation) as error:
         raise SessionError(f"{session.path}: frame {index}: its picture cannot be read: {error}") from error

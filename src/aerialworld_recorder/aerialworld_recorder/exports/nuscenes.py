@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core import png
 from aerialworld_core.files import write_bytes, write_json
 from aerialworld_core.frames import Pose
 from aerialworld_core.session import Session
 from aerialworld_core.session.layout import parse_time
 from aerialworld_recorder.exports.common import OnFrame, new_folder, require_distinct, token, wxyz
-from aerialworld_recorder.exports.png import rgb_png
 
 VERSION = "v1.0-trainval"
 LIDAR = "LIDAR_TOP"
@@ -66,7 +66,7 @@ class _Tables:
             self.rows["visibility"].append({"token": str(level), "level": f"v{text}", "description": "not judged"})
         (folder / "maps").mkdir()
         # The devkit opens a mask for every log; an empty one says that nothing is known of drivable ground.
-        write_bytes(folder / "maps" / "none.png", rgb_png(np.zeros((16, 16, 3), np.uint8)), sync=False)
+        write_bytes(folder / "maps" / "none.png", png.encode(np.zeros((16, 16, 3), np.uint8)), sync=False)
 
     def add(self, table: str, key: str, **row: Any) -> str:
         self.rows[table].append({"token": key, **row})
@@ -175,7 +175,7 @@ class _Scene:
     def _annotate(self, actor: dict[str, Any], n: int, points: NDArray[np.float64]) -> None:
         """An actor's box, with the number of LiDAR returns in it; `points` (N, 3) in map."""
         name, size = str(actor["id"]), [float(v) for v in actor["size"]]
-        placed = Pose(np.array(actor["position"], float), np.array(actor["orientation"], float))
+        placed = Pose(actor["position"], actor["orientation"])
         local = placed.inverse().transform(points)
         returns = int((np.abs(local) <= np.array(size) / 2).all(axis=1).sum())
         row = {

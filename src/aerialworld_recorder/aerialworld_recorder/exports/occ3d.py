@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from aerialworld_core.files import write_bytes, write_json
+from aerialworld_core.frames import grid_pose
 from aerialworld_core.session import Session
 from aerialworld_core.session.arrays import dump_npz
-from aerialworld_recorder.exports.common import OnFrame, grid_pose, new_folder, require_distinct, token, wxyz
+from aerialworld_recorder.exports.common import OnFrame, new_folder, require_distinct, token, wxyz
 from aerialworld_recorder.exports.visibility import camera_mask
 
 

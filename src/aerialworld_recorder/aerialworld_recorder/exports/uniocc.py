@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.files import write_bytes
-from aerialworld_core.frames import Array, Pose
+from aerialworld_core.frames import Array, Pose, grid_pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import DYNAMIC, FREE
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.session import Session
-from aerialworld_recorder.exports.common import OnFrame, grid_pose, new_folder, require_distinct, token
+from aerialworld_recorder.exports.common import OnFrame, new_folder, require_distinct, token
 from aerialworld_recorder.exports.visibility import camera_mask
 
 #: UniOcc's classes (undefined, car, bicycle, motorcycle, pedestrian, traffic cone, vegetation, road, terrain, building,
@@ -114,7 +114,7 @@ def _annotation(actor: dict[str, Any], ego: Pose) -> dict[str, Any]:
 
 
 def _placed(actor: dict[str, Any]) -> Pose:
-    return Pose(np.array(actor["position"], float), np.array(actor["orientation"], float))
+    return Pose(actor["position"], actor["orientation"])
 
 
 def voxel_flow(session: Session, index: int, other: int | None, occupancy: Occupancy) -> NDArray[np.float32]:

@@ -12,9 +12,8 @@ from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.nodes.declaring import conditions, declare, names, refuse_unknown
-from aerialworld_core.session.layout import parse_time
+from aerialworld_core.session.layout import START_TIME, parse_time
 from aerialworld_recorder.stream.channels import COMPRESSED, MODALITIES, TRANSPORTS
-from aerialworld_recorder.stream.sessions import START_TIME
 from aerialworld_recorder.stream.synchroniser import Timing
 from aerialworld_recorder.stream.tracks import POSITIONS, TWIST, VELOCITIES
 

@@ -9,18 +9,9 @@ from aerialworld_core import topics
 from aerialworld_core.errors import InputError
 from aerialworld_core.rig import Rig
 
-IMAGES, DEPTH, LIDAR, IMU = MODALITIES = ("images", "depth", "lidar", "imu")
+DEPTH = "depth"
+MODALITIES = ("images", DEPTH, "lidar", "imu")
 COMPRESSED, RAW = TRANSPORTS = ("compressed", "raw")
-_MODALITY = {
-    "compressed": IMAGES,
-    "image": IMAGES,
-    "camera_info": IMAGES,
-    "depth": DEPTH,
-    "depth_info": DEPTH,
-    "semantic": DEPTH,
-    "lidar": LIDAR,
-    "imu": IMU,
-}
 #: One message of each is needed for a frame, the nearest to its tick.
 SENSORS = ("compressed", "image", "depth", "semantic", "lidar")
 #: Said once for the whole run; checked, and not part of frames.
@@ -62,13 +53,7 @@ def recorded_rig(rig: Rig, modalities: Collection[str]) -> Rig:
         raise InputError(f"modalities {', '.join(unknown)} are unknown; there are {', '.join(MODALITIES)}")
     if DEPTH not in modalities or not rig.depth:
         raise InputError(f"rig {rig.name}: without depth there is no occupancy to record; it needs depth cameras")
-    return Rig(
-        name=rig.name,
-        cameras=rig.cameras if IMAGES in modalities else (),
-        depth=rig.depth,
-        lidar=rig.lidar if LIDAR in modalities else None,
-        imu=rig.imu if IMU in modalities else None,
-    )
+    return rig.recorded(modalities)
 
 
 def vehicle_channels(

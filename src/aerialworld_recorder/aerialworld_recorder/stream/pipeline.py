@@ -1,8 +1,7 @@
 """One vehicle from messages to sessions: whoever brings messages never waits, a thread of its own does the work.
 
 Frames wait in a queue of fixed length. When it is full the recorder is too slow: the newest frame is dropped, counted
-and told (`put`), unless the source can wait (`room`, `wait_for_room`). After a failure nothing more is recorded; what
-was written stays.
+and told (`put`), unless the source waits for `room`. After a failure nothing more is recorded; what was written stays.
 """
 
 from __future__ import annotations
@@ -35,11 +34,9 @@ _TOO_SLOW: tuple[str, ...] = ("the recorder was too slow",)
 
 
 class Sessions(Protocol):
-    """What begins a session: `SessionMaker`, or something like it for a bag."""
+    """What begins a session: `SessionMaker`."""
 
     def begin(self, first: SensorFrame) -> Recorder: ...
-
-    def ground(self, x: float, y: float) -> float: ...
 
 
 class Listener(Protocol):
@@ -128,7 +125,6 @@ class Pipeline:
         self._first = 0
         self._work: deque[_Work] = deque()
         self._waiting = 0
-        self._busy = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"record-{vehicle}", daemon=True)
         self._thread.start()
@@ -177,22 +173,6 @@ class Pipeline:
         """Frames that wait to be recorded."""
         return self._waiting
 
-    @property
-    def idle(self) -> bool:
-        """Whether all that was put is on disk or told."""
-        with self._changed:
-            return not self._work and not self._busy
-
-    def wait_for_room(self) -> None:
-        """For sources that can wait, such as bags: until a frame can be put."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting < self._frames or not self._thread.is_alive())
-
-    def wait_until_idle(self, timeout: float | None = None) -> bool:
-        """Until everything is done; False when time ran out."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._work and not self._busy, timeout)
-
     def close(self) -> None:
         """Finish what is queued, close the session, end the thread. Calling it twice does nothing more."""
         if self._thread.is_alive():
@@ -226,7 +206,6 @@ class Pipeline:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._work))
                 work = self._work.popleft()
-                self._busy = True
             try:
                 if work is End.STOP:
                     return
@@ -240,8 +219,6 @@ class Pipeline:
                 work = End.CLOSE  # a frame's memory goes now, not when the next comes
                 with self._changed:
                     self._waiting -= was_frame
-                    self._busy = False
-                    self._changed.notify_all()
                 if was_frame:
                     self._on_room()
 
@@ -281,7 +258,7 @@ class Pipeline:
         stats = self._recorder.record(bundle.index - self._first, frame, jpegs)
         self.tally.recorded += stats.recorded
         self.tally.skew_ns = max(self.tally.skew_ns, bundle.skew_ns)
-        if self._recorder.occupancy is not None:
+        if stats.recorded and self._recorder.occupancy is not None:
             self._on_frame(frame, self._recorder.occupancy, stats)
         written = bundle.index - self._first + 1
         if self._limits.max_frames and written >= self._limits.max_frames:

@@ -8,17 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from aerialworld_core.frames import Georeference
+import numpy as np
+
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_core.session import SessionMeta
-from aerialworld_core.session.layout import parse_time
+from aerialworld_core.session.layout import START_TIME, format_time, parse_time
 from aerialworld_core.world import World
 from aerialworld_recorder.recorder import Recorder
 
-#: The simulated clock's default start.
-START_TIME = "2024-01-15T12:00:00Z"
 #: Kept with `keep_depth`: what occupancy is projected from.
 KEPT = ("depth", "semantic")
 
@@ -57,14 +56,12 @@ class SessionMaker:
         """The recorder of a new session that begins with this frame. Raises WorldError where there is no terrain for a
         datum, SessionError and StorageError as Recorder does."""
         x, y = first.state.pose.position[:2]
-        place = self.world.georeference
-        assert place is not None, "who makes this has asked for a world with a place"
         meta = SessionMeta(
             vehicle=self.vehicle,
             agent_type=self.agent_type,
             engine=self.engine,
             world={"name": self.world.name, "sha256": self.world.sha256},
-            georeference=Georeference(place.latitude, place.longitude, place.height),
+            georeference=self.world.require_place(),
             grid=self.grid,
             datum=self.world.datum(float(x), float(y)) if self.datum is None else self.datum,
             rig=self.rig,
@@ -80,11 +77,8 @@ class SessionMaker:
         return Recorder(self.root, meta, self.plan, self.provenance, jpeg_quality=self.jpeg_quality)
 
     def _start(self, stamp_ns: int) -> str:
-        start = parse_time(self.start_time) + timedelta(seconds=stamp_ns // 1_000_000_000)
-        return start.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return format_time(parse_time(self.start_time) + timedelta(seconds=stamp_ns // 1_000_000_000))
 
     def ground(self, x: float, y: float) -> float:
         """The terrain's height at x, y in map."""
-        import numpy as np
-
         return float(self.world.terrain_height(np.array([[x, y]]))[0])

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
-from aerialworld_core.plan import Plan
+from aerialworld_core.plan import Plan, agent_type
 from aerialworld_core.world import load_rig
 from aerialworld_sim.motion import Motion, Static, Vehicle
 from aerialworld_sim.piloted import PilotedMotion, Piloting, piloted
@@ -92,10 +92,3 @@ class Fleet:
 def motion(pose: Pose, plan: Plan | None) -> Motion:
     """The plan's trajectory, or standing still at `pose`."""
     return plan.trajectory() if plan else Static(pose)
-
-
-def agent_type(name: str, plan: Plan | None) -> str:
-    """drone or rover: as the plan says, else as the name begins."""
-    if plan:
-        return plan.agent_type
-    return "rover" if name.lower().startswith("rover") else "drone"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from aerialworld_core.entries import parse_entries
 from aerialworld_core.errors import InputError
 
 #: More vehicles, or more pedestrians, than this are refused.
@@ -46,15 +47,7 @@ class TrafficOptions:
     @classmethod
     def parse(cls, text: str) -> TrafficOptions:
         """From `cars=100,pedestrians=20/km,parked=0.3,seed=1`, as on a command line. Raises InputError."""
-        values: dict[str, Any] = {}
-        for pair in filter(None, (p.strip() for p in text.split(","))):
-            key, equals, value = (part.strip() for part in pair.partition("="))
-            if not (key and equals and value):
-                raise InputError(f"traffic: {pair[:60]!r} is not entry=value (example: cars=100,pedestrians=20/km)")
-            if key in values:
-                raise InputError(f"traffic: {key} is given twice")
-            values[key] = value
-        return cls.from_dict(values)
+        return cls.from_dict(parse_entries(text, "traffic", "cars=100,pedestrians=20/km"))
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrafficOptions:

@@ -15,51 +15,27 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import resource
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _figures import add_json_option, tell, timed
 from engine import large_city  # beside this script
 
 from aerialworld_core.frames import Pose
 from aerialworld_core.provenance import machine, versions
 from aerialworld_core.rig import CUBE_FACES, CameraSpec
-from aerialworld_core.world.scene import Material, Scene
+from aerialworld_core.world.body import box_body
 from aerialworld_sim import warp_runtime
 from aerialworld_sim.backend import Backend, make_backend
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
 from aerialworld_sim.render_scene import Body, RenderScene
 
 _MOVERS = 50
-
-
-def box(size: tuple[float, float, float]) -> Scene:
-    """Twelve triangles about the origin."""
-    corners = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)]) * size
-    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
-    faces = np.array([[q[j] for j in t] for q in quads for t in ((0, 1, 2), (0, 2, 3))], np.int32)
-    t = corners[faces]
-    normal = np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0])
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    n = len(faces)
-    return Scene(
-        corners.astype(np.float32),
-        faces,
-        np.full(n, 12, np.uint8),
-        np.ones(n, np.uint16),
-        np.zeros(n, np.int32),
-        np.zeros((n, 3, 2), np.float32),
-        np.repeat(normal[:, None], 3, axis=1).astype(np.float32),
-        [Material("paint", np.array([0.6, 0.1, 0.1], np.float32))],
-        ["box"],
-    )
 
 
 def pictures(pose: Pose) -> list[PictureJob]:
@@ -92,22 +68,17 @@ def lidar(pose: Pose) -> ScanJob:
     return ScanJob(rays.astype(np.float32), pose.position[None], pose.rotation[None], None, 100.0, *arrays)
 
 
-def timed(call: Callable[[int], Any], repeats: int) -> dict[str, float]:
-    """Median wall and CPU seconds (all threads) of `call(index)`, after a call that is not measured."""
+def warm(call: Callable[[int], Any], repeats: int) -> dict[str, float]:
+    """`timed`, after a call that is not measured."""
     call(-1)
-    wall, cpu = [], []
-    for index in range(repeats):
-        a, b = time.perf_counter(), time.process_time()
-        call(index)
-        wall.append(time.perf_counter() - a)
-        cpu.append(time.process_time() - b)
-    return {"wall_s": round(statistics.median(wall), 5), "cpu_s": round(statistics.median(cpu), 5)}
+    return timed(call, repeats)
 
 
 def measure(make: Callable[[RenderScene], Backend], triangles: int, repeats: int, whole: bool) -> dict[str, Any]:
     """All figures of one backend; `whole` measures six pictures and whole frames, else one picture."""
     world = large_city(triangles)
-    bodies = [Body(f"box_{i}", box((4.0, 2.0, 1.6))) for i in range(_MOVERS)]
+    box = box_body(np.array([4.0, 2.0, 1.6]), 12, np.array([0.6, 0.1, 0.1]))
+    bodies = [Body(f"box_{i}", box) for i in range(_MOVERS)]
     begin = time.perf_counter()
     scene = RenderScene(world.scene, world.light, bodies)
     prepared = time.perf_counter() - begin
@@ -134,13 +105,13 @@ def measure(make: Callable[[RenderScene], Backend], triangles: int, repeats: int
         "triangles": len(scene.surfaces.records),
         "scene_s": round(prepared, 3),
         "start_s": round(started, 3),
-        "moved": timed(move, repeats),
-        f"pictures_{len(shots)}": timed(lambda _: backend.render(shots), repeats),
-        "depth_cube": timed(lambda _: backend.render(faces), repeats),
-        "lidar": timed(lambda _: backend.render([scan]), repeats),
+        "moved": warm(move, repeats),
+        f"pictures_{len(shots)}": warm(lambda _: backend.render(shots), repeats),
+        "depth_cube": warm(lambda _: backend.render(faces), repeats),
+        "lidar": warm(lambda _: backend.render([scan]), repeats),
     }
     if whole:
-        result["frame"] = timed(frame, repeats)
+        result["frame"] = warm(frame, repeats)
         result["frames_per_s"] = round(1.0 / result["frame"]["wall_s"], 2)
     result["checks"] = {
         "seen": round(float(np.isfinite(shots[0].depth).mean()), 4),
@@ -185,7 +156,7 @@ def main() -> None:
     parser.add_argument("--triangles", type=int, default=200_000, help="of the towers; the ground has 320,000 more")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--no-cpu", action="store_true", help="leave warp's CPU device out")
-    parser.add_argument("--json", type=Path)
+    add_json_option(parser)
     options = parser.parse_args()
     result: dict[str, Any] = {"machine": {**machine(), "load": os.getloadavg()[0]}, "versions": versions()}
     if importlib.util.find_spec("warp") is not None:
@@ -194,10 +165,7 @@ def main() -> None:
     for name, make, whole in backends(not options.no_cpu):
         result[name] = measure(make, options.triangles, options.repeats, whole)
     result["peak_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
+    tell(result, options.json)
 
 
 if __name__ == "__main__":

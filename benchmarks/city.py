@@ -29,6 +29,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from _figures import add_json_option, tell
+
 from aerialworld_core.provenance import machine, versions
 
 _CHILD = """
@@ -231,7 +233,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="only this city model")
     parser.add_argument("--runs", type=int, default=3, help="conversions per source; medians are reported")
     parser.add_argument("--big", action="store_true", help="the large GML has 400 MB (one run)")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    add_json_option(parser)
     arguments = parser.parse_args()
     result: dict[str, Any] = {"benchmark": "city", "command": "python benchmarks/city.py " + " ".join(sys.argv[1:])}
     if arguments.source:
@@ -253,10 +255,7 @@ def main() -> None:
             large.unlink()
             result["workers"] = speed_up(folder, head, members, 16.0)
     result |= {"machine": machine(), "versions": versions()}
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    tell(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _figures import add_json_option, tell, timed, world_or_made
 
 from aerialworld_core.provenance import machine, versions
 
@@ -120,17 +121,6 @@ def large_city(triangles: int = 2_000_000) -> LargeCity:
     return LargeCity(scene, light, Georeference(35.0, 139.0, 0.0))
 
 
-def timed(call: Callable[[int], Any], repeats: int) -> dict[str, float]:
-    """Median wall and CPU seconds (all threads) of `call(index)`."""
-    wall, cpu = [], []
-    for index in range(repeats):
-        a, b = time.perf_counter(), time.process_time()
-        call(index)
-        wall.append(time.perf_counter() - a)
-        cpu.append(time.process_time() - b)
-    return {"wall_s": round(statistics.median(wall), 4), "cpu_s": round(statistics.median(cpu), 4)}
-
-
 def bare_traversal(engine: Any, pose: Any, cameras: Any) -> Callable[[int], None]:
     """Embree alone on the rays of the pictures, a packet per block of pixels: no shading, no culling."""
     import numba
@@ -175,20 +165,10 @@ def bare_traversal(engine: Any, pose: Any, cameras: Any) -> Callable[[int], None
 def with_movers(world: Any, rig: Any, plan: Any, frames: int) -> dict[str, float]:
     """What fifty moving boxes around the vehicle add to a frame of sensors: medians of frames in turns."""
     from aerialworld_core.frames import Pose
-    from aerialworld_core.world import Material, Scene
-    from aerialworld_core.world.primitives import box
+    from aerialworld_core.world.body import box_body
     from aerialworld_sim import Actor, Engine, Static, Vehicle
 
-    part = box(np.array([4.0, 2.0, 1.5]))
-    n = len(part.faces)
-    corners = part.vertices[part.faces]
-    flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    flat /= np.linalg.norm(flat, axis=1, keepdims=True)
-    body = Scene(
-        part.vertices.astype(np.float32), part.faces.astype(np.int32), np.full(n, 4, np.uint8), np.ones(n, np.uint16),
-        np.zeros(n, np.int32), np.zeros((n, 3, 2), np.float32), np.repeat(flat[:, None], 3, axis=1).astype(np.float32),
-        [Material("paint", np.full(3, 0.5, np.float32))], ["box"],
-    )  # fmt: skip
+    body = box_body(np.array([4.0, 2.0, 1.5]), 4, np.full(3, 0.5))
     x, y, z = plan.position[0]
     spots = [
         Pose.from_rpy(x + 8.0 * (i % 10) - 36, y + 8.0 * (i // 10) - 16, z - 44.0, 0, 0, 0.1 * i) for i in range(50)
@@ -340,22 +320,14 @@ def main() -> None:
     parser.add_argument("--world", type=Path)
     parser.add_argument("--frames", type=int, default=7)
     parser.add_argument("--no-large", action="store_true")
-    parser.add_argument("--json", type=Path)
+    add_json_option(parser)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--begun", type=float, default=0.0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.measure, options.frames, options.begun)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        world = options.world
-        if world is None:
-            from aerialworld_city.convert import convert
-            from aerialworld_city.options import ConversionOptions
-            from aerialworld_city.synthetic.generate import generate_city
-
-            world = Path(folder) / "world"
-            convert(generate_city(Path(folder) / "city", 0), world, ConversionOptions(preview=False, keep_tiles=False))
+    with world_or_made(options.world) as world:
         result = {
             "machine": {**machine(), "load": os.getloadavg()[0]},
             "versions": versions(),
@@ -364,10 +336,7 @@ def main() -> None:
         }
         if not options.no_large:
             result["large"] = both_starts("large", options.frames)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
+    tell(result, options.json)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from _figures import add_json_option, tell
 
 from aerialworld_core.provenance import machine, versions
 
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--rig", default="rig_small")
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--json", type=Path)
+    add_json_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         campaign = Path(scratch) / "campaign.yaml"
@@ -134,11 +135,7 @@ def main() -> None:
         "machine": machine(),
         "versions": versions(),
     }
-    text = json.dumps(result, indent=1, ensure_ascii=False)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n")
-    print(text)
+    tell(result, options.json)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,14 @@ over the world; places where it cannot be flown (a tower over the ceiling) count
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _figures import add_json_option, tell, world_or_made
 
 from aerialworld_core.errors import PlanError
 from aerialworld_core.provenance import machine, versions
@@ -83,23 +82,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--world", type=Path, help="a world folder; the generated city if absent")
     parser.add_argument("--plans", type=int, default=30, help="seeded places per pattern")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    add_json_option(parser)
     arguments = parser.parse_args()
-    if arguments.world:
-        result = measure(arguments.world, arguments.plans)
-    else:
-        from aerialworld_city.convert import convert
-        from aerialworld_city.options import ConversionOptions
-        from aerialworld_city.synthetic.generate import generate_city
-
-        with tempfile.TemporaryDirectory() as folder:
-            options = ConversionOptions(preview=False, keep_tiles=False)
-            convert(generate_city(Path(folder) / "city", 0), Path(folder) / "world", options)
-            result = measure(Path(folder) / "world", arguments.plans)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    with world_or_made(arguments.world) as world:
+        result = measure(world, arguments.plans)
+    tell(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ default's. `first_s` is the wall time of the first projection, which compiles th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _figures import add_json_option, tell
 
 from aerialworld_core.frames import Georeference, Pose
 from aerialworld_core.grid import DEFAULT_GRID
@@ -131,7 +131,7 @@ def measure(down: int | None, runs: int, per_byte: float) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    add_json_option(parser)
     parser.add_argument("--runs", type=int, default=9, help="runs per scene (default 9)")
     options = parser.parse_args()
     per_byte = copy_speed(options.runs)
@@ -142,10 +142,7 @@ def main() -> None:
         "cube_400": measure(None, options.runs, per_byte),
         "rig_drone": measure(800, options.runs, per_byte),
     }
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    tell(figures, options.json)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from _figures import add_json_option, tell
+
 from aerialworld_core.provenance import machine, versions
 
 #: Wall seconds that a run may take; simulated seconds before counting begins.
@@ -149,7 +151,7 @@ def main() -> None:
     default = Path(__file__).resolve().parents[1] / "worlds/small_city"
     parser.add_argument("--world", type=Path, default=default, help="a world folder (default: worlds/small_city)")
     parser.add_argument("--seconds", type=int, default=10, help="simulated seconds that are counted in each run")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    add_json_option(parser)
     parser.add_argument("--play", type=int, metavar="PID", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.play:
@@ -160,8 +162,7 @@ def main() -> None:
     for name, rate, record in (("listening", 2.0, False), ("frame_rate_2", 2.0, True), ("frame_rate_10", 10.0, True)):
         result[name] = measure(options.world, options.seconds, rate, record)
         print(f"{name}: {result[name]['cores']} cores (time ran {result[name]['slowed_down']} times slower)")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    tell(result, options.json)
 
 
 if __name__ == "__main__":

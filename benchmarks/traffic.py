@@ -9,13 +9,12 @@ Without `--world`, the city that the project generates is converted first. The f
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _figures import add_json_option, tell, world_or_made
 from scipy.spatial import cKDTree
 
 from aerialworld_core.provenance import machine, versions
@@ -74,22 +73,12 @@ def main() -> None:
     parser.add_argument("--cars", type=int, default=100)
     parser.add_argument("--pedestrians", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("--json", type=Path)
+    add_json_option(parser)
     args = parser.parse_args()
     options = TrafficOptions(cars=args.cars, pedestrians=args.pedestrians, seed=1)
-    with tempfile.TemporaryDirectory() as folder:
-        world = args.world
-        if world is None:
-            from aerialworld_city.convert import ConversionOptions, convert
-            from aerialworld_city.synthetic.generate import generate_city
-
-            world = Path(folder) / "world"
-            convert([generate_city(Path(folder) / "city", 0)], world, ConversionOptions())
+    with world_or_made(args.world) as world:
         result = measure(world, options, args.seconds)
-    text = json.dumps(result, indent=1)
-    print(text)
-    if args.json:
-        args.json.write_text(text + "\n")
+    tell(result, args.json)
 
 
 if __name__ == "__main__":

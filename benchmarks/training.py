@@ -9,7 +9,6 @@ content. CPU seconds of this process (all its threads) and wall seconds, medians
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -21,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from _figures import add_json_option, tell
 
-from aerialworld_core.files import write_json
 from aerialworld_core.grid import DEFAULT_GRID
 from aerialworld_training.config import load_config
 from aerialworld_training.dataset import PooledSession, SessionWindows
@@ -68,7 +67,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=Path, help="measure on these sessions instead of a made one")
     parser.add_argument("--config", default="demo")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    add_json_option(parser)
     options = parser.parse_args()
     config = load_config(options.config)
     if options.sessions:
@@ -118,10 +117,7 @@ def main() -> int:
         "parameters": sum(p.numel() for p in model.parameters()),
         "figures": figures,
     }
-    print(json.dumps(result, indent=1))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        write_json(options.json, result)
+    tell(result, options.json)
     return 0
 
 

@@ -10,11 +10,12 @@ streaks are drawn on one thread. `start_s` is the first frame, with whatever ker
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
 from typing import Any
+
+from _figures import add_json_option, tell
 
 from aerialworld_core.provenance import machine, versions
 
@@ -67,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", type=Path)
     parser.add_argument("--frames", type=int, default=7)
-    parser.add_argument("--json", type=Path)
+    add_json_option(parser)
     options = parser.parse_args()
     from aerialworld_core.resources import share
     from aerialworld_core.world import load_world
@@ -79,10 +80,7 @@ def main() -> None:
         "versions": versions(),
         "weather": measure(world, options.frames),
     }
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")
+    tell(report, options.json)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _figures import add_json_option, tell
 
 from aerialworld_core.provenance import machine, versions
 
@@ -225,7 +226,7 @@ def main() -> None:
     parser.add_argument("worlds", type=Path, nargs="*")
     parser.add_argument("--triangles", type=int, default=2_000_000, help="of the generated city; 0: none")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
+    add_json_option(parser)
     parser.add_argument("--measure", choices=("load", "floor", "engine", "write"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -243,10 +244,7 @@ def main() -> None:
             # In a process of its own: what a process needed once counts as the peak of its children.
             in_own_process("write", Path(folder), options.triangles)
             report["large"] = measured(Path(folder), options.repeats)
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    tell(report, options.json)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -75,6 +76,12 @@ def kill_mother(_world: Any, marker: str, _tell: Any) -> str:
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(30)
     return "alive"
+
+
+def starve_mother(_world: Any, _argument: Any, _tell: Any) -> None:
+    """From now on the process that holds the world can open no file, and so start no worker (Linux)."""
+    hard = resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, hard))
 
 
 def out_of_memory(_world: Any, marker: str, _tell: Any) -> str:

@@ -178,5 +178,7 @@ def test_a_condition_that_cannot_be_shown_is_refused_not_ignored(tmp_path: Path)
     file = tmp_path / "c.yaml"
     file.write_text(f"worlds: ['{WORLD}']\nconditions: [{{date: '2024-04-01'}}]\n")
     result = CliRunner().invoke(app, ["generate", str(file), "--out", str(tmp_path / "out")])
-    assert result.exit_code == 2 and "date says nothing without local_time" in " ".join(result.stderr.split())
+    told = " ".join(result.stderr.split())
+    assert result.exit_code == 2 and "date says nothing without local_time" in told
+    assert told.endswith("for example 12:00"), "the way out is the last word, not the value once more"
     assert not (tmp_path / "out").exists()

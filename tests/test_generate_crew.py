@@ -59,6 +59,27 @@ def test_the_death_of_the_process_that_holds_the_world_costs_one_try(force: Work
     assert done[0].result == "alive" and done[1].error is None
 
 
+def test_where_no_worker_can_be_started_the_work_waits_for_the_others() -> None:
+    notes: list[str] = []
+    with Workforce(1) as workforce:
+        mother = outcomes(workforce, (tasks.starve_mother, None), (tasks.describe, 0))[1].result["mother"]
+        workforce.workers = 2
+        work = [Task(i, WORLD, tasks.describe, 0.3) for i in range(3)]
+        done = list(workforce.run(work, logged=notes.append))
+    assert [o.result["mother"] for o in done if o.error is None] == [mother] * 3
+    assert len({o.result["pid"] for o in done}) == 1 and {o.tries for o in done} == {1}
+    assert notes == ["a worker process could not be started: Too many open files; its work waits for the others"]
+
+
+def test_without_any_worker_a_task_fails_and_says_why() -> None:
+    with Workforce(1) as workforce:
+        done = outcomes(workforce, (tasks.starve_mother, None), (tasks.die, None), (tasks.describe, 0))
+    assert done[0].error is None and [done[i].tries for i in (1, 2)] == [2, 2]
+    for failed in (done[1].error, done[2].error):
+        assert isinstance(failed, WorkerDied)
+        assert "could not be started: Too many open files" in str(failed)
+
+
 def test_errors_arrive_with_their_text_and_kind(force: Workforce, tmp_path: Path) -> None:
     done = outcomes(force, (tasks.fail, None), (tasks.defect, None), (tasks.out_of_memory, str(tmp_path / "o")))
     assert isinstance(done[0].error, AerialWorldError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 from typing import Any
@@ -206,7 +207,9 @@ def _label(picture: Pixels, text: str) -> None:
     _write(picture, text, 6, 2, (255, 255, 255))
 
 
+@functools.cache
 def _font() -> Any:
+    """Opened once: that takes milliseconds, and every text asks for it."""
     from PIL import ImageFont
 
     return ImageFont.load_default(TEXT)

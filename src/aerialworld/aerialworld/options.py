@@ -102,6 +102,12 @@ def traffic_from_option(text: str | None) -> TrafficOptions | None:
         raise OptionError(f"--traffic: {error}") from error
 
 
+def require_folder(out: Path) -> None:
+    """Raises InputError where --out is something other than a folder, or than nothing yet."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder with --out")
+
+
 def overrides_from_options(pairs: list[str]) -> list[str]:
     """Check the form key=value; the training package checks the keys and values."""
     for pair in pairs:
@@ -173,6 +179,9 @@ BackendOption = Annotated[
 TrustColladaOption = Annotated[
     bool,
     typer.Option("--trust-collada", help="Read the world's COLLADA meshes (.dae); without it they are refused."),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")]
 WorldArgument = Annotated[Path, typer.Argument(help="World folder (holds world.sdf).", show_default=False)]

@@ -28,7 +28,8 @@ BYTES_PER_VOXEL = 0.25
 BYTES_PER_FRAME_FIXED = 20_000
 #: The same of the images that are kept on request, measured over a city.
 EXTRA_BYTES_PER_PIXEL = {"depth": 0.3, "semantic": 0.02, "instance": 0.02}
-
+#: Share of a disk's free bytes that may be written.
+USABLE = 0.95
 
 #: Entry of session.json's `conditions` that holds the traffic.
 TRAFFIC = "traffic"
@@ -118,13 +119,18 @@ def frame_bytes(rig: Rig, grid: VoxelGrid, keep: Collection[str] = ()) -> int:
     return int(pixels * JPEG_BYTES_PER_PIXEL + extra + lidar + grid.size * BYTES_PER_VOXEL + BYTES_PER_FRAME_FIXED)
 
 
-def require_space(folder: Path, needed: int, what: str) -> None:
-    """Raises DiskSpaceError when `needed` bytes exceed 95 % of what is free where `folder` is (or will be)."""
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk where `folder` is (or will be)."""
     existing = folder.resolve()
     while not existing.exists():
         existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if needed > free * 0.95:
+    return shutil.disk_usage(existing).free
+
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Raises DiskSpaceError when `needed` bytes exceed USABLE of what is free where `folder` is (or will be)."""
+    free = free_bytes(folder)
+    if needed > free * USABLE:
         raise DiskSpaceError(
             f"{folder}: {what} needs about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
             "free some space, choose another --out, shorten the runs or use a smaller rig (--rig rig_small)"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from aerialworld_core.daylight import Daylight, clear_daylight, clear_light, usual_level
-from aerialworld_core.entries import parse_entries, short
+from aerialworld_core.entries import instead_of, parse_entries, shown
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import open_regular, parse_json, read_counted
 from aerialworld_core.frames import Array, Georeference
@@ -73,7 +72,7 @@ class Conditions:
     def __post_init__(self) -> None:
         if not isinstance(self.weather, str) or self.weather not in WEATHERS:
             raise InputError(
-                f"conditions: weather {short(self.weather)} is not simulated; there is {', '.join(WEATHERS)}"
+                f"conditions: weather {shown(self.weather)} is not simulated; there is {', '.join(WEATHERS)}"
             )
         if self.local_time is None:
             for name in ("date", "utc_offset_h"):
@@ -83,14 +82,14 @@ class Conditions:
                         "add local_time, for example 12:00"
                     )
         elif not isinstance(self.local_time, str) or not _TIME.fullmatch(self.local_time):
-            raise InputError(f"conditions: local_time {short(self.local_time)} is no time such as 07:30")
+            raise InputError(f"conditions: local_time {shown(self.local_time)} is no time such as 07:30")
         if self.date is not None:
             _check_date(self.date)
         self._number("utc_offset_h", (-12, 14), "number of hours from -12 to 14")
         for name, unit in PHYSICAL.items():
             self._physical(name, unit)
         if isinstance(self.exposure, str) and self.exposure != "auto":
-            raise InputError(f"conditions: exposure {short(self.exposure)} is neither auto nor a number of stops")
+            raise InputError(f"conditions: exposure {shown(self.exposure)} is neither auto nor a number of stops")
         if self.exposure != "auto":
             self._number("exposure", EXPOSURE, f"number of stops from {EXPOSURE[0]:g} to {EXPOSURE[1]:g}, nor auto")
 
@@ -100,7 +99,7 @@ class Conditions:
         if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, int | float) or not bounds[0] <= value <= bounds[1]:
-            raise InputError(f"conditions: {name} {short(value)} is no {what}")
+            raise InputError(f"conditions: {name} {shown(value)} is no {what}")
         object.__setattr__(self, name, float(value))
 
     def _physical(self, name: str, unit: str) -> None:
@@ -109,7 +108,7 @@ class Conditions:
         if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-            raise InputError(f"conditions: {name} {short(value)} is no number")
+            raise InputError(f"conditions: {name} {shown(value)} is no number")
         fitting = where_it_fits(name, value)
         hint = f"; {value:g}{unit} goes with weather {' or '.join(fitting)}" if fitting else ""
         if bounds is None:
@@ -126,13 +125,11 @@ class Conditions:
         base 60, which here is the minutes since midnight), and 2024-04-01 as a date.
         """
         if not isinstance(data, Mapping):
-            raise InputError(f"conditions: must be a mapping such as local_time: '07:30', not {short(data)}")
+            raise InputError(f"conditions: must be a mapping such as local_time: '07:30', not {shown(data)}")
         known = [field.name for field in dataclasses.fields(cls)]
         for key in data:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1, 0.5)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-                raise InputError(f"conditions: unknown entry {short(key)}; {hint}")
+                raise InputError(f"conditions: unknown entry {shown(key)}; {instead_of(key, known)}")
         values = {key: value for key, value in data.items() if value is not None}
         time, date = values.get("local_time"), values.get("date")
         if isinstance(time, int) and not isinstance(time, bool) and 0 <= time < 24 * 60:
@@ -154,7 +151,7 @@ class Conditions:
             try:
                 values[key] = float(values[key])
             except ValueError:
-                raise InputError(f"conditions: {key} {short(values[key])} is no number") from None
+                raise InputError(f"conditions: {key} {shown(values[key])} is no number") from None
         return cls.from_dict(values)
 
     @classmethod
@@ -261,7 +258,7 @@ def _check_date(text: Any) -> None:
             raise ValueError
         year = datetime.date.fromisoformat(text).year
     except ValueError:
-        raise InputError(f"conditions: date {short(text)} is no date such as 2024-04-01") from None
+        raise InputError(f"conditions: date {shown(text)} is no date such as 2024-04-01") from None
     if not _YEARS[0] <= year <= _YEARS[1]:
         raise InputError(f"conditions: date {text} is not between {_YEARS[0]} and {_YEARS[1]}")
 

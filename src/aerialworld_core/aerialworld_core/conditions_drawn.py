@@ -13,7 +13,6 @@ of seed, session and entry, so that neither other sessions nor other entries cha
 from __future__ import annotations
 
 import datetime
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld_core.conditions import Conditions, read_document
+from aerialworld_core.entries import instead_of
 from aerialworld_core.errors import InputError
 from aerialworld_core.weathers import EXPOSURE, PHYSICAL, WEATHERS, bounds_of
 
@@ -60,9 +60,7 @@ class RandomConditions:
             raise InputError("conditions: randomise is a mapping such as local_time: ['06:00', '18:00']")
         for entry in self.randomise:
             if entry not in DRAWN:
-                near = difflib.get_close_matches(str(entry), DRAWN, 1, 0.5)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DRAWN)}"
-                raise InputError(f"conditions: randomise: {entry!r} cannot be drawn; {hint}")
+                raise InputError(f"conditions: randomise: {entry!r} cannot be drawn; {instead_of(entry, DRAWN)}")
             if self.fixed.get(entry) is not None:
                 raise InputError(f"conditions: {entry} is both fixed and in randomise")
         object.__setattr__(self, "randomise", {k: _choices(k, v) for k, v in self.randomise.items()})

@@ -54,12 +54,12 @@ class Daylight:
     @property
     def elevation(self) -> float:
         """Of the sun, degrees."""
-        return float(np.degrees(np.arcsin(np.clip(self.to_sun[2], -1.0, 1.0))))
+        return _elevation(self.to_sun)
 
     @property
     def direct(self) -> Array:
         """(3,) how bright level white ground is shown in the sun's light alone, in linear light (see `Light`)."""
-        return np.asarray(0.8 * self.sun * np.sin(np.radians(max(self.elevation, 0.0))))
+        return _direct(self.sun, self.elevation)
 
     @property
     def level(self) -> Array:
@@ -75,7 +75,7 @@ def clear_daylight(to_sun: Array) -> Daylight:
     light; after sunset that goes out over some degrees of twilight until the night's own light is left. All is relative
     to the light of converted worlds at REFERENCE_ELEVATION.
     """
-    elevation = float(np.degrees(np.arcsin(np.clip(to_sun[2], -1.0, 1.0))))
+    elevation = _elevation(to_sun)
     scattered = _scattered(elevation) / _scattered(REFERENCE_ELEVATION)
     brightness = scattered.mean()
     # By eye: the horizon warms as the sun's green goes, overhead it stays blue; both fall faster than what they light.
@@ -92,7 +92,8 @@ def clear_daylight(to_sun: Array) -> Daylight:
 
 def usual_level() -> float:
     """How bright level white ground is shown in the converted worlds' light."""
-    return _on_level_ground(_sun(REFERENCE_ELEVATION), REFERENCE_AMBIENT, REFERENCE_ELEVATION)
+    direct = _direct(_sun(REFERENCE_ELEVATION), REFERENCE_ELEVATION)
+    return float((direct + REFERENCE_AMBIENT / np.pi).mean())
 
 
 def following_gain(level: float, usual: float) -> float:
@@ -103,8 +104,7 @@ def following_gain(level: float, usual: float) -> float:
 def clear_light(towards_sun: Array, *, shadows: bool = True) -> Light:
     """`clear_daylight` as cameras show it whose exposure follows it half-way."""
     day = clear_daylight(towards_sun)
-    level = _on_level_ground(day.sun, day.ambient, day.elevation)
-    return exposed(day, following_gain(level, usual_level()), shadows=shadows)
+    return exposed(day, following_gain(float(day.level.mean()), usual_level()), shadows=shadows)
 
 
 def exposed(day: Daylight, gain: float, *, shadows: bool, air: Air | None = None) -> Light:
@@ -127,9 +127,14 @@ def _sun(elevation: float) -> Array:
     return np.asarray(REFERENCE_SUN * transmittance(elevation) / transmittance(REFERENCE_ELEVATION))
 
 
-def _on_level_ground(sun: Array, ambient: Array, elevation: float) -> float:
-    """How bright level white ground is shown, in linear light (see `Light`)."""
-    return float((0.8 * sun * np.sin(np.radians(max(elevation, 0.0))) + ambient / np.pi).mean())
+def _elevation(to_sun: Array) -> float:
+    """Degrees."""
+    return float(np.degrees(np.arcsin(np.clip(to_sun[2], -1.0, 1.0))))
+
+
+def _direct(sun: Array, elevation: float) -> Array:
+    """(3,) how bright level white ground is shown in the sun's light alone, in linear light (see `Light`)."""
+    return np.asarray(0.8 * sun * np.sin(np.radians(max(elevation, 0.0))))
 
 
 def air_mass(elevation: float) -> float:

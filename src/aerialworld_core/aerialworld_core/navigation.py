@@ -126,11 +126,11 @@ class ImuSpec:
             value = getattr(self, key)
             if key in self._ALWAYS or value != 0.0:
                 data[key] = list(value) if isinstance(value, tuple) else value
-        return {**data, "position": self.pose.position.tolist(), "orientation": self.pose.orientation.tolist()}
+        return with_pose(data, self.pose)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ImuSpec:
-        return cls(pose=_pose(data), **_rest(data))
+        return cls(pose=pose_of(data), **without_pose(data))
 
 
 @dataclass(frozen=True)
@@ -152,16 +152,23 @@ class NavSatSpec:
 
     def to_dict(self) -> dict[str, Any]:
         data = {k: getattr(self, k) for k in ("name", "rate", "horizontal_stddev", "vertical_stddev")}
-        return {**data, "position": self.pose.position.tolist(), "orientation": self.pose.orientation.tolist()}
+        return with_pose(data, self.pose)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> NavSatSpec:
-        return cls(pose=_pose(data), **_rest(data))
+        return cls(pose=pose_of(data), **without_pose(data))
 
 
-def _pose(data: Mapping[str, Any]) -> Pose:
+def with_pose(data: Mapping[str, Any], pose: Pose) -> dict[str, Any]:
+    """A sensor's entries of session.json, with its pose in base_link."""
+    return {**data, "position": pose.position.tolist(), "orientation": pose.orientation.tolist()}
+
+
+def pose_of(data: Mapping[str, Any]) -> Pose:
+    """The pose that `with_pose` put into a sensor's entries."""
     return Pose(np.array(data["position"], float), np.array(data["orientation"], float))
 
 
-def _rest(data: Mapping[str, Any]) -> dict[str, Any]:
+def without_pose(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that `with_pose` found."""
     return {k: v for k, v in data.items() if k not in ("position", "orientation")}

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.entries import shown
 from aerialworld_core.errors import PlanError
 from aerialworld_core.files import canonical_json, read_json, write_json
 from aerialworld_core.frames import Array, Pose
@@ -61,20 +62,20 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _WORD.fullmatch(self.name):
-            raise PlanError(f"plan: name {_short(self.name)} must be letters, digits, spaces and _ . + - (100 at most)")
+            raise PlanError(f"plan: name {shown(self.name)} must be letters, digits, spaces and _ . + - (100 at most)")
         label = f"plan {self.name}"
         if not isinstance(self.vehicle, str) or not _VEHICLE.fullmatch(self.vehicle):
-            raise PlanError(f"{label}: vehicle {_short(self.vehicle)} must be like drone_1 (a-z, 0-9, _)")
+            raise PlanError(f"{label}: vehicle {shown(self.vehicle)} must be like drone_1 (a-z, 0-9, _)")
         for key in ("pattern", "place"):
             value = getattr(self, key)
             if not isinstance(value, str) or not _WORD.fullmatch(value):
-                raise PlanError(f"{label}: {key} {_short(value)} must be letters, digits, spaces and _ . + -")
+                raise PlanError(f"{label}: {key} {shown(value)} must be letters, digits, spaces and _ . + -")
         if self.agent_type not in ("drone", "rover"):
-            raise PlanError(f"{label}: agent_type is drone or rover, not {_short(self.agent_type)}")
+            raise PlanError(f"{label}: agent_type is drone or rover, not {shown(self.agent_type)}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise PlanError(f"{label}: seed {_short(self.seed)} must be a whole number ≥ 0")
+            raise PlanError(f"{label}: seed {shown(self.seed)} must be a whole number ≥ 0")
         if not isinstance(self.parameters, dict):
-            raise PlanError(f"{label}: parameters must be an object, not {_short(self.parameters)}")
+            raise PlanError(f"{label}: parameters must be an object, not {shown(self.parameters)}")
         try:
             canonical_json(self.parameters)
         except (TypeError, ValueError, RecursionError) as error:
@@ -124,10 +125,10 @@ class Plan:
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """Raises PlanError for missing, unknown or malformed entries."""
         if not isinstance(data, Mapping):
-            raise PlanError(f"plan: must be a JSON object, not {_short(data)}")
+            raise PlanError(f"plan: must be a JSON object, not {shown(data)}")
         version = data.get("schema_version")
         if version != SCHEMA_VERSION or isinstance(version, bool):
-            raise PlanError(f"plan: schema_version {_short(version)} is not {SCHEMA_VERSION}; make the plan again")
+            raise PlanError(f"plan: schema_version {shown(version)} is not {SCHEMA_VERSION}; make the plan again")
         try:
             return cls(**{k: v for k, v in data.items() if k != "schema_version"})
         except TypeError as error:
@@ -158,12 +159,6 @@ def agent_type(vehicle: str, plan: Plan | None = None) -> str:
     if plan:
         return plan.agent_type
     return "rover" if vehicle.lower().startswith("rover") else "drone"
-
-
-def _short(value: Any) -> str:
-    """A value for an error message, cut to a line's length."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _numbers(label: str, key: str, value: Any) -> Array:

@@ -17,7 +17,7 @@ from aerialworld_core.errors import WorldError
 from aerialworld_core.frames import LINK_FROM_OPTICAL, Array, Pose, quaternion_from_rotation, rotation_from_quaternion
 from aerialworld_core.navigation import ImuSpec as ImuSpec
 from aerialworld_core.navigation import NavSatSpec as NavSatSpec
-from aerialworld_core.navigation import checked_rate
+from aerialworld_core.navigation import checked_rate, pose_of, with_pose, without_pose
 
 #: The cube's faces and where their x axis looks in base_link: yaw, pitch in radians (SDF's positive pitch looks down).
 CUBE_FACES: dict[str, tuple[float, float]] = {
@@ -220,12 +220,11 @@ class LidarSpec:
         }
         if self.noise_mean:
             data["noise_mean"] = self.noise_mean
-        return {**data, "position": self.pose.position.tolist(), "orientation": self.pose.orientation.tolist()}
+        return with_pose(data, self.pose)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LidarSpec:
-        rest = {k: v for k, v in data.items() if k not in ("position", "orientation")}
-        return cls(pose=Pose(np.array(data["position"]), np.array(data["orientation"])), **rest)
+        return cls(pose=pose_of(data), **without_pose(data))
 
 
 def _check_noise(label: str, mean: float, stddev: float) -> None:

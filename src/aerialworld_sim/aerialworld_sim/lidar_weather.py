@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aerialworld_core.air import DROPLET_RATIO, Air, drops_larger
 from aerialworld_core.frames import Array
 from aerialworld_core.rig import LidarSpec
+from aerialworld_sim.noise import uniform
 
 #: The least power that is a return: a white surface's at the greatest range (Kilic et al. 2021).
 THRESHOLD = 0.9
@@ -171,13 +172,3 @@ def chance_of(power: Array) -> Array:
 
     with np.errstate(divide="ignore"):
         return np.asarray(gammaincc(SPECKLES, SPECKLES / power))
-
-
-def uniform(stream: np.uint64, count: int) -> NDArray[np.float64]:
-    """(count,) numbers in (0, 1) of a stream: splitmix64 of its key and their index."""
-    with np.errstate(over="ignore"):
-        x = stream + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x ^= x >> np.uint64(31)
-    return ((x >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53

@@ -58,6 +58,13 @@ def _fill_words(stream: Any, first: int, words: Any) -> None:
         words[i] = _mixed(stream + (np.uint64(first + i) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
 
 
+def uniform(stream: np.uint64, count: int) -> NDArray[np.float64]:
+    """(count,) numbers in (0, 1) of a stream: the upper 53 bits of its words."""
+    words = np.empty(count, np.uint64)
+    _fill_words(stream, 0, words)
+    return ((words >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
 @kernel
 def _look_up(quantiles: Any, indices: Any, out: Any) -> None:
     for i in range(np.uint64(len(out))):

@@ -12,7 +12,7 @@ import yaml
 
 from aerialworld.campaign.jobs import Job
 from aerialworld.campaign.manifest import Manifest
-from aerialworld.campaign.outcome import Results, size_text, summary
+from aerialworld.campaign.outcome import Results, made_of, size_text, summary
 from aerialworld.campaign.places import separation
 from aerialworld.campaign.spec import SPLITS
 from aerialworld.lazy import stage
@@ -34,7 +34,7 @@ _SENSORS = {"images": "the pictures of the rig's cameras", "lidar": "a LiDAR sca
 
 def write_split(root: Path, jobs: Sequence[Job], results: Results) -> None:
     """split.json: the finished sessions of each split, by name."""
-    made = [j for j in jobs if results.get(j.name, {}).get("outcome") == "made"]
+    made = made_of(jobs, results)
     write_json(root / SPLIT, {split: [j.name for j in made if j.split == split] for split in SPLITS})
 
 

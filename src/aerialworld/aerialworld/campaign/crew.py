@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -36,7 +37,7 @@ Function = Callable[[Any, Any, Callable[[Any], None]], Any]
 
 
 class WorkerDied(AerialWorldError):
-    """A worker process ended in the middle of its work, by a signal or for want of memory."""
+    """A worker process ended in the middle of its work, by a signal or for want of memory, or could not be started."""
 
 
 class Stopped(BaseException):
@@ -151,23 +152,47 @@ def _mother(link: Connection, world_path: str) -> None:
                 stage(module)
         except (AerialWorldError, MemoryError, OSError) as error:
             world = error
+        waiting: deque[tuple[int, Function, Any]] = deque()
+        told = False
         while True:
             ready = connection.wait([link, *(w.link for w in workers)])
             for worker in [w for w in workers if w.link in ready]:
                 _hear(worker, workers, link)
             if link in ready:
-                task, function, argument = link.recv()
-                if isinstance(world, BaseException):
-                    link.send(Report(task, "failed", _portable(world)))
-                    continue
-                idle = next((w for w in workers if w.task is None), None) or _fork(world, workers, link)
-                idle.task = task
-                with contextlib.suppress(OSError):  # it died since: heard on the next round
-                    idle.link.send((task, function, argument))
+                waiting.append(link.recv())
+            if isinstance(world, BaseException):
+                link.send(Report(waiting.popleft()[0], "failed", _portable(world)))
+                continue
+            short = _hand_out(world, waiting, workers, link)
+            if short and not told:
+                link.send(Report(waiting[0][0], "logged", f"{short}; its work waits for the others"))
+                told = True
     except (EOFError, OSError):
         pass  # the owner has gone, or wants no more
     finally:
         _end(workers)
+
+
+def _hand_out(
+    world: Any, waiting: deque[tuple[int, Function, Any]], workers: list[_Worker], link: Connection
+) -> str | None:
+    """Give what waits to idle workers, and to new ones. Where none can be started it waits for those that there are,
+    and the reason is returned; where there are none, it fails."""
+    while waiting:
+        idle = next((w for w in workers if w.task is None), None)
+        try:
+            idle = idle or _fork(world, workers, link)
+        except OSError as error:  # too many processes or files
+            why = f"a worker process could not be started: {error.strerror or error}"
+            if workers:
+                return why
+            link.send(Report(waiting.popleft()[0], "failed", WorkerDied(why)))
+            continue
+        task, function, argument = waiting.popleft()
+        idle.task = task
+        with contextlib.suppress(OSError):  # it died since: heard on the next round
+            idle.link.send((task, function, argument))
+    return None
 
 
 def _hear(worker: _Worker, workers: list[_Worker], link: Connection) -> None:

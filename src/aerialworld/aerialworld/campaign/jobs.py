@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aerialworld.recording import TRAFFIC, RecordingOptions, session_name, start_time
+from aerialworld.recording import TRAFFIC, RecordingOptions
 from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import canonical_json
@@ -81,15 +81,6 @@ class Job:
             most_frames=self.frames,
             traffic=TrafficOptions.from_dict(self.recording[TRAFFIC]) if TRAFFIC in self.recording else None,
         )
-
-
-def name_of(agent_type: str, index: int) -> str:
-    return session_name(agent_type, index)
-
-
-def started(index: int) -> str:
-    """The simulated start of the campaign's `index`-th session: ten minutes after the one before."""
-    return start_time(index)
 
 
 def plan_file(name: str) -> str:

@@ -130,7 +130,12 @@ def _named(rig: str | None) -> str | None:
 
 def rig_name(choice: str) -> str:
     """A rig as the manifest calls it: a shipped model's name, or the file's."""
-    return Path(choice).name if "/" in choice or choice.endswith(".sdf") else choice
+    return Path(choice).name if is_file_name(choice) else choice
+
+
+def is_file_name(choice: str) -> bool:
+    """Whether a rig is given as a file or folder, and not by a shipped model's name."""
+    return "/" in choice or choice.endswith(".sdf")
 
 
 def relevant_versions() -> dict[str, str]:

@@ -51,6 +51,11 @@ def known_results(root: Path, jobs: Sequence[Job]) -> Results:
     return known
 
 
+def made_of(jobs: Sequence[Job], results: Results) -> list[Job]:
+    """Those that went well."""
+    return [j for j in jobs if results.get(j.name, {}).get("outcome") == "made"]
+
+
 def write_outcome(root: Path, manifest: Manifest, results: Results, run: Mapping[str, Any]) -> None:
     """campaign.json: the outcome of every job, counts, and how fast the last run was (`run`)."""
     jobs = []
@@ -99,7 +104,7 @@ def show(table: Table) -> None:
 def summary(jobs: Sequence[Job], results: Results) -> dict[str, Any]:
     """Sums and means over the jobs that were made: sessions, frames, distance_m, shares weighted by frames, recall and
     precision over the sessions that measured them, classes, failed."""
-    made = [results[j.name] for j in jobs if results.get(j.name, {}).get("outcome") == "made"]
+    made = [results[j.name] for j in made_of(jobs, results)]
     frames = sum(r["frames"] for r in made)
     classes: dict[str, int] = {}
     for r in made:
@@ -123,8 +128,13 @@ def summary(jobs: Sequence[Job], results: Results) -> dict[str, Any]:
     }
 
 
+def _validated(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The figures of a session's validation; none where it was not validated."""
+    return (result.get("validation") or {}).get("figures") or {}
+
+
 def _mean(made: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    values = [v for r in made if (v := ((r.get("validation") or {}).get("figures") or {}).get(key)) is not None]
+    values = [v for r in made if (v := _validated(r).get(key)) is not None]
     return sum(values) / len(values) if values else None
 
 
@@ -132,7 +142,7 @@ def _baselines(made: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Mean IoU of each trivial forecast over the sessions that were validated."""
     found: dict[str, list[float]] = {}
     for r in made:
-        for key, value in ((r.get("validation") or {}).get("figures") or {}).items():
+        for key, value in _validated(r).items():
             if key.startswith("baseline_") and isinstance(value, int | float):
                 found.setdefault(key.removeprefix("baseline_").replace("_", " "), []).append(float(value))
     return {k: sum(v) / len(v) for k, v in sorted(found.items())}

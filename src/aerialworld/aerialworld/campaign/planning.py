@@ -12,32 +12,33 @@ from typing import Any
 from aerialworld.campaign import dealing
 from aerialworld.campaign.dealing import Deal
 from aerialworld.campaign.draws import PlaceTask, PlanTask, least_edge, look_at, make_plan
-from aerialworld.campaign.jobs import Job, name_of, plan_file, rig_sha256, started
-from aerialworld.campaign.manifest import Manifest, WorldEntry, asked_of, relevant_versions, rig_name
+from aerialworld.campaign.jobs import Job, plan_file, rig_sha256
+from aerialworld.campaign.manifest import Manifest, WorldEntry, asked_of, is_file_name, relevant_versions, rig_name
 from aerialworld.campaign.places import Place, leaks, reach, separation
 from aerialworld.campaign.spec import Campaign, Mission
 from aerialworld.campaign.workforce import Outcome, Task, Workforce
-from aerialworld.campaign.worlds import WorldFolder, credit_of
+from aerialworld.campaign.worlds import WorldFolder
 from aerialworld.campaign.yaml_text import CampaignError
 from aerialworld.console import note
 from aerialworld.lazy import stage
 from aerialworld.options import MODALITIES
 from aerialworld.progress import meter
-from aerialworld.recording import traffic_entry
+from aerialworld.recording import session_name, start_time, traffic_entry
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import dump_json
 from aerialworld_core.plan import Plan
+from aerialworld_core.rig import Rig
 
 
 @dataclass(frozen=True)
 class Inputs:
     """What planning begins with: `manifest` has everything but places, notes and jobs; `rigs` choice → what is loaded
-    for it."""
+    for it (a shipped model's name or a path), and the rig."""
 
     campaign: Campaign
     folders: list[WorldFolder]
     manifest: Manifest
-    rigs: dict[str, str]
+    rigs: dict[str, tuple[str, Rig]]
 
 
 def rig_choice(campaign: Campaign, mission: Mission) -> str:
@@ -48,16 +49,17 @@ def rig_choice(campaign: Campaign, mission: Mission) -> str:
 def read_inputs(campaign: Campaign, base: Path, folders: list[WorldFolder], force: Workforce) -> Inputs:
     """Load what the campaign names: worlds (their hash and place on earth), rigs, versions. Raises InputError for what
     is missing or cannot be used."""
-    rigs: dict[str, str] = {}
+    rigs: dict[str, tuple[str, Rig]] = {}
     hashes: dict[str, str] = {}
-    for mission in campaign.missions:
-        choice = rig_choice(campaign, mission)
+    for choice in dict.fromkeys(rig_choice(campaign, mission) for mission in campaign.missions):
         local = base / choice
-        rigs[choice] = str(local) if ("/" in choice or choice.endswith(".sdf")) and local.exists() else choice
-        loaded = stage("aerialworld_core.world", "load_rig")(rigs[choice])
+        source = str(local) if is_file_name(choice) and local.exists() else choice
+        loaded = stage("aerialworld_core.world", "load_rig")(source)
         if not loaded.depth:
             raise CampaignError(f"rig {choice}: has no depth cameras, and occupancy is projected from depth")
-        if hashes.setdefault(rig_name(choice), rig_sha256(loaded)) != rig_sha256(loaded):
+        rigs[choice] = source, loaded
+        sha256 = rig_sha256(loaded)
+        if hashes.setdefault(rig_name(choice), sha256) != sha256:
             raise CampaignError(f"rig {choice}: two rigs are called {rig_name(choice)}; rename one of the files")
     entries: list[WorldEntry] = []
     told: set[str] = set()
@@ -69,9 +71,8 @@ def read_inputs(campaign: Campaign, base: Path, folders: list[WorldFolder], forc
         if facts["georeference"] is None:
             raise InputError(f"{folder.path}: has no place on earth; add <spherical_coordinates> to world.sdf")
         latitude, longitude = facts["georeference"]
-        credit = credit_of(folder.path)
         entries.append(
-            WorldEntry(folder.name, facts["sha256"], latitude, longitude, credit, facts["bounds"], places=[])
+            WorldEntry(folder.name, facts["sha256"], latitude, longitude, facts["credit"], facts["bounds"], places=[])
         )
     asked = asked_of(campaign, [w.name for w in folders])
     return Inputs(campaign, folders, Manifest(asked, relevant_versions(), hashes, entries), rigs)
@@ -113,6 +114,7 @@ def _facts(world: Any, _argument: Any, _tell: Any) -> dict[str, Any]:
         "georeference": None if at is None else (at.latitude, at.longitude),
         "bounds": [[round(float(v), 3) for v in corner] for corner in world.bounds],
         "notes": list(world.notes),
+        "credit": world.attribution,
     }
 
 
@@ -173,7 +175,7 @@ def _plan_task(campaign: Campaign, world: WorldEntry, deal: Deal, split: str) ->
     condition = campaign.conditions[deal.condition].given()
     place = next(p for p in world.places if p.split == split)
     return PlanTask(
-        name=name_of(mission.agent_type, deal.index),
+        name=session_name(mission.agent_type, deal.index),
         title=campaign.mission_names[deal.mission],
         mission=mission,
         vehicle=mission.vehicle or f"{mission.agent_type}_1",
@@ -206,7 +208,7 @@ def _job(
         rig_sha256=inputs.manifest.rigs[rig],
         seed=task.seed,
         conditions=campaign.conditions[deal.condition].of_session(task.seed),
-        start_time=started(deal.index),
+        start_time=start_time(deal.index),
         frames=campaign.frame_count,
         recording={
             "grid": campaign.grid.grid().to_dict(),

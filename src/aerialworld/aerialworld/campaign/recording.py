@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def record(world: Any, task: RecordTask, tell: Callable[[Any], None]) -> dict[st
         else:
             unfinished = task.folder
     before = len(Session.open(unfinished)) if unfinished else 0
-    try:
+    with _wrong_ones_moved(task):
         path = record_plan(
             world, plan, rig, task.folder.parent, options, started=job.start_time, provenance=provenance(),
             resume=unfinished, threads=1, on_frame=tell,
@@ -86,9 +87,6 @@ def record(world: Any, task: RecordTask, tell: Callable[[Any], None]) -> dict[st
             "seconds": round(seconds, 3),
             "rendered": job.frames - before,
         }
-    except (FramesMissing, SessionFailed) as error:
-        moved = quarantine(task.root, job.name)
-        raise SessionFailed(f"{error}; moved to {moved.relative_to(task.root)}") from error
 
 
 def inputs_of(world: Any, task: RecordTask) -> tuple[Plan, Rig]:
@@ -110,9 +108,16 @@ def _kept(world: Any, task: RecordTask, plan: Plan) -> dict[str, Any]:
     """The result of a session that an earlier run finished."""
     if task.known is not None and task.known.get("truth_frames") == task.truth_frames:
         return {**task.known, "made": False, "rendered": 0}
-    try:
+    with _wrong_ones_moved(task):
         return {**_judged(world, task, plan), "made": False, "seconds": 0.0, "rendered": 0}
-    except SessionFailed as error:
+
+
+@contextmanager
+def _wrong_ones_moved(task: RecordTask) -> Iterator[None]:
+    """A session that is not whole goes to `quarantine/`. Raises SessionFailed, which says so."""
+    try:
+        yield
+    except (FramesMissing, SessionFailed) as error:
         moved = quarantine(task.root, task.job.name)
         raise SessionFailed(f"{error}; moved to {moved.relative_to(task.root)}") from error
 

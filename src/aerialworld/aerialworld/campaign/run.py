@@ -22,14 +22,15 @@ from aerialworld.campaign.spec import Campaign
 from aerialworld.campaign.workforce import Outcome, Task, Workforce
 from aerialworld.campaign.worlds import WORLDS, WorldFolder, convert_source, find_worlds, is_made
 from aerialworld.console import kept, note, say
-from aerialworld.lazy import stage
+from aerialworld.options import require_folder
 from aerialworld.progress import Meter, meter
-from aerialworld.recording import frame_bytes, require_space
+from aerialworld.recording import USABLE, frame_bytes, free_bytes, require_space
 from aerialworld_core.errors import AerialWorldError, InputError, SessionError
 from aerialworld_core.files import StorageError, is_temporary, write_bytes
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.processors import processors
 from aerialworld_core.provenance import machine
+from aerialworld_core.rig import Rig
 from aerialworld_core.session.layout import LEASE_FILE, complete_frames
 from aerialworld_core.session.lease import Lease
 
@@ -64,14 +65,24 @@ def generate(campaign: Campaign, base: Path, out: Path, options: RunOptions) -> 
         return
     folders = find_worlds(campaign, base, out)
     with _held(out) as lease, _workforce(options) as force:
-        for folder in folders:
-            if folder.source is not None:
-                convert_source(folder, outcome.state_file(out, f"world_{folder.name}"), options.workers)
+        _convert(folders, out, options)
         inputs = read_inputs(campaign, base, folders, force)
         manifest = _manifest(inputs, out, options, force)
         jobs = _chosen(manifest, options.only)
         results = _record(inputs, manifest, jobs, out, force, lease)
     _tell(manifest, jobs, results)
+
+
+def _convert(folders: list[WorldFolder], root: Path, options: RunOptions) -> None:
+    """Convert the sources among the campaign's worlds into `root`."""
+    for folder in folders:
+        if folder.source is not None:
+            convert_source(folder, _made_note(root, folder), options.workers)
+
+
+def _made_note(root: Path, folder: WorldFolder) -> Path:
+    """The file that says what a world was converted from."""
+    return outcome.state_file(root, f"world_{folder.name}")
 
 
 def _workforce(options: RunOptions) -> Workforce:
@@ -87,8 +98,7 @@ _OURS = {MANIFEST, PLANS, SESSIONS, WORLDS, QUARANTINE, outcome.FILE, outcome.ST
 def _held(out: Path) -> Iterator[Lease]:
     """The right to write the output folder. Raises InputError at once when another process has it, or when the folder
     holds things and is no campaign's."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; give a folder with --out")
+    require_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     foreign = sorted(e.name for e in out.iterdir() if e.name not in _OURS and not is_temporary(e))
     if foreign and not (out / MANIFEST).exists():
@@ -157,20 +167,16 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[Job]:
 # -- recording -----------------------------------------------------------------------------------------------------
 
 
-def job_bytes(job: Job, rig: Any, frames: int | None = None) -> int:
+def job_bytes(job: Job, rig: Rig, frames: int | None = None) -> int:
     """About how many bytes a session takes, or so many of its frames."""
     per_frame = frame_bytes(rig.recorded(job.recording["modalities"]), VoxelGrid.from_dict(job.recording["grid"]))
     return per_frame * (job.frames if frames is None else frames)
 
 
-def _rigs(inputs: Inputs) -> dict[str, tuple[str, Any]]:
+def _rigs(inputs: Inputs) -> dict[str, tuple[str, Rig]]:
     """Mission → what its rig is loaded from, and the rig."""
-    load_rig = stage("aerialworld_core.world", "load_rig")
-    found = {}
-    for mission, name in zip(inputs.campaign.missions, inputs.campaign.mission_names, strict=True):
-        choice = inputs.rigs[rig_choice(inputs.campaign, mission)]
-        found[name] = (choice, load_rig(choice))
-    return found
+    missions = zip(inputs.campaign.missions, inputs.campaign.mission_names, strict=True)
+    return {name: inputs.rigs[rig_choice(inputs.campaign, mission)] for mission, name in missions}
 
 
 def _record(inputs: Inputs, manifest: Manifest, jobs: list[Job], out: Path, force: Workforce, lease: Lease) -> Results:
@@ -214,9 +220,7 @@ def _record(inputs: Inputs, manifest: Manifest, jobs: list[Job], out: Path, forc
     }
     outcome.write_outcome(out, manifest, results, run)
     card.write_split(out, manifest.jobs, results)
-    estimate = sum(
-        job_bytes(j, rigs[j.mission][1]) for j in manifest.jobs if results.get(j.name, {}).get("outcome") == "made"
-    )
+    estimate = sum(job_bytes(j, rigs[j.mission][1]) for j in outcome.made_of(manifest.jobs, results))
     card.write_card(out, manifest, results, estimate)
     if rendered:
         note(f"{rendered} frames in {seconds:.1f} s: {rendered / seconds:.2f} frames/s with {force.workers} worker(s)")
@@ -283,9 +287,7 @@ def _dry_run(campaign: Campaign, base: Path, out: Path, options: RunOptions) -> 
     with tempfile.TemporaryDirectory(prefix="aerialworld_") as scratch, _workforce(options) as force:
         folders = find_worlds(campaign, base, Path(scratch))
         folders = [_already(folder, out) for folder in folders]
-        for folder in folders:
-            if folder.source is not None:
-                convert_source(folder, outcome.state_file(Path(scratch), f"world_{folder.name}"), options.workers)
+        _convert(folders, Path(scratch), options)
         inputs = read_inputs(campaign, base, folders, force)
         before = Manifest.read(out)
         same = before is not None and not differences(before.inputs(), inputs.manifest.inputs())
@@ -305,21 +307,14 @@ def _already(folder: WorldFolder, out: Path) -> WorldFolder:
     if folder.source is None:
         return folder
     made = out / WORLDS / folder.name
-    return (
-        WorldFolder(folder.name, made)
-        if is_made(folder, made, outcome.state_file(out, f"world_{folder.name}"))
-        else folder
-    )
+    return WorldFolder(folder.name, made) if is_made(folder, made, _made_note(out, folder)) else folder
 
 
 def _say_total(manifest: Manifest, sizes: dict[str, int], out: Path) -> None:
-    existing = out.resolve()
-    while not existing.exists():
-        existing = existing.parent
     frames = sum(j.frames for j in manifest.jobs)
-    free = shutil.disk_usage(existing).free
+    free = free_bytes(out)
     total = sum(sizes.values())
-    room = "" if total <= free * 0.95 else ": it does not fit"
+    room = "" if total <= free * USABLE else ": it does not fit"
     say(
         f"{len(manifest.jobs)} sessions, {frames:,} frames, about {outcome.size_text(total)} "
         f"({outcome.size_text(free)} are free{room})"

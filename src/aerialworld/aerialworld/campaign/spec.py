@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from aerialworld.campaign.yaml_text import CampaignError, read_yaml
 from aerialworld_core.conditions_drawn import RandomConditions, conditions_from
+from aerialworld_core.entries import instead_of, shown
 from aerialworld_core.errors import AerialWorldError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.traffic import TrafficOptions
@@ -31,7 +32,15 @@ SplitName = Literal["train", "val", "test"]
 MAX_SESSIONS = 100_000
 MAX_FRAMES = 1_000_000
 
+#: The kind of error that speaks in our words already.
+_OURS = "campaign"
+
 Name = Annotated[str, Field(pattern=r"^[^\W_][\w.+-]{0,59}$")]
+
+
+def _refused(message: str) -> PydanticCustomError:
+    """An error to raise whose text is told as it stands."""
+    return PydanticCustomError(_OURS, "{message}", {"message": message})
 
 
 def _pair(value: Any) -> Any:
@@ -42,7 +51,7 @@ def _pair(value: Any) -> Any:
         return (float(value), float(value))
     if isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value):
         return (float(value[0]), float(value[1]))
-    raise PydanticCustomError("range", "is a number, or two in brackets: [lowest, highest]")
+    raise _refused("is a number, or two in brackets: [lowest, highest]")
 
 
 def _listed(value: Any) -> Any:
@@ -60,11 +69,7 @@ def _between(least: float, most: float) -> AfterValidator:
     def check(value: tuple[float, float]) -> tuple[float, float]:
         low, high = value
         if not (least <= low <= high <= most):
-            raise PydanticCustomError(
-                "range",
-                "[{low}, {high}] must rise and lie within {least} and {most}",
-                {"low": f"{low:g}", "high": f"{high:g}", "least": f"{least:g}", "most": f"{most:g}"},
-            )
+            raise _refused(f"[{low:g}, {high:g}] must rise and lie within {least:g} and {most:g}")
         return value
 
     return AfterValidator(check)
@@ -92,13 +97,11 @@ class Part(BaseModel):
     @classmethod
     def _known_keys(cls, data: Any) -> Any:
         if not isinstance(data, dict):
-            raise PydanticCustomError("table", "is a table of keys and values, not {what}", {"what": _kind(data)})
+            raise _refused(f"is a table of keys and values, not {_kind(data)}")
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in data:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1, 0.5)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-                raise PydanticCustomError("key", "unknown key {key}; {hint}", {"key": str(key), "hint": hint})
+                raise _refused(f"unknown key {key}; {instead_of(key, known)}")
         return data
 
 
@@ -139,7 +142,7 @@ class WorldSpec(Part):
     @classmethod
     def _box(cls, value: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
         if value is not None and not (value[0] < value[2] and value[1] < value[3] and max(map(abs, value)) < 1e6):
-            raise PydanticCustomError("box", "is [west, south, east, north], metres in map, rising")
+            raise _refused("is [west, south, east, north], metres in map, rising")
         return value
 
 
@@ -212,7 +215,7 @@ class ConditionSpec(Part):
         try:
             conditions_from(self.given())
         except AerialWorldError as error:
-            raise PydanticCustomError("conditions", "{why}", {"why": str(error)}) from error
+            raise _refused(str(error)) from error
         return self
 
     def given(self) -> dict[str, Any]:
@@ -238,7 +241,7 @@ class TrafficSpec(Part):
         try:
             self.options(0)
         except AerialWorldError as error:
-            raise PydanticCustomError("traffic", "{why}", {"why": str(error)}) from error
+            raise _refused(str(error)) from error
         return self
 
     def options(self, seed: int) -> TrafficOptions:
@@ -259,7 +262,7 @@ class GridSpec(Part):
         try:
             self.grid()
         except AerialWorldError as error:
-            raise PydanticCustomError("grid", "{why}", {"why": str(error)}) from error
+            raise _refused(str(error)) from error
         return self
 
     def grid(self) -> VoxelGrid:
@@ -277,12 +280,16 @@ class SplitSpec(Part):
     @model_validator(mode="after")
     def _whole(self) -> SplitSpec:
         if abs(self.train + self.val + self.test - 1) > 1e-6:
-            raise PydanticCustomError("sum", "train, val and test must add up to 1")
+            raise _refused("train, val and test must add up to 1")
         return self
 
     def shares(self) -> dict[str, float]:
         """Split → share, those of more than nothing."""
         return {name: getattr(self, name) for name in SPLITS if getattr(self, name) > 0}
+
+
+#: Per list of tables: the key that a mere text stands for, and an example.
+_SHORT_FOR = {"worlds": ("path", "[first, second]"), "missions": ("pattern", "[survey, {pattern: orbit}]")}
 
 
 def _default_missions() -> tuple[Any, ...]:
@@ -324,39 +331,29 @@ class Campaign(Part):
     truth_frames: Annotated[int, Field(ge=0, le=1000)] = 2
     license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,59}$")] | None = None
 
-    @field_validator("worlds", mode="before")
+    @field_validator("worlds", "missions", mode="before")
     @classmethod
-    def _paths(cls, value: Any) -> Any:
-        """`worlds: [folder]` is short for `worlds: [{path: folder}]`."""
+    def _by_one_key(cls, value: Any, field: ValidationInfo) -> Any:
+        """`worlds: [folder]` is short for `worlds: [{path: folder}]`, and so on."""
+        key, example = _SHORT_FOR[str(field.field_name)]
         if not isinstance(value, list | tuple):
-            raise PydanticCustomError("list", "is a list: [first, second]")
-        return tuple({"path": v} if isinstance(v, str) else v for v in value)
-
-    @field_validator("missions", mode="before")
-    @classmethod
-    def _missions(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise PydanticCustomError("list", "is a list: [survey, {pattern: orbit}]")
-        return tuple({"pattern": v} if isinstance(v, str) else v for v in value)
+            raise _refused(f"is a list: {example}")
+        return tuple({key: v} if isinstance(v, str) else v for v in value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Campaign:
         if self.frames is not None and self.duration is not None:
-            raise PydanticCustomError("both", "frames and duration say the same; give one of them")
+            raise _refused("frames and duration say the same; give one of them")
         if "depth" not in self.modalities:
-            raise PydanticCustomError("depth", "modalities need depth, because occupancy is projected from it")
+            raise _refused("modalities need depth, because occupancy is projected from it")
         if self.frame_count < 4 or self.frame_count > MAX_FRAMES:
-            raise PydanticCustomError("frames", "duration and frame_rate must give 4 to 1,000,000 frames per session")
+            raise _refused("duration and frame_rate must give 4 to 1,000,000 frames per session")
         for what, names in (("missions", self.mission_names), ("seeds", self.seeds)):
             twice = [n for n in names if list(names).count(n) > 1]
             if twice:
-                raise PydanticCustomError(
-                    "twice",
-                    "{what}: {name} is there twice; give a name of its own",
-                    {"what": what, "name": str(twice[0])},
-                )
+                raise _refused(f"{what}: {twice[0]} is there twice; give a name of its own")
         if self.sessions is None and self.cells > MAX_SESSIONS:
-            raise PydanticCustomError("many", "asks for {n} sessions; 100000 are the most", {"n": self.cells})
+            raise _refused(f"asks for {self.cells} sessions; 100000 are the most")
         return self
 
     @property
@@ -424,11 +421,9 @@ def _where(location: tuple[int | str, ...]) -> str:
 def _what(error: Any) -> str:
     """Pydantic's message, in our words where its are about Python."""
     kind, context = error["type"], error.get("ctx", {})
-    value = _short(error.get("input"))
+    value = shown(error.get("input"))
     if kind == "union_tag_invalid":
-        near = difflib.get_close_matches(str(context.get("tag")), _PATTERNS, 1, 0.4)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_PATTERNS)}"
-        return f"unknown pattern {context.get('tag')}; {hint}"
+        return f"unknown pattern {context.get('tag')}; {instead_of(context.get('tag'), _PATTERNS, 0.4)}"
     if kind == "union_tag_not_found":
         return f"needs a pattern: {', '.join(_PATTERNS)}"
     if kind == "missing":
@@ -439,21 +434,7 @@ def _what(error: Any) -> str:
         return f"{value} does not have the form {_forms(str(context.get('pattern')))}"
     message = str(error["msg"])
     message = re.sub(r"^Input should be (a |an )?(valid )?", r"must be \1", message)
-    if kind in (
-        "key",
-        "table",
-        "range",
-        "box",
-        "grid",
-        "sum",
-        "both",
-        "depth",
-        "frames",
-        "twice",
-        "many",
-        "list",
-        "traffic",
-    ):
+    if kind == _OURS:
         return message
     return f"{message[0].lower()}{message[1:]}, not {value}"
 
@@ -475,8 +456,3 @@ def _kind(value: Any) -> str:
     return {"str": "text", "list": "a list", "int": "a number", "float": "a number", "bool": "true or false"}.get(
         type(value).__name__, type(value).__name__
     )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -13,7 +13,7 @@ from aerialworld.console import kept, note
 from aerialworld.demo.fingerprint import of_data
 from aerialworld.lazy import stage
 from aerialworld.progress import meter
-from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.errors import InputError
 from aerialworld_core.files import read_json, write_json
 from aerialworld_core.provenance import versions
 
@@ -135,14 +135,3 @@ def _stamps(source: Path) -> list[Any]:
         status = file.stat()
         entries.append([file.relative_to(source).as_posix(), status.st_size, status.st_mtime_ns])
     return entries
-
-
-def credit_of(path: Path) -> str:
-    """The credit that a world's city.json asks for; empty where there is none."""
-    city = (path if path.is_dir() else path.parent) / "city.json"
-    try:
-        return str(read_json(city).get("attribution", ""))
-    except FileNotFoundError:
-        return ""
-    except (ValueError, AttributeError) as error:
-        raise AerialWorldError(f"{city}: cannot be read ({error}); convert the city again") from error

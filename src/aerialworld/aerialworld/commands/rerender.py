@@ -17,6 +17,7 @@ from aerialworld.options import (
     GridRangeOption,
     KeepOption,
     ModalitiesOption,
+    ResumeOption,
     TrustColladaOption,
     VoxelSizeOption,
     conditions_from_option,
@@ -24,6 +25,7 @@ from aerialworld.options import (
     grid_from_options,
     keep_from_option,
     modalities_from_option,
+    require_folder,
 )
 from aerialworld.progress import meter
 from aerialworld.recording import frame_bytes, require_space
@@ -60,17 +62,14 @@ def rerender(
     ] = False,
     backend: BackendOption = "auto",
     trust_collada: TrustColladaOption = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
-    ] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Render recorded poses again, with another rig, grid, seed, time of day or weather, into new sessions.
 
     Stamps, poses, velocities and moving objects are the old ones. What is not given is as in the old session. IMU
     samples are taken over while rig and seed keep the IMU as it was, else they are simulated along the session's plan.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; give a folder with --out")
+    require_folder(out)
     sensors, kinds = modalities_from_option(modalities), keep_from_option(keep)
     numbers, wanted = frames_from_option(frames), None if conditions is None else conditions_from_option(conditions)
     if grid_range or voxel_size:

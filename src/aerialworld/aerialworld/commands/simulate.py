@@ -17,6 +17,7 @@ from aerialworld.options import (
     GridRangeOption,
     KeepOption,
     ModalitiesOption,
+    ResumeOption,
     RigOption,
     SeedOption,
     TrafficOption,
@@ -27,6 +28,7 @@ from aerialworld.options import (
     grid_from_options,
     keep_from_option,
     modalities_from_option,
+    require_folder,
     traffic_from_option,
 )
 from aerialworld.progress import meter
@@ -43,7 +45,6 @@ from aerialworld.recording import (
 )
 from aerialworld_core.conditions import Conditions
 from aerialworld_core.conditions_drawn import conditions_for
-from aerialworld_core.errors import InputError
 from aerialworld_core.plan import Plan
 from aerialworld_core.provenance import provenance
 
@@ -64,16 +65,13 @@ def simulate(
     seed: SeedOption = 0,
     backend: BackendOption = "auto",
     trust_collada: TrustColladaOption = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
-    ] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Render every sensor along each plan and record sessions: images, LiDAR, IMU, poses, 3-D occupancy.
 
     Runs in this process, faster or slower than real time; the same seed gives the same bytes.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; give a folder with --out")
+    require_folder(out)
     wanted = conditions_from_option(conditions)
     options = RecordingOptions(
         grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed,

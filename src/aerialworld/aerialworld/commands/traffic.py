@@ -10,7 +10,7 @@ import typer
 from aerialworld.console import command, note, say
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
-from aerialworld.options import OptionError, TrustColladaOption, WorldArgument, traffic_from_option
+from aerialworld.options import TrustColladaOption, WorldArgument, require_folder, traffic_from_option
 from aerialworld.progress import meter
 
 app = typer.Typer(no_args_is_help=True, help="Vehicles and pedestrians on a world's roads, for Gazebo.")
@@ -42,8 +42,7 @@ def export(
     """
     options = traffic_from_option(traffic)
     assert options is not None
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"--out: {out} is a file; give a folder")
+    require_folder(out)
     loaded = open_world(world, trust_collada=trust_collada)
     made = stage("aerialworld_sim.traffic", "Traffic")(loaded, options)
     if made.network.made_up:

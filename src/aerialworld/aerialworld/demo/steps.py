@@ -14,6 +14,7 @@ from typing import Any
 
 from aerialworld.console import note
 from aerialworld.demo import fingerprint
+from aerialworld.options import require_folder
 from aerialworld.recording import session_name
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import read_json, write_json
@@ -134,8 +135,7 @@ def _cpu_seconds() -> float:
 def locked(root: Path) -> Iterator[None]:
     """Hold the run folder for this process. Raises InputError at once when another demo works in it, or when it holds
     things and is no demo's folder: steps replace `world`, `sessions`, `training` …, which must not be someone's own."""
-    if root.exists() and not root.is_dir():
-        raise InputError(f"{root}: is a file; give a folder with --out")
+    require_folder(root)
     root.mkdir(parents=True, exist_ok=True)
     foreign = sorted(e.name for e in root.iterdir() if e.name != ".lock" and not _is_partial(e.name))
     if foreign and not is_demo(root):

@@ -8,13 +8,10 @@ import numpy as np
 
 from aerialworld_core.errors import InputError, WorldError
 from aerialworld_core.frames import Array
-from aerialworld_core.resources import model_path
 from aerialworld_core.world import primitives
 from aerialworld_core.world.placing import place
 from aerialworld_core.world.scene import Material, Scene
-from aerialworld_core.world.sdf import Notes, inverse, read_document
-from aerialworld_core.world.tree import Model
-from aerialworld_core.world.uris import Files, Resolved
+from aerialworld_core.world.single_model import open_model
 from aerialworld_core.world.visuals import SceneBuilder
 
 
@@ -26,28 +23,16 @@ def load_body(source: str | Path, *, trust_collada: bool = False, notes: list[st
     is the engine. `trust_collada` as in `load_world`. What is valid but not honoured is added to `notes`. Raises
     WorldError or another InputError, naming file and element, also for a model without anything to see.
     """
-    file = model_file(source)
-    document = read_document(file)
-    models = document.element.findall("model")
-    if len(models) != 1:
-        raise WorldError(f"{file}: holds {len(models)} models; a body's file needs one")
-    files, told = Files(document.folder), Notes()
-    files.use(Resolved(document.path, document.root, document.path.name))
-    name = str(models[0].get("name") or file.stem)
-    links = list(Model(document, models[0], files, told).links(np.eye(4), name=name))
-    bases = [link for link in links if link.element.get("name") == "base_link"]
-    if len(bases) > 1:
-        raise WorldError(f"{file}: has {len(bases)} links named base_link; need one")
-    from_root = inverse(bases[0].matrix) if bases else np.eye(4)
-    with SceneBuilder(files, told, trust_collada=trust_collada, flags=False) as builder:
-        for link in links:
-            link.matrix, link.scope_matrix = from_root @ link.matrix, from_root @ link.scope_matrix
+    model = open_model(source, "body's file")
+    with SceneBuilder(model.files, model.notes, trust_collada=trust_collada, flags=False) as builder:
+        for link in model.links:
+            link.matrix, link.scope_matrix = model.from_root @ link.matrix, model.from_root @ link.scope_matrix
             builder.add_link(link)
         scene = builder.build()
     if not len(scene.faces):
-        raise WorldError(f"{file}: model {name} has no visuals, so there is nothing to see of it")
+        raise WorldError(f"{model.file}: model {model.name} has no visuals, so there is nothing to see of it")
     if notes is not None:
-        notes += [line for line in told.lines if line not in notes]
+        notes += [line for line in model.notes.lines if line not in notes]
     return scene
 
 
@@ -76,12 +61,3 @@ def box_body(size: Array, label: int, colour: Array, *, name: str = "box") -> Sc
         materials=[Material(name, paint)],
         instances=[name],
     )
-
-
-def model_file(source: str | Path) -> Path:
-    """The SDF file of a model that is given by name (shipped, or found by `resources.model_path`), file or folder."""
-    text = str(source)
-    if isinstance(source, str) and "/" not in text and "\\" not in text and not text.endswith(".sdf"):
-        return model_path(text)
-    path = Path(source)
-    return path / "model.sdf" if path.is_dir() else path

@@ -8,7 +8,7 @@ import numpy as np
 
 from aerialworld_core.errors import WorldError
 from aerialworld_core.world.mesh import ImageFinder, Picture, Skin
-from aerialworld_core.world.sdf import Notes, parse_numbers
+from aerialworld_core.world.sdf import Notes, parse_colour
 
 
 class ColladaSkins:
@@ -47,11 +47,7 @@ class ColladaSkins:
         colour = diffuse.find("color") if diffuse is not None else None
         if colour is None:
             return None
-        context = f"{self.context}: material {name}: <color>"
-        count = 4 if len((colour.text or "").split()) == 4 else 3
-        values = parse_numbers(colour.text, count, context)[:3]
-        if (values < 0).any():
-            raise WorldError(f"{context}: a colour cannot be negative")
+        values = parse_colour(colour.text, f"{self.context}: material {name}: <color>")
         return Skin(name, values.astype(np.float32))
 
     def _tell(self, model: Any) -> None:

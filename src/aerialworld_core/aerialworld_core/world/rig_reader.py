@@ -13,12 +13,11 @@ import numpy as np
 
 from aerialworld_core.errors import WorldError
 from aerialworld_core.frames import Array, Pose
-from aerialworld_core.resources import model_path
 from aerialworld_core.rig import CUBE_FACES, CameraSpec, ImuSpec, LidarSpec, NavSatSpec, Rig
-from aerialworld_core.world.sdf import Document, Notes, inverse, read_document, text_of, where
+from aerialworld_core.world.sdf import Document, text_of, where
 from aerialworld_core.world.sensor_reader import read_camera, read_imu, read_lidar, read_navsat
-from aerialworld_core.world.tree import Model, PlacedLink
-from aerialworld_core.world.uris import Files, Resolved
+from aerialworld_core.world.single_model import SingleModel, open_model
+from aerialworld_core.world.tree import PlacedLink
 
 _IGNORED = {"magnetometer", "air_pressure", "altimeter", "contact", "force_torque", "air_speed"}
 _SAME = 1e-6
@@ -32,25 +31,12 @@ def load_rig(source: str | Path) -> Rig:
     Poses are in `base_link`, or in the model's frame where it has no such link. Raises WorldError, naming file and
     sensor, for what cannot be used: no sensor at all, two LiDARs, a class image without its depth image, wrong values.
     """
-    text = str(source)
-    path = Path(source)
-    if isinstance(source, str) and "/" not in text and "\\" not in text and not text.endswith(".sdf"):
-        file = model_path(text)
-    else:
-        file = path / "model.sdf" if path.is_dir() else path
-    document = read_document(file)
-    models = document.element.findall("model")
-    if len(models) != 1:
-        raise WorldError(f"{file}: holds {len(models)} models; a rig or vehicle file needs one")
-    files, notes = Files(document.folder), Notes()
-    files.use(Resolved(document.path, document.root, document.path.name))
-    model = Model(document, models[0], files, notes)
-    return _Collector(file, str(models[0].get("name") or file.stem)).rig(list(model.links(np.eye(4))))
+    return _Collector(open_model(source, "rig or vehicle file")).rig()
 
 
 class _Collector:
-    def __init__(self, file: Path, name: str) -> None:
-        self.file, self.name = file, name
+    def __init__(self, model: SingleModel) -> None:
+        self.model, self.file, self.name = model, model.file, model.name
         self.cameras: dict[str, CameraSpec] = {}
         self.depth: dict[str, CameraSpec] = {}
         self.semantic: dict[str, CameraSpec] = {}
@@ -58,14 +44,10 @@ class _Collector:
         self.imu: ImuSpec | None = None
         self.navsat: NavSatSpec | None = None
 
-    def rig(self, links: list[PlacedLink]) -> Rig:
-        bases = [link for link in links if link.element.get("name") == "base_link"]
-        if len(bases) > 1:
-            raise WorldError(f"{self.file}: has {len(bases)} links named base_link; need one")
-        from_root = inverse(bases[0].matrix) if bases else np.eye(4)
-        for link in links:
+    def rig(self) -> Rig:
+        for link in self.model.links:
             for sensor in link.element.findall("sensor"):
-                self._add(link.document, sensor, _mount(link, sensor, from_root))
+                self._add(link.document, sensor, _mount(link, sensor, self.model.from_root))
         for face, spec in self.semantic.items():
             twin = self.depth.get(face)
             if twin is None:

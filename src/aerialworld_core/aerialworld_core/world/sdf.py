@@ -106,10 +106,16 @@ def colour(document: Document, element: Any, tag: str, default: tuple[float, flo
     child = element.find(tag)
     if child is None:
         return np.array(default, dtype=np.float64)
-    count = 4 if len((child.text or "").split()) == 4 else 3
-    values = parse_numbers(child.text, count, where(document, child))[:3]
+    return parse_colour(child.text, where(document, child))
+
+
+def parse_colour(text: str | None, context: str) -> Array:
+    """(3,) of a colour's text, of which a fourth number, alpha, is left out. Raises WorldError that starts with
+    `context`."""
+    count = 4 if len((text or "").split()) == 4 else 3
+    values = parse_numbers(text, count, context)[:3]
     if (values < 0).any():
-        raise WorldError(f"{where(document, child)}: a colour cannot be negative")
+        raise WorldError(f"{context}: a colour cannot be negative")
     return values
 
 

@@ -60,10 +60,10 @@ format: install
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m 'not long and not soak'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not soak'
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 -m 'not soak'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not soak'
 
 soak: install
 	$(BIN)/python -m pytest -m soak --timeout 7200

@@ -175,7 +175,7 @@ print(json.dumps([first["outcome"], second, contents(out) == before, left], defa
 """
 
 
-@pytest.mark.parametrize("size", ["700k", "1400k"])
+@pytest.mark.parametrize("size", ["700k", pytest.param("1400k", marks=pytest.mark.long)])
 def test_a_full_disk_is_told_and_the_old_world_stays(city, tmp_path, size):
     """A real full disk: a tmpfs in a mount namespace of its own."""
     disk = tmp_path / "disk"

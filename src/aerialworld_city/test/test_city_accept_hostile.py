@@ -530,6 +530,7 @@ def test_hostile_obj_files(server, tmp_path, name):
 # --- what is opened ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_nothing_outside_source_and_output_is_opened(tmp_path):
     """System calls of a whole conversion with every trick in it: no canary is opened, no socket is connected."""

@@ -20,7 +20,7 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any
 
-from aerialworld_sim.compiled import private_folder
+from aerialworld_core.kernels.store import private_folder
 from aerialworld_sim.embree import EngineError
 
 PIP_LINE = 'pip install "aerialworld_sim[gpu]"'

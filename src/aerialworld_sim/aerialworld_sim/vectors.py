@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from aerialworld_core.kernels import intrinsic, types
 from aerialworld_sim.lanes import BYTE, FLOAT, INT, LANES, LONG, Code, Term, eight
 

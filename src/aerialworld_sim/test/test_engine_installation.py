@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from aerialworld_sim import compiled, embree
+from aerialworld_core.kernels.store import private_folder
+from aerialworld_sim import embree
 from aerialworld_sim.embree import Device, EngineError
 
 
@@ -54,14 +55,14 @@ def test_a_missing_wheel_says_what_to_install(monkeypatch):
 
 def test_kernels_are_cached_only_where_nobody_else_writes(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = compiled.private_folder("numba")
+    folder = private_folder("kernels")
     assert folder is not None and folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
-    assert compiled.private_folder("numba") is None
+    assert private_folder("kernels") is None
     folder.rmdir()
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
-    assert compiled.private_folder("numba") is None
+    assert private_folder("kernels") is None
 
 
 def test_importing_the_package_does_not_load_the_engine():

@@ -198,7 +198,9 @@ class Expressions:
         return Value(BOOL, phi)
 
     def _IfExp(self, node: ast.IfExp) -> Any:
-        return self.choice(self.truth(node.test), lambda: self.expression(node.body), lambda: self.expression(node.orelse))
+        return self.choice(
+            self.truth(node.test), lambda: self.expression(node.body), lambda: self.expression(node.orelse)
+        )
 
     def choice(self, truth: Any, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
         """One of two values or groups of values, of which only one is computed."""
@@ -264,7 +266,11 @@ class Expressions:
 
     def load(self, element: Number, pointer: Any) -> Value:
         raw = self.builder.load(pointer)
-        return Value(BOOL, self.builder.icmp_unsigned("!=", raw, ir.Constant(raw.type, 0))) if element == BOOL else Value(element, raw)
+        return (
+            Value(BOOL, self.builder.icmp_unsigned("!=", raw, ir.Constant(raw.type, 0)))
+            if element == BOOL
+            else Value(element, raw)
+        )
 
     def store(self, value: Value, element: Number, pointer: Any) -> None:
         raw = convert(self.builder, value, element).llvm
@@ -374,4 +380,3 @@ class Expressions:
         kind = value.kind.llvm
         function = declared(self.builder.module, ir.FunctionType(kind, [kind]), f"llvm.{name}.f{value.kind.bits}")
         return self.builder.call(function, [value.llvm])
-

@@ -79,7 +79,9 @@ class Function(Expressions):
         for block, values in self._returns:
             self.builder.position_at_end(block)
             if len(values) != len(kinds):
-                raise KernelError(f"{self.python.__qualname__} returns {len(kinds)} values here and {len(values)} there")
+                raise KernelError(
+                    f"{self.python.__qualname__} returns {len(kinds)} values here and {len(values)} there"
+                )
             self._return(values, kinds)
 
     def _declare(self, kinds: Sequence[Number]) -> Any:
@@ -333,7 +335,9 @@ class Function(Expressions):
 
         self._count(start, stop, step, body, node)
 
-    def _count(self, start: Any, stop: Any, step: Any, body: Callable[[Any], None], node: ast.For | None = None) -> None:
+    def _count(
+        self, start: Any, stop: Any, step: Any, body: Callable[[Any], None], node: ast.For | None = None
+    ) -> None:
         """A loop over range(start, stop, step): `body`, then the statements of `node`."""
         b = self.builder
         head, inside, more, end = (b.append_basic_block() for _ in range(4))

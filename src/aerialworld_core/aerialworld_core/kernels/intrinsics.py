@@ -1,11 +1,11 @@
 """Functions that are written as LLVM code, for kernels to call: by numba's protocol, so that they read as its do.
 
-    @intrinsic
-    def twice(context, x):
-        def generate(context, builder, signature, arguments):
-            return builder.fadd(arguments[0], arguments[0])
+@intrinsic
+def twice(context, x):
+    def generate(context, builder, signature, arguments):
+        return builder.fadd(arguments[0], arguments[0])
 
-        return types.float32(types.float32), generate
+    return types.float32(types.float32), generate
 """
 
 from __future__ import annotations
@@ -18,7 +18,18 @@ from typing import Any
 
 from llvmlite import ir
 
-from aerialworld_core.kernels.kinds import BOOL, FLOAT32, FLOAT64, INT32, INT64, UINT64, KernelError, Number, Value, convert
+from aerialworld_core.kernels.kinds import (
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    INT64,
+    UINT64,
+    KernelError,
+    Number,
+    Value,
+    convert,
+)
 
 
 @dataclass(frozen=True)

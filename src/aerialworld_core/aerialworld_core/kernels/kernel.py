@@ -11,6 +11,7 @@ import ctypes
 import inspect
 import sys
 import threading
+import uuid
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -75,7 +76,7 @@ class Kernel:
         results = [_RETURNED[kind] for kind in returned]
 
         def enter(arguments: tuple[Any, ...]) -> None:
-            refused = function(*[o(a) for o, a in zip(opened, arguments)], 0)  # noqa: B905: of one length
+            refused = function(*[o(a) for o, a in zip(opened, arguments, strict=True)], 0)
             if refused:
                 self._refuse(refused - 1)
 
@@ -85,7 +86,7 @@ class Kernel:
         def ask(arguments: tuple[Any, ...]) -> Any:
             room = (ctypes.c_int64 * len(results))()
             here = ctypes.addressof(room)
-            refused = function(*[o(a) for o, a in zip(opened, arguments)], here)  # noqa: B905: of one length
+            refused = function(*[o(a) for o, a in zip(opened, arguments, strict=True)], here)
             if refused:
                 self._refuse(refused - 1)
             found = [kind.from_address(here + 8 * i).value for i, kind in enumerate(results)]
@@ -132,15 +133,19 @@ def resolve(
     """The address of a compiled function and the kinds that it returns: from the store, or else compiled."""
     from aerialworld_core.kernels import machine
 
-    entry = store.Entry(name, kinds, machine.machine_name(), store.source(module_name), _LAYOUT)
-    kept = entry.read()
-    if kept is not None:
-        about, code = kept
-    else:
-        module, returned, modules = write(entry.symbol)
-        about, code = {"returns": returned}, machine.compiled(module)
-        entry.write(about, code, {store.source(m) for m in modules})
-    return machine.loaded(code, entry.symbol), about["returns"]
+    entry = None
+    if "<locals>" not in name:  # what is made inside a function may mean something else every time
+        entry = store.Entry(name, kinds, machine.machine_name(), store.source(module_name), _LAYOUT)
+        kept = entry.read()
+        if kept is not None:
+            about, code = kept
+            return machine.loaded(code, about["symbol"]), about["returns"]
+    symbol = f"kernel_{uuid.uuid4().hex}"
+    module, returned, modules = write(symbol)
+    code = machine.compiled(module)
+    if entry is not None:
+        entry.write({"symbol": symbol, "returns": returned}, code, {store.source(m) for m in modules})
+    return machine.loaded(code, symbol), returned
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -80,7 +80,6 @@ class Entry:
 
     def __init__(self, name: str, *words: str) -> None:
         key = hashlib.sha256("\0".join((name, *words)).encode()).hexdigest()
-        self.symbol = f"{name.replace('.', '_')}_{key[:24]}"
         place = folder()
         self._path = None if place is None else place / f"{name}-{key[:24]}.bin"
 

@@ -330,6 +330,8 @@ class Expressions:
             return self._memory(node)
         arguments = [self.expression(a) for a in node.args]
         if called is len:
+            if not isinstance(arguments[0], View):
+                raise KernelError("the len of a number")
             return Value(INT64, arguments[0].shape[0])
         if isinstance(called, type) and called in NUMBERS:
             return convert(self.builder, arguments[0], NUMBERS[called])

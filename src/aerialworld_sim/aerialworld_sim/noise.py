@@ -4,7 +4,7 @@ Counter-based: splitmix64 of (key + index) gives four 16-bit numbers, each looke
 normal distribution (to ±4.3 σ).
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var"
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ mask, id, flags; then the hit's normal xyz, u, v, triangle, geometry, two instan
 are skipped.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, return-value, type-var"
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Against tracing one ray per pixel this saves the traversal that neighbouring ray
 Scratch memory comes from Python: to allocate, slice and reshape inside a kernel would cost seconds of compiling.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var, misc"
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ It works on a picture and its true depth, behind any backend: 8-bit sRGB is take
 encoded again. What a picture rounds, half a grey level, air only lessens; what it clips (above 255) stays clipped.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var, misc"
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ MOST = 200_000
 _MARGIN = 0.1
 _STEPS, _ONE, _HALF = np.float32(ENCODE_STEPS), np.float32(1.0), np.float32(0.5)
 _NO_RAYS = np.zeros((0, 0), np.float32)
-_NO_RAYS.flags.writeable = False
 
 
 def change(job: PictureJob, air: Air, velocity: Array, stream: np.uint64) -> None:

@@ -18,9 +18,9 @@ understood is an error at the first call, with file and line.
 
 from __future__ import annotations
 
+from aerialworld_core.kernels.calling import callback, kernel
 from aerialworld_core.kernels.expressions import memory
 from aerialworld_core.kernels.intrinsics import Intrinsic, alloca_once, counting, declared, external, intrinsic, types
-from aerialworld_core.kernels.kernel import callback, kernel
 from aerialworld_core.kernels.kinds import KernelError
 
 __all__ = [

@@ -184,7 +184,7 @@ def test_arrays_that_kernels_cannot_take_are_refused_by_name(array, message):
 def test_what_is_written_to_must_be_writeable():
     table = np.zeros((1, 4))
     table.flags.writeable = False
-    with pytest.raises(KernelError, match="table must be .* writeable"):
+    with pytest.raises(KernelError, match=r"table must be .* writeable"):
         parts(table, np.zeros(4))
     assert guarded(np.frombuffer(b"\1" * 8, np.int64), 0)[1]  # reading is no writing
 
@@ -217,9 +217,9 @@ def undefined(x):
 
 def set_too_late(x):
     for _ in range(3):
-        x += later
-        later = 1
-    return x
+        x += later  # noqa: F821
+        later = x
+    return later
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,8 @@ def test_help_imports_no_stage() -> None:
         "import sys; from aerialworld.cli import app; from typer.testing import CliRunner; "
         "assert CliRunner().invoke(app, ['demo', '--help']).exit_code == 0; "
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'numba', 'llvmlite', 'embreex', "
-        "'aerialworld_city', 'aerialworld_sim', 'aerialworld_missions', 'aerialworld_recorder', 'aerialworld_training', 'matplotlib')])"
+        "'aerialworld_city', 'aerialworld_sim', 'aerialworld_missions', 'aerialworld_recorder', "
+        "'aerialworld_training', 'matplotlib')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aerialworld_core.kernels import KernelError, callback, external, kernel, memory, types
@@ -27,6 +27,7 @@ def counted(start, stop, step, out):
     return n
 
 
+@settings(deadline=None)  # the first call compiles
 @given(small, small, small.filter(bool))
 def test_loops_count_as_ranges_do(start, stop, step):
     out = np.zeros(40, np.int64)
@@ -50,6 +51,7 @@ def first_multiple(values, divisor):
     return 2 * value
 
 
+@settings(deadline=None)
 @given(st.lists(small, max_size=6), st.integers(1, 5))
 def test_loops_are_left_and_gone_on_with(values, divisor):
     found = [v for v in values if v != 0 and v % divisor == 0]

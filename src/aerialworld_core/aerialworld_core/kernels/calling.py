@@ -21,6 +21,7 @@ import numpy as np
 from aerialworld_core.kernels import store
 from aerialworld_core.kernels.kinds import ELEMENTS, NUMBERS, Array, KernelError, Number
 
+_ARRAY = np.ndarray
 _HEAD = object.__basicsize__
 _PASSED: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double, "uint64": ctypes.c_uint64}
 _RETURNED: dict[str, Any] = {
@@ -41,17 +42,18 @@ class Kernel:
         self._entries: dict[tuple[Any, ...], Callable[[tuple[Any, ...]], Any]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
-        key = tuple([(a.dtype, a.ndim) if isinstance(a, np.ndarray) else type(a) for a in arguments])
+        key = tuple([(a.dtype, a.ndim) if type(a) is _ARRAY else type(a) for a in arguments])
         entry = self._entries.get(key)
-        if entry is None:
-            entry = self._enter(key)
-        return entry(arguments)
+        return entry(arguments) if entry is not None else self._first(arguments)
 
-    def _enter(self, key: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any]:
+    def _first(self, arguments: tuple[Any, ...]) -> Any:
+        """The first call with arguments of these types, or one with arrays of types derived from numpy's."""
+        plain = tuple(np.asarray(a) if isinstance(a, _ARRAY) else a for a in arguments)
+        key = tuple((a.dtype, a.ndim) if isinstance(a, _ARRAY) else type(a) for a in plain)
         with _compiling:
             if key not in self._entries:
-                self._entries[key] = self._entry(tuple(self._kind(i, k) for i, k in enumerate(key)))
-            return self._entries[key]
+                self._entries[key] = self._entry(tuple(self._kind(i, k) for i, k in enumerate(key)), key)
+        return self._entries[key](plain)
 
     def _kind(self, number: int, key: Any) -> Number | Array:
         if isinstance(key, tuple) and key[1] > 0 and key[0] in ELEMENTS:
@@ -65,30 +67,32 @@ class Kernel:
         names = list(inspect.signature(self.python).parameters)
         return names[number] if number < len(names) else f"argument {number + 1}"
 
-    def _entry(self, kinds: tuple[Number | Array, ...]) -> Callable[[tuple[Any, ...]], Any]:
+    def _entry(self, kinds: tuple[Number | Array, ...], key: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], Any]:
         address, returned = resolve(
             f"{self.__module__}.{self.python.__qualname__}", self.__module__, " ".join(map(str, kinds)),
             lambda symbol: _write_entry(self.python, kinds, symbol),
         )  # fmt: skip
-        passed = [ctypes.c_int64 if isinstance(k, Array) else _PASSED.get(str(k), ctypes.c_int64) for k in kinds]
+        passed = [ctypes.py_object if isinstance(k, Array) else _PASSED.get(str(k), ctypes.c_int64) for k in kinds]
         function = ctypes.CFUNCTYPE(ctypes.c_int32, *passed, ctypes.c_int64)(address)
-        opened = [id if isinstance(k, Array) else int if k.whole else float for k in kinds]
+        of_numpy = [isinstance(k, type) and issubclass(k, np.generic) for k in key]
         results = [_RETURNED[kind] for kind in returned]
 
-        def enter(arguments: tuple[Any, ...]) -> None:
-            refused = function(*[o(a) for o, a in zip(opened, arguments, strict=True)], 0)
+        def call(arguments: tuple[Any, ...], results_at: int) -> None:
+            refused = function(*arguments, results_at)
             if refused:
                 self._refuse(refused - 1)
 
+        def call_plain(arguments: tuple[Any, ...], results_at: int) -> None:
+            call(tuple([a.item() if n else a for a, n in zip(arguments, of_numpy, strict=True)]), results_at)
+
+        made = call_plain if any(of_numpy) else call
         if not results:
-            return enter
+            return lambda arguments: made(arguments, 0)
 
         def ask(arguments: tuple[Any, ...]) -> Any:
             room = (ctypes.c_int64 * len(results))()
             here = ctypes.addressof(room)
-            refused = function(*[o(a) for o, a in zip(opened, arguments, strict=True)], here)
-            if refused:
-                self._refuse(refused - 1)
+            made(arguments, here)
             found = [kind.from_address(here + 8 * i).value for i, kind in enumerate(results)]
             found = [bool(v) if name == "bool" else v for v, name in zip(found, returned, strict=True)]
             return found[0] if len(found) == 1 else tuple(found)

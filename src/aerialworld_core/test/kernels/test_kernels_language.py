@@ -250,3 +250,9 @@ def test_kernels_made_in_a_function_are_each_their_own():
         return add
 
     assert [adding(step)(10) for step in (1, 2)] == [11, 12]
+
+
+def test_arrays_of_types_derived_from_numpys_are_arrays(tmp_path):
+    (tmp_path / "numbers").write_bytes(np.arange(5.0).tobytes())
+    mapped = np.memmap(tmp_path / "numbers", np.float64)
+    assert [summed(a) for a in (mapped, np.arange(4.0), mapped)] == [10.0, 6.0, 10.0]

@@ -39,7 +39,7 @@ def write_entry(python: Callable[..., Any], kinds: Kinds, symbol: str, head: int
             _check(b, argument, number, number in inner.written, head)
             raw += _opened(b, argument, kind, head)
     result = b.call(inner.llvm, raw)
-    returned = inner.returned or ()
+    returned = inner.returned
     for i, kind in enumerate(returned):
         one = result if len(returned) == 1 else b.extract_value(result, i)
         wide = INT64 if kind == BOOL else kind

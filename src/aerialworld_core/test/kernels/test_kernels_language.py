@@ -217,6 +217,11 @@ def undefined(x):
     return x + no_such_name  # noqa: F821
 
 
+def returned_sometimes(x):
+    if x > 0:
+        return x
+
+
 def set_too_late(x):
     for _ in range(3):
         x += later  # noqa: F821
@@ -233,6 +238,7 @@ def set_too_late(x):
         (undefined, 1.0, "no_such_name is not known"),
         (set_too_late, 1, "later is used before it is set"),
         (of_itself, 1, "calls itself"),
+        (returned_sometimes, 1, "0 values are returned here, 1 elsewhere"),
     ],
 )
 def test_what_kernels_cannot_do_is_said_with_file_and_line(function, argument, message):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +71,21 @@ def test_importing_the_package_does_not_load_the_engine():
         "import sys, aerialworld_sim; assert not {'llvmlite', 'numba', 'rclpy'} & set(sys.modules), list(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+
+
+def test_a_start_does_without_numba():
+    """It takes a second to import and half a minute to compile what a first picture needs."""
+    code = """
+import sys
+from pathlib import Path
+from aerialworld_core.frames import Pose
+from aerialworld_core.world import load_rig, load_world
+from aerialworld_sim import Engine, Static, Vehicle
+
+world, rig = load_world(Path(sys.argv[1])), load_rig("rig_small")
+engine = Engine(world, {"drone_1": Vehicle(rig, Static(Pose.from_rpy(0.0, 0.0, 60.0, 0.0, 0.0, 0.0)))})
+assert engine.render("drone_1").images
+assert not {"numba", "trimesh", "pyproj", "torch"} & set(sys.modules), sorted(sys.modules)
+"""
+    city = Path(__file__).parents[3] / "worlds" / "small_city"
+    subprocess.run([sys.executable, "-c", code, str(city)], check=True, env=dict(os.environ))

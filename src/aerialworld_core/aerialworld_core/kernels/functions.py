@@ -207,7 +207,10 @@ def _packed(kinds: Sequence[Number]) -> Any:
 
 def parsed(python: Callable[..., Any]) -> tuple[ast.FunctionDef, int]:
     """A function's syntax tree, and the line of its file that is the tree's first."""
-    lines, first = inspect.getsourcelines(python)
+    try:
+        lines, first = inspect.getsourcelines(python)
+    except OSError as error:
+        raise KernelError(f"{python.__qualname__}: a kernel is compiled from its file, and there is none") from error
     tree = ast.parse(textwrap.dedent("".join(lines))).body[0]
     assert isinstance(tree, ast.FunctionDef)
     return tree, first

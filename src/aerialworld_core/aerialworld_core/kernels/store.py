@@ -20,7 +20,6 @@ import tempfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 _HERE = Path(__file__).parent
@@ -55,16 +54,20 @@ def folder() -> Path | None:
 
 
 def source(module_name: str) -> str:
-    """The folder of a module's package, or the file of a module that is in none: what its kernels are made from."""
-    package = sys.modules.get(module_name.partition(".")[0])
-    if "." in module_name and isinstance(package, ModuleType) and package.__file__:
-        return str(Path(package.__file__).parent)
-    return str(Path(sys.modules[module_name].__file__ or "").resolve())
+    """The folder of a module's package, or the file of a module that is in none: what its kernels are made from. ""
+    for one that is in no file."""
+    package = getattr(sys.modules.get(module_name.partition(".")[0]), "__file__", None)
+    if "." in module_name and package:
+        return str(Path(package).parent)
+    file = getattr(sys.modules.get(module_name), "__file__", None)
+    return str(Path(file).resolve()) if file else ""
 
 
 @cache
 def digest(where: str) -> str:
     """Of all Python files below a folder, or of one file, as they were when first asked for; "" if there is none."""
+    if not where:
+        return ""
     path, found = Path(where), hashlib.sha256()
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     try:

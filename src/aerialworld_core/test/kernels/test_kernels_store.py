@@ -98,3 +98,9 @@ def test_without_a_private_folder_nothing_is_kept(ask, tmp_path):
     for _ in range(2):
         assert ask(NUMBA_CACHE_DIR="", XDG_CACHE_HOME=str(home)) == (6.0, True)
     assert list((home / "aerialworld" / "kernels").iterdir()) == []
+
+
+def test_a_kernel_without_a_file_is_refused(ask):
+    code = "from aerialworld_core.kernels import kernel\nprint(kernel(eval('lambda x: x'))(1))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "compiled from its file" in done.stderr

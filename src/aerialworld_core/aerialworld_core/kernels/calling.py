@@ -25,8 +25,9 @@ _ARRAY = np.ndarray
 _HEAD = object.__basicsize__
 _PASSED: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double, "uint64": ctypes.c_uint64}
 _RETURNED: dict[str, Any] = {
-    "float32": ctypes.c_float, "float64": ctypes.c_double, "uint64": ctypes.c_uint64, "int32": ctypes.c_int32,
-    "uint32": ctypes.c_uint32, "uint8": ctypes.c_uint8, "bool": ctypes.c_int64, "int64": ctypes.c_int64,
+    **_PASSED, "bool": ctypes.c_int64,
+    "int8": ctypes.c_int8, "int16": ctypes.c_int16, "int32": ctypes.c_int32, "int64": ctypes.c_int64,
+    "uint8": ctypes.c_uint8, "uint16": ctypes.c_uint16, "uint32": ctypes.c_uint32,
 }  # fmt: skip
 _compiling = threading.RLock()
 #: What code depends on beside its sources and the processor: how Python and numpy lay out their objects.
@@ -100,9 +101,8 @@ class Kernel:
         return ask
 
     def _refuse(self, number: int) -> None:
-        raise KernelError(
-            f"{self.__name__}: {self._name(number)} must be a C-contiguous array, and writeable where it is written to"
-        )
+        wanted = "must be a C-contiguous, aligned array, and writeable where it is written to"
+        raise KernelError(f"{self.__name__}: {self._name(number)} {wanted}")
 
 
 class Callback:

@@ -12,7 +12,7 @@ from aerialworld_core.kernels.kinds import BOOL, INT64, Array, KernelError, Numb
 
 #: Where numpy's PyArrayObject has what, in bytes behind the object's head: data, dimensions, flags.
 _DATA, _SHAPE, _FLAGS = 0, 16, 48
-C_CONTIGUOUS, WRITEABLE = 0x1, 0x400
+_PLAIN, _WRITEABLE = 0x1 | 0x100, 0x400  # numpy's flags: C-contiguous and aligned; may be written to
 
 
 def passed(kind: Number | Array) -> Number:
@@ -24,8 +24,8 @@ def passed(kind: Number | Array) -> Number:
 
 def write_entry(python: Callable[..., Any], kinds: Kinds, symbol: str, head: int) -> tuple[Any, list[str], set[str]]:
     """A module with the function `symbol`(arguments…, address of the results): the kinds of its results, and the names
-    of the modules that its code comes from. It returns 0, or the number (from 1 on) of an argument that is no
-    C-contiguous array, or one that cannot be written to. `head` is the size of a Python object's head."""
+    of the modules that its code comes from. It returns 0, or the number (from 1 on) of an array that is not
+    C-contiguous and aligned, or that cannot be written to. `head` is the size of a Python object's head."""
     unit = Unit()
     inner = unit.function(python, kinds)
     arguments = [passed(k).llvm for k in kinds]
@@ -67,7 +67,7 @@ def _field(b: Any, array: Any, offset: int, kind: Any) -> Any:
 
 
 def _check(b: Any, array: Any, number: int, written: bool, head: int) -> None:
-    wanted = ir.IntType(32)(C_CONTIGUOUS | (WRITEABLE if written else 0))
+    wanted = ir.IntType(32)(_PLAIN | (_WRITEABLE if written else 0))
     flags = _field(b, array, head + _FLAGS, ir.IntType(32))
     with b.if_then(b.icmp_unsigned("!=", b.and_(flags, wanted), wanted), likely=False):
         b.ret(ir.IntType(32)(number + 1))

@@ -171,6 +171,7 @@ def test_first_calls_from_many_threads_agree():
     ("array", "message"),
     [
         (np.zeros((4, 4))[:, 1], "values must be a C-contiguous"),
+        (np.frombuffer(bytes(17), np.uint8)[1:].view(np.float64), "values must be a C-contiguous, aligned"),
         (np.zeros(3, np.complex128), "values is an array of complex128"),
         (np.zeros(3, ">f8"), "values is an array of >f8"),
         (np.zeros(()), "values is an array of float64"),

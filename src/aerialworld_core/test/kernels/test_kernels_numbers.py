@@ -81,6 +81,18 @@ def test_min_and_max_choose_as_python_does(a, b):
 
 
 @kernel
+def same(x):
+    return x
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_numbers_of_every_kind_go_in_and_come_out(kind):
+    for number in (np.iinfo(kind).min, np.iinfo(kind).max):
+        assert same(np.dtype(kind).type(number)) == number
+    assert [same(x) for x in (True, np.float32(0.1), 0.1)] == [True, float(np.float32(0.1)), 0.1]
+
+
+@kernel
 def compared(a, b):
     return a < b, a <= b, a == b, a != b, a >= b, a > b
 

@@ -2,9 +2,9 @@
 
 numba could compile them too, and their results are its results to the last bit; but it takes a second to import, and
 most of half a minute to infer the types of the engine's and the recorder's functions. These are written in a small part
-of Python that needs no inference: numbers and C-contiguous arrays; `for … in range()`, `while`, `if`; indices from 0
-on; numpy's scalar types and a few functions. Everything has a kind from where it is first set, and what is not
-understood is an error at the first call, with file and line.
+of Python that needs no inference: numbers and C-contiguous arrays; `for` over a `range()` or a tuple, `while`, `if`;
+indices from 0 on; numpy's scalar types and a few functions. Everything has a kind from where it is first set, and what
+is not understood is an error at the first call, with file and line.
 
     @kernel
     def total(values):
@@ -13,7 +13,8 @@ understood is an error at the first call, with file and line.
             result += values[i]
         return result
 
-`functions` and `expressions` translate, `machine` has LLVM optimise and run, `store` keeps the outcome on disk.
+`arrays`, `expressions`, `statements` and `functions` translate, `machine` has LLVM optimise and run, `store` keeps the
+outcome on disk.
 """
 
 from __future__ import annotations

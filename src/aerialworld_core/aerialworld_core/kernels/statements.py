@@ -165,8 +165,11 @@ class Statements(Expressions):
 
     def _For(self, node: ast.For) -> None:
         call, target = node.iter, node.target
+        if isinstance(call, ast.Tuple):
+            self._for_each(node, self.expression(call))
+            return
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
-            raise KernelError("kernels' for loops run over a range()")
+            raise KernelError("kernels' for loops run over a range() or a tuple")
         if not isinstance(target, ast.Name):
             raise KernelError("kernels' for loops have one variable")
         numbers = [convert(self.builder, self.number(a), INT64) for a in call.args]
@@ -178,6 +181,20 @@ class Statements(Expressions):
             self.assign(target.id, Value(INT64, i))
 
         self._count(start, stop, step, body, node)
+
+    def _for_each(self, node: ast.For, values: tuple[Any, ...]) -> None:
+        """The statements once for each of a few values."""
+        b = self.builder
+        end = b.append_basic_block()
+        for value in values:
+            after = b.append_basic_block()
+            self._set(node.target, value)
+            self._loop(node, after, end)
+            if not b.block.is_terminated:
+                b.branch(after)
+            b.position_at_end(after)
+        b.branch(end)
+        b.position_at_end(end)
 
     def _count(
         self, start: Any, stop: Any, step: Any, body: Callable[[Any], None], node: ast.For | None = None

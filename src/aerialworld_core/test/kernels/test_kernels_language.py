@@ -59,6 +59,24 @@ def test_loops_are_left_and_gone_on_with(values, divisor):
 
 
 @kernel
+def each(x, y):
+    total = 0
+    for value, weight in ((x, 1), (y, 10), (x + y, 100)):
+        if value == 3:
+            continue
+        if value > 5:
+            break
+        total += weight * value
+    return total
+
+
+@settings(deadline=None)
+@given(small, small)
+def test_loops_over_a_few_values(x, y):
+    assert each(x, y) == each.python(x, y)
+
+
+@kernel
 def guarded(values, i):
     inside = i >= 0 and i < len(values) and values[i] > 0
     outside = i < 0 or i >= len(values) or values[i] <= 0

@@ -123,18 +123,17 @@ def large_city(triangles: int = 2_000_000) -> LargeCity:
 
 def bare_traversal(engine: Any, pose: Any, cameras: Any) -> Callable[[int], None]:
     """Embree alone on the rays of the pictures, a packet per block of pixels: no shading, no culling."""
-    import numba
-
+    from aerialworld_core.kernels import kernel
     from aerialworld_sim.packets import DIR_X, GEOM, NO_HIT, TFAR, TNEAR, PacketScratch, intersect
 
-    @numba.njit(nogil=True)
+    @kernel
     def trace(scene, plain, lanes, origin, axes, focal, width, height, packet, bits, valid):  # type: ignore[no-untyped-def]
         valid[:] = -1
         bw = 4 if lanes > 4 else 2
         bh = lanes // bw
         for k in range(3):
-            packet[k, :] = origin[k]
-        packet[TNEAR, :] = np.float32(0.1)
+            packet[k][:] = origin[k]
+        packet[TNEAR][:] = np.float32(0.1)
         for y0 in range(0, height, bh):
             for x0 in range(0, width, bw):
                 for i in range(lanes):

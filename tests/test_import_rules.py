@@ -74,7 +74,7 @@ def test_stages_are_imported_by_subcommands_only() -> None:
     code = (
         "import sys, aerialworld.cli; "
         "stages = {'aerialworld_city','aerialworld_sim','aerialworld_missions','aerialworld_recorder',"
-        "'aerialworld_training','torch','embreex','trimesh','lxml','numba','rclpy'}; "
+        "'aerialworld_training','torch','embreex','trimesh','lxml','numba','llvmlite','rclpy'}; "
         "print(sorted(stages & {m.split('.')[0] for m in sys.modules}))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

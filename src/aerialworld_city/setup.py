@@ -13,7 +13,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=["aerialworld_core[world]", "mapbox-earcut>=1.0", "pyproj>=3.7"],
+    install_requires=["aerialworld_core[world]", "mapbox-earcut>=1.0", "numba>=0.61", "pyproj>=3.7"],
     extras_require={},
     entry_points={},
     data_files=[

@@ -18,7 +18,7 @@ setup(
         "world": [
             "embreex>=4.4,<5",
             "lxml>=6.1.1",
-            "numba>=0.61",
+            "llvmlite>=0.44",
             "scipy>=1.13",
             "pillow>=13.0.0",
             "pymap3d>=3.1",

@@ -13,7 +13,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg"]},
     python_requires=">=3.11",
-    install_requires=["aerialworld_core", "numba>=0.61", "simplejpeg>=1.8"],
+    install_requires=["aerialworld_core", "llvmlite>=0.44", "simplejpeg>=1.8"],
     extras_require={
         "bags": ["rosbags>=0.11", "mcap>=1.3", "zstandard>=0.23", "lz4>=4.4", "PyYAML>=6.0", "pymap3d>=3.1"],
         "ros": [

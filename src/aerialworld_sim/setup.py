@@ -13,7 +13,7 @@ setup(
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg", "**/*.xml"]},
     python_requires=">=3.11",
-    install_requires=["aerialworld_core[world]", "numba>=0.61", "simplejpeg>=1.8"],
+    install_requires=["aerialworld_core[world]", "simplejpeg>=1.8"],
     extras_require={
         "autopilot": ["pymavlink>=2.4.50"],
         "gpu": ["warp-lang>=1.19,<2"],

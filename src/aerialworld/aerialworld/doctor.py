@@ -64,7 +64,8 @@ LIBRARIES = (
     Library("scipy", (1, 13), "trajectories, missions", LOCAL),
     Library("lxml", (6, 1, 1), "reading SDF and CityGML (older ones resolve external entities)", LOCAL),
     Library("embreex", (4, 4), "ray casting", LOCAL),
-    Library("numba", (0, 61), "sensors and occupancy at native speed", LOCAL),
+    Library("llvmlite", (0, 44), "sensors and occupancy at native speed", LOCAL),
+    Library("numba", (0, 61), "simplifying city models at native speed", LOCAL),
     Library("pyproj", (3, 7), "geographic coordinates of city models", LOCAL),
     Library("pymap3d", (3, 1), "local frames", LOCAL),
     Library("mapbox_earcut", (1, 0), "polygons with holes", LOCAL),
@@ -167,6 +168,7 @@ def _attempt(name: str, test: Callable[[], str], advice: str, state: State = "er
 
 def _embree() -> Iterator[Check]:
     yield _attempt("ray through one triangle (Embree)", _one_triangle, f"reinstall the ray caster: {LOCAL}")
+    yield _attempt("compiled kernel", _compiled_kernel, f"reinstall llvmlite: {LOCAL}")
     yield _attempt("numba kernel", _numba_kernel, f"reinstall numba: {LOCAL}")
 
 
@@ -184,6 +186,24 @@ def _one_triangle() -> str:
     if list(result["geomID"] >= 0) != [True, False] or abs(distance - 2.0) > 1e-5:
         raise RuntimeError(f"the ray returned {result['geomID'].tolist()} at {distance} m instead of one hit at 2 m")
     return "hit at 2.000 m"
+
+
+def _compiled_kernel() -> str:
+    """A loop compiled now; where compiled code is kept from one start to the next."""
+    kernels = importlib.import_module("aerialworld_core.kernels")
+    store = importlib.import_module("aerialworld_core.kernels.store")
+
+    @kernels.kernel
+    def total(n: int) -> int:
+        result = 0
+        for i in range(n):
+            result += i
+        return result
+
+    if total(1000) != 499_500:
+        raise RuntimeError("a compiled loop gave a wrong sum")
+    kept = store.folder()
+    return "compiles; kept in " + str(kept) if kept else "compiles, at every start: no private folder to keep code in"
 
 
 def _numba_kernel() -> str:

@@ -12,7 +12,7 @@ from aerialworld_core.processors import processors
 
 PACKAGES = (
     "aerialworld", "aerialworld_core", "aerialworld_city", "aerialworld_sim", "aerialworld_missions",
-    "aerialworld_recorder", "aerialworld_training", "numpy", "scipy", "numba", "embreex", "lxml", "pyproj",
+    "aerialworld_recorder", "aerialworld_training", "numpy", "scipy", "numba", "llvmlite", "embreex", "lxml", "pyproj",
     "torch", "pillow", "simplejpeg", "isal", "warp-lang",
 )  # fmt: skip
 

@@ -1,24 +1,24 @@
-"""Free space, ray by ray: every voxel that a depth image's rays pass through (numba kernel)."""
+"""Free space, ray by ray: every voxel that a depth image's rays pass through (kernel)."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from aerialworld_core.kernels import kernel
 from aerialworld_recorder.faces import CORNER, DU, DV, ORIGIN
-from aerialworld_recorder.kernels import helper, kernel
 
 #: Where a plane is crossed, the other axes are read so many metres further on: a ray may cross two planes in one
 #: point, and rounding must not take it for before both.
 BEYOND = 1e-9
 
 
-@helper
+@kernel
 def never_within(p, d, n):  # type: ignore[no-untyped-def]
     """Whether a ray at p is beyond a side of the grid, 0 or n, and does not come back."""
     return (p < 0.0 and d <= 0.0) or (p >= n and d >= 0.0)
 
 
-@helper
+@kernel
 def clip(o, d, inverse, n, t0, t1):  # type: ignore[no-untyped-def]
     """The part of the stretch (t0, t1) that lies between two sides of the grid."""
     if d == 0.0:
@@ -29,7 +29,7 @@ def clip(o, d, inverse, n, t0, t1):  # type: ignore[no-untyped-def]
     return (enters if enters > t0 else t0), (leaves if leaves < t1 else t1)
 
 
-@helper
+@kernel
 def mark_entered(oa, da, inverse, ob, db, oc, dc, na, nb, nc, sa, sb, sc, t0, t1, mark, free):  # type: ignore[no-untyped-def]
     """Mark the voxels that a ray enters along axis a between t0 and t1; returns how many planes it crosses. For the
     three axes: o origin, d direction (inverse: of a), n voxels, s stride."""

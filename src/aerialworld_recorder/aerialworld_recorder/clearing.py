@@ -1,4 +1,4 @@
-"""Free space, voxel by voxel: which voxels a face's rays pass before they hit something (numba kernels).
+"""Free space, voxel by voxel: which voxels a face's rays pass before they hit something (kernels).
 
 A ray that passes a voxel tells more than its own path: neighbouring rays pass the same voxels again and again, thirty
 million steps for four million voxels. So the question is asked the other way round. As long as a voxel looks at least a
@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from aerialworld_core.kernels import kernel
 from aerialworld_recorder.faces import DU, DV
-from aerialworld_recorder.kernels import helper, kernel
 
 #: Pixels per edge of the smallest cells whose least and greatest depth are kept, and edges of cubes: first and last.
 CELL, ROOT, LEAF = 4, 16, 4
@@ -74,7 +74,7 @@ def bound_depth(depth, levels, low, high, row_low, row_high):  # type: ignore[no
         for cx in range(levels[0, 2]):
             least, greatest = INFINITE, ZERO
             for n in range(min(CELL, width - cx * CELL)):
-                m = np.uint64(cx * CELL) + np.uint64(n)
+                m = cx * CELL + n
                 least = row_low[m] if row_low[m] < least else least
                 greatest = row_high[m] if row_high[m] > greatest else greatest
             low[cy * levels[0, 2] + cx], high[cy * levels[0, 2] + cx] = least, greatest
@@ -92,13 +92,13 @@ def bound_depth(depth, levels, low, high, row_low, row_high):  # type: ignore[no
                 low[m], high[m] = least, greatest
 
 
-@helper
+@kernel
 def project(projection, x, y, z, uvw):  # type: ignore[no-untyped-def]
     for a in range(3):
         uvw[a] = projection[a, 0] * x + projection[a, 1] * y + projection[a, 2] * z + projection[a, 3]
 
 
-@helper
+@kernel
 def spread(rows, first, spreads):  # type: ignore[no-untyped-def]
     """How far linear functions (N, 4) of a point may differ between a cube's centre and its corners, per edge, to
     `spreads` from `first` on."""
@@ -109,7 +109,7 @@ def spread(rows, first, spreads):  # type: ignore[no-untyped-def]
         spreads[first + n] = total
 
 
-@helper
+@kernel
 def set_sides(projection, width, height, reach, sides):  # type: ignore[no-untyped-def]
     """The image's four sides, nearest and farthest depth as half-spaces: sides[n, :3] · p + sides[n, 3] ≥ 0 within."""
     for a in range(4):
@@ -121,7 +121,7 @@ def set_sides(projection, width, height, reach, sides):  # type: ignore[no-untyp
     sides[5, 3] += reach
 
 
-@helper
+@kernel
 def sides_cut(sides, spreads, x, y, z, size):  # type: ignore[no-untyped-def]
     """Bits of the sides that may cut a cube around (x, y, z); −1 if it is wholly outside of one."""
     cut = 0
@@ -134,7 +134,7 @@ def sides_cut(sides, spreads, x, y, z, size):  # type: ignore[no-untyped-def]
     return cut
 
 
-@helper
+@kernel
 def in_sight(sides, cut, x, y, begin, end):  # type: ignore[no-untyped-def]
     """The voxels [begin, end) of the column at (x, y) whose centres are on the inner side of those in `cut`."""
     low, high = begin + 0.5, end - 0.5
@@ -152,7 +152,7 @@ def in_sight(sides, cut, x, y, begin, end):  # type: ignore[no-untyped-def]
     return (int(np.ceil(low - 0.5)), int(np.floor(high - 0.5)) + 1) if low <= high else (begin, begin)
 
 
-@helper
+@kernel
 def fill(sides, run, shape, free):  # type: ignore[no-untyped-def]
     """Mark what is in sight of columns: `run` holds i, j, how many columns along each, the first voxel, the one
     behind the last, and the bits of the sides that may cut them."""
@@ -164,13 +164,12 @@ def fill(sides, run, shape, free):  # type: ignore[no-untyped-def]
         for b in range(run[1], end_j):
             if cut:
                 c0, c1 = in_sight(sides, cut, a + 0.5, b + 0.5, begin, end)
-            # Unsigned, here and elsewhere: numba need not ask whether a number counts from the array's end.
-            first = np.uint64(a * shape[3] + b * shape[4] + c0)
+            first = a * shape[3] + b * shape[4] + c0
             for n in range(c1 - c0):
-                free[first + np.uint64(n)] = FREE_MIDDLE
+                free[first + n] = FREE_MIDDLE
 
 
-@helper
+@kernel
 def bounds(uvw, spreads, size, width, height, levels, low, high):  # type: ignore[no-untyped-def]
     """Least and greatest depth that is seen towards a cube, from the projection of its centre: of all cells that it,
     and what of it lies beside the image, may touch."""
@@ -190,13 +189,13 @@ def bounds(uvw, spreads, size, width, height, levels, low, high):  # type: ignor
     least, greatest = INFINITE, ZERO
     for y in range(y0, y1 + 1):
         for x in range(x0, x1 + 1):
-            m = np.uint64(levels[level, 0] + y * levels[level, 2] + x)
+            m = levels[level, 0] + y * levels[level, 2] + x
             least = low[m] if low[m] < least else least
             greatest = high[m] if high[m] > greatest else greatest
     return least, greatest
 
 
-@helper
+@kernel
 def look_up(uvw, reach, depth, offsets, pixels, depths):  # type: ignore[no-untyped-def]
     """For a cube's voxels whether their centres are in sight and in front of what is seen there, to `pixels`;
     `offsets` are their projections from that of the cube's centre on."""
@@ -213,7 +212,7 @@ def look_up(uvw, reach, depth, offsets, pixels, depths):  # type: ignore[no-unty
         pixels[n] = np.int32(np.int32(py * row) + px)
         depths[n] = t * GUARD if seen else INFINITE
     for n in range(LEAF * LEAF * LEAF):
-        pixels[n] = flat[np.uint64(pixels[n])] > depths[n]
+        pixels[n] = flat[pixels[n]] > depths[n]
 
 
 @kernel
@@ -233,9 +232,9 @@ def clear_blocks(  # type: ignore[no-untyped-def]
     spread(projection, at, spreads)
     spread(sides, at + 3, spreads)
     for n in range(LEAF * LEAF * LEAF):
-        i, j, k = n // (LEAF * LEAF) + 0.5 - LEAF / 2, n // LEAF % LEAF + 0.5 - LEAF / 2, n % LEAF + 0.5 - LEAF / 2
+        x, y, z = n // (LEAF * LEAF) + 0.5 - LEAF / 2, n // LEAF % LEAF + 0.5 - LEAF / 2, n % LEAF + 0.5 - LEAF / 2
         for a in range(3):
-            offsets[a, n] = i * projection[a, 0] + j * projection[a, 1] + k * projection[a, 2]
+            offsets[a, n] = x * projection[a, 0] + y * projection[a, 1] + z * projection[a, 2]
     roots_j, roots_k = (shape[1] + ROOT - 1) // ROOT, (shape[2] + ROOT - 1) // ROOT
     run[:] = 0  # free cubes that stand on each other are filled together
     for root in range((end - begin + ROOT - 1) // ROOT * roots_j * roots_k):
@@ -273,19 +272,18 @@ def clear_blocks(  # type: ignore[no-untyped-def]
             for n in range(LEAF * LEAF * LEAF):
                 a, b, c = i + n // (LEAF * LEAF), j + n // LEAF % LEAF, k + n % LEAF
                 if pixels[n] and a < shape[0] and b < shape[1] and c < shape[2]:
-                    free[np.uint64(a * shape[3] + b * shape[4] + c)] = FREE_MIDDLE
+                    free[a * shape[3] + b * shape[4] + c] = FREE_MIDDLE
     fill(sides, run, shape, free)
 
 
-@helper
+@kernel
 def look_around(free, first, last, west, east, nz, plane):  # type: ignore[no-untyped-def]
     """Which voxels [first, last) are not marked and beside a free one; `west` and `east` are the distances to the next
     planes'. Neighbours in memory: a column's ends also see the next column's, which costs a look-up and no more."""
-    one, y, x0, x1 = np.uint64(1), np.uint64(nz), np.uint64(west), np.uint64(east)
     for c in range(last - first):
-        n = np.uint64(first) + np.uint64(c)
-        around = np.uint8(np.uint8(free[n - one] | free[n + one]) | np.uint8(free[n - y] | free[n + y]))
-        around = np.uint8(around | np.uint8(free[n - x0] | free[n + x1]))
+        n = first + c
+        around = np.uint8(np.uint8(free[n - 1] | free[n + 1]) | np.uint8(free[n - nz] | free[n + nz]))
+        around = np.uint8(around | np.uint8(free[n - west] | free[n + east]))
         plane[c] = np.uint8(around & FREE_MIDDLE) if free[n] == 0 else np.uint8(0)
 
 

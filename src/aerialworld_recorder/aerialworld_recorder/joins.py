@@ -1,4 +1,4 @@
-"""Seen surface, second part: the voxels that a surface crosses between neighbouring samples (numba kernels).
+"""Seen surface, second part: the voxels that a surface crosses between neighbouring samples (kernels).
 
 At 50 m neighbouring samples of a 400-pixel face lie 0.25 m apart (metres apart on a grazed floor), while a voxel may
 hold a strip a few centimetres wide: samples alone miss many of an oblique wall's voxels, and the rays that pass on
@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from aerialworld_core.kernels import kernel
 from aerialworld_recorder.faces import CENTRE_X, CENTRE_Y, CORNER, DU, DV, INVERSE_FOCAL, NUDGE, ORIGIN, TOLERANCE
-from aerialworld_recorder.kernels import helper, kernel
 from aerialworld_recorder.samples import CROSSED
 
 #: Between four samples in a row the surface is taken for smooth if each step turns by at most this (sine) from the one
@@ -33,7 +33,7 @@ BEND, STEP_RATIO = 0.5, 5.0
 REACH = 0.5
 
 
-@helper
+@kernel
 def point(u, v, inverse_depth, view):  # type: ignore[no-untyped-def]
     """The surface point of a (fractional) pixel in voxel units, nudged along its ray."""
     x, y = (u + 0.5 - view[CENTRE_X]) * view[INVERSE_FOCAL], (v + 0.5 - view[CENTRE_Y]) * view[INVERSE_FOCAL]
@@ -45,7 +45,7 @@ def point(u, v, inverse_depth, view):  # type: ignore[no-untyped-def]
     )
 
 
-@helper
+@kernel
 def add_segment(segments, count, begin, inverse, end, inverse_end, label):  # type: ignore[no-untyped-def]
     segments[count, 0], segments[count, 1] = begin, inverse
     segments[count, 2], segments[count, 3] = end, inverse_end
@@ -53,14 +53,14 @@ def add_segment(segments, count, begin, inverse, end, inverse_end, label):  # ty
     return count + 1
 
 
-@helper
+@kernel
 def on_line(a, b, c, view):  # type: ignore[no-untyped-def]
     """Whether inverse depth c continues a, b: the depth that a line predicts differs by less than the tolerance."""
     predicted = 2.0 * b - a
     return predicted > 0.0 and abs(predicted - c) < (view[TOLERANCE] + view[TOLERANCE + 1] / c) * predicted * c
 
 
-@helper
+@kernel
 def bends_gently(x, y, dx, dy, a, b, c):  # type: ignore[no-untyped-def]
     """Whether three pixels in a row of inverse depths a, b, c follow a smooth surface; the first's ray is (x, y, 1),
     each further one's (dx, dy, 0) on. The second step turns from the first by at most BEND (sine), and neither is
@@ -76,7 +76,7 @@ def bends_gently(x, y, dx, dy, a, b, c):  # type: ignore[no-untyped-def]
     return cx * cx + cy * cy + cz * cz <= BEND * BEND * pp * qq
 
 
-@helper
+@kernel
 def clip(p, d, inverse, n, t0, t1):  # type: ignore[no-untyped-def]
     """The part of [t0, t1] in which p + t · d lies in [0, n]; empty (t0 > t1) where there is none."""
     if p >= 0.0 and p < n and p + d >= 0.0 and p + d < n:
@@ -89,7 +89,7 @@ def clip(p, d, inverse, n, t0, t1):  # type: ignore[no-untyped-def]
     return (a if a > t0 else t0), (b if b < t1 else t1)
 
 
-@helper
+@kernel
 def first_voxel(p, d, t, n):  # type: ignore[no-untyped-def]
     """The voxel at t, which lies in the grid but for rounding."""
     k = np.int64(np.floor(p + t * d))
@@ -98,7 +98,7 @@ def first_voxel(p, d, t, n):  # type: ignore[no-untyped-def]
     return k if k < n else n - 1
 
 
-@helper
+@kernel
 def walk(px, py, pz, qx, qy, qz, label, shape, dynamic, state, classes):  # type: ignore[no-untyped-def]
     """Mark the voxels without samples that the segment p–q (voxel units) crosses with `label`."""
     dx, dy, dz = qx - px, qy - py, qz - pz
@@ -140,7 +140,7 @@ def walk(px, py, pz, qx, qy, qz, label, shape, dynamic, state, classes):  # type
             break
 
 
-@helper
+@kernel
 def meeting(line, u, v, su, sv, view, same):  # type: ignore[no-untyped-def]
     """How the surfaces of A and B go on between them, from the inverse depths of six pixels in a row (`line`, A at 2, B
     at 3; −1 without a sample): (fraction of the way from A, inverse depth there), of one surface where the classes
@@ -168,7 +168,7 @@ def meeting(line, u, v, su, sv, view, same):  # type: ignore[no-untyped-def]
     return -1.0, 0.0
 
 
-@helper
+@kernel
 def ends_on_line(a2, a1, a, view):  # type: ignore[no-untyped-def]
     """Whether a line of inverse depth ends in `a`."""
     return a > 0.0 and a1 > 0.0 and a2 > 0.0 and on_line(a2, a1, a, view)

@@ -1,4 +1,4 @@
-"""Seen surface, first part: the voxels that hold a depth image's hits, and where neighbouring hits leave a gap (numba).
+"""Seen surface, first part: the voxels that hold a depth image's hits, and where neighbouring hits leave a gap.
 
 A pixel is a sample of a surface. One pass over a face's rows finds every sample's voxel, marks it, and notes the
 pairs of neighbouring pixels between whose voxels others may lie: `joins` looks at these again when all faces are
@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from aerialworld_core.kernels import kernel
 from aerialworld_core.labels import FREE
 from aerialworld_recorder.faces import CORNER, DU, DV, INVERSE_FOCAL, NUDGE, ORIGIN
-from aerialworld_recorder.kernels import helper, kernel
 
 SAMPLED, MIXED, CROSSED = 1, 2, 3
 #: A pixel's tag: a bit for each side of the grid that its sample lies beyond, all six without a sample; whether the
@@ -32,7 +32,7 @@ BESIDE, BELOW_BOTTOM, ABOVE_TOP = 15, 16, 32
 ZERO, INFINITE = np.float32(0.0), np.float32(np.inf)
 
 
-@helper
+@kernel
 def place_samples(v, depth, slant, view, shape, codes, tags):  # type: ignore[no-untyped-def]
     """Voxel and tag of the pixels of row v, which go to `codes` and `tags` from 1 on."""
     ox, oy, oz = view[ORIGIN], view[ORIGIN + 1], view[ORIGIN + 2]
@@ -60,7 +60,7 @@ def place_samples(v, depth, slant, view, shape, codes, tags):  # type: ignore[no
         tags[u + 1] = sides | odd
 
 
-@helper
+@kernel
 def add_area(v, depth, slant, scale, tags, side, area):  # type: ignore[no-untyped-def]
     """Add the m² that the samples in the grid's x-y range cover across their rays, of those beyond `side` only unless
     it is 0; scale = 1/f². Sums are kept per column of the image: their order must not keep the loop from being a
@@ -71,7 +71,7 @@ def add_area(v, depth, slant, scale, tags, side, area):  # type: ignore[no-untyp
         area[u] += t * t * scale * slant[v, u] if counted else 0.0
 
 
-@helper
+@kernel
 def hits_among(v, depth):  # type: ignore[no-untyped-def]
     hits = np.int32(0)
     for u in range(depth.shape[1]):
@@ -79,7 +79,7 @@ def hits_among(v, depth):  # type: ignore[no-untyped-def]
     return hits
 
 
-@helper
+@kernel
 def exceptions_among(v, semantic, tags):  # type: ignore[no-untyped-def]
     """Whether a sample bears no class or none of a surface, or lies below or above the grid (and perhaps beside it)."""
     found = np.int32(0)
@@ -90,7 +90,7 @@ def exceptions_among(v, semantic, tags):  # type: ignore[no-untyped-def]
     return found
 
 
-@helper
+@kernel
 def count_exceptions(v, semantic, tags, counts):  # type: ignore[no-untyped-def]
     for u in range(semantic.shape[1]):
         sides = tags[u + 1] & SIDES
@@ -104,7 +104,7 @@ def count_exceptions(v, semantic, tags, counts):  # type: ignore[no-untyped-def]
             counts[ABOVE] += 1
 
 
-@helper
+@kernel
 def gap(code, tag, other_code, other_tag, row, column):  # type: ignore[no-untyped-def]
     """1 if a segment between two pixels' samples may cross a third voxel of the grid, else 0. It does not if they lie
     beyond one side of it, in one voxel or in two that share a face (their union is convex). `row` and `column` are
@@ -117,7 +117,7 @@ def gap(code, tag, other_code, other_tag, row, column):  # type: ignore[no-untyp
     return np.int32((np.int32(tag & other_tag & SIDES) == 0) & ~(inside & near))
 
 
-@helper
+@kernel
 def note_gaps(codes, tags, below, tags_below, row, column, gaps):  # type: ignore[no-untyped-def]
     """For the pixels of two padded rows: 1 for a gap to the right, 2 for one below, 3 for both; returns
     whether there is any."""
@@ -130,7 +130,7 @@ def note_gaps(codes, tags, below, tags_below, row, column, gaps):  # type: ignor
     return found
 
 
-@helper
+@kernel
 def mark_runs(v, semantic, codes, state, classes, runs, counts):  # type: ignore[no-untyped-def]
     """Mark the voxels of the samples and append (voxel, class, pixels) for every run to `runs` (3, N)."""
     count, mixed = counts[RUNS], counts[MIXED_VOXELS]

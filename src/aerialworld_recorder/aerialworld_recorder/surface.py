@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.labels import DYNAMIC, FREE, NUM_CLASSES
-from aerialworld_recorder import joins, samples
+from aerialworld_recorder import samples
 from aerialworld_recorder.faces import Face
-
-# Typed loosely: numba's stubs declare compiled functions without arguments.
-mark_face: Any = samples.mark_face
-join_samples: Any = joins.join_samples
+from aerialworld_recorder.joins import join_samples
+from aerialworld_recorder.samples import mark_face
 
 Images = Mapping[str, NDArray[Any]]
 

@@ -4,7 +4,7 @@ Built by the surface-area heuristic over 16 bins of the widest axis of the centr
 of SAH-based bounding volume hierarchies").
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var"
 
 from __future__ import annotations

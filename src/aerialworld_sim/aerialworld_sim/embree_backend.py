@@ -1,7 +1,7 @@
 """The CPU backend: pictures by rasterised tiles, scans by Embree's ray packets, on a pool of threads.
 
-Tasks run on plain threads: kernels release the GIL, and unlike numba's own thread pools this is safe from several
-Python threads at once. A task is a fixed band of rows or rays, so results do not depend on the number of threads.
+Tasks run on plain threads: kernels release the GIL. A task is a fixed band of rows or rays, so results do not depend on
+the number of threads.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from aerialworld_sim.sun_map import SunMap
 #: Rows of a picture, and rays of a scan, that one task renders.
 ROWS, RAYS = 64, 2048
 _NOTHING = np.zeros((0, 0), np.float32)
-#: Directions of a pinhole's pixels, which need no table; read-only as a table is, so that both are one type to numba.
+#: Directions of a pinhole's pixels, which need no table.
 _NO_RAYS = np.zeros((0, 0), np.float32)
-_NO_RAYS.flags.writeable = False
 #: Bits of a ray's mask, one for each vehicle whose own body its rays do not see.
 _MASK_BITS = 32
 Tasks = list[Callable[[], Any]]

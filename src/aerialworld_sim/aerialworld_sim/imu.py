@@ -3,7 +3,7 @@
 What the noise is, and how data sheets map to it, is said in `aerialworld_core.navigation`.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="call-overload"
 
 from __future__ import annotations

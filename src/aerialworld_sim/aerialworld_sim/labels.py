@@ -1,6 +1,6 @@
 """Class, instance and a depth camera's conventions, from what the pixels see."""
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var, misc"
 
 from __future__ import annotations

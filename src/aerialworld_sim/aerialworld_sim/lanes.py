@@ -1,9 +1,9 @@
-"""Arithmetic on eight values at once, written as Python and built as LLVM code for numba's intrinsics.
+"""Arithmetic on eight values at once, written as Python and built as LLVM code for kernels' intrinsics.
 
 A `Term` is a float32, an int32 or a truth value, single or eight of them; operators build instructions, and a single
 value that meets eight is spread. LLVM lowers eight lanes to whatever the processor has (AVX, AVX-512, two SSE or NEON
-halves); every operation is IEEE single precision without contraction, so that results are the same everywhere. numba's
-own loops over such arithmetic do not vectorise where tables are looked up, and cost seconds of type inference.
+halves); every operation is IEEE single precision without contraction, so that results are the same everywhere. Plain
+loops over such arithmetic do not vectorise where tables are looked up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
+
+from aerialworld_core.kernels import alloca_once, counting, declared
 
 LANES = 8
 FLOAT, INT, LONG, BYTE, BIT = ir.FloatType(), ir.IntType(32), ir.IntType(64), ir.IntType(8), ir.IntType(1)
@@ -132,7 +133,7 @@ class Term:
         kind = self.value.type
         suffix = f"v{LANES}f32" if isinstance(kind, ir.VectorType) else "f32"
         signature = ir.FunctionType(kind, [kind])
-        function = cgutils.get_or_insert_function(self.builder.module, signature, f"llvm.{name}.{suffix}")
+        function = declared(self.builder.module, signature, f"llvm.{name}.{suffix}")
         return Term(self.builder, self.builder.call(function, [self.value]))
 
     def floor(self) -> Term:
@@ -193,7 +194,7 @@ class Code:
         pointer = self.builder.inttoptr(self.at(address, index, 4), eight(FLOAT).as_pointer())
         signature = ir.FunctionType(eight(FLOAT), [eight(FLOAT).as_pointer(), INT, eight(BIT), eight(FLOAT)])
         name = f"llvm.masked.load.v{LANES}f32.p0"
-        function = cgutils.get_or_insert_function(self.builder.module, signature, name)
+        function = declared(self.builder.module, signature, name)
         arguments = [pointer, INT(4), mask.value, ir.Constant(eight(FLOAT), [0.0] * LANES)]
         return Term(self.builder, self.builder.call(function, arguments))
 
@@ -225,8 +226,8 @@ class Code:
     def steps(self, count: Any) -> Iterator[Any]:
         """A loop over 0, 8, 16 … < count (64-bit integers of LLVM's)."""
         groups = self.builder.lshr(self.builder.add(count, LONG(LANES - 1)), LONG(3))
-        with cgutils.for_range(self.builder, groups) as loop:
-            yield self.builder.shl(loop.index, LONG(3))
+        with counting(self.builder, groups) as group:
+            yield self.builder.shl(group, LONG(3))
 
 
 class Variable:
@@ -234,7 +235,7 @@ class Variable:
 
     def __init__(self, builder: Any, first: Term) -> None:
         self.builder = builder
-        self._slot = cgutils.alloca_once(builder, first.value.type)
+        self._slot = alloca_once(builder, first.value.type)
         self.set(first)
 
     def set(self, value: Term) -> None:

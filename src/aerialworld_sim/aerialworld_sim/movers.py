@@ -1,6 +1,6 @@
 """Bodies that move, as the picture kernels take them: which of them a tile can see, and where their shadows fall."""
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var, misc"
 
 from __future__ import annotations

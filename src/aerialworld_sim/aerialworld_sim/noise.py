@@ -4,7 +4,7 @@ Counter-based: splitmix64 of (key + index) gives four 16-bit numbers, each looke
 normal distribution (to ±4.3 σ).
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var"
 
 from __future__ import annotations
@@ -71,20 +71,25 @@ def _look_up(quantiles: Any, indices: Any, out: Any) -> None:
         out[i] = quantiles[indices[i]]
 
 
-@kernel
-def fill_normal(stream: Any, first: int, quantiles: Any, out: Any) -> None:
-    """Numbers first … first + len(out) of a stream (`first` a multiple of 4) into `out` (N,) float32."""
+def _drawn() -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+    """Scratch for the words of a block, and the same memory as the indices that they are."""
     words = np.empty(_BLOCK // 4, np.uint64)
-    indices = words.view(np.uint16)
+    return words, words.view(np.uint16)
+
+
+@kernel
+def fill_normal(stream: Any, first: int, quantiles: Any, words: Any, indices: Any, out: Any) -> None:
+    """Numbers first … first + len(out) of a stream (`first` a multiple of 4) into `out` (N,) float32; `words` and
+    `indices` are scratch (see `_drawn`)."""
     for start in range(0, len(out), _BLOCK):
         _fill_words(stream, (first + start) // 4, words)
-        _look_up(quantiles, indices, out[start : start + _BLOCK])
+        _look_up(quantiles, indices, out[start : min(start + _BLOCK, len(out))])
 
 
 def normal(stream: np.uint64, count: int, *, first: int = 0) -> NDArray[np.float32]:
     """(count,) float32 standard normal numbers of a stream, from number `first` (a multiple of 4) on."""
     out = np.empty(count, np.float32)
-    fill_normal(stream, first, table(), out)
+    fill_normal(stream, first, table(), *_drawn(), out)
     return out
 
 
@@ -96,16 +101,22 @@ def _add(noise: Any, scale: Any, mean: Any, values: Any) -> None:
 
 
 @kernel
-def add_to_image(stream: Any, quantiles: Any, scale: float, first: int, values: Any, mean: float = 0.0) -> None:
-    """Add noise of `scale` and `mean` grey levels to `values` (N,) uint8, which start at number `first` (a multiple of
-    4) of the whole image."""
-    words = np.empty(_BLOCK // 4, np.uint64)
-    indices = words.view(np.uint16)
-    noise = np.empty(_BLOCK, np.float32)
+def _add_blocks(
+    stream: Any, quantiles: Any, scale: Any, mean: Any, first: int, words: Any, indices: Any, noise: Any, values: Any
+) -> None:
     for start in range(0, len(values), _BLOCK):
         _fill_words(stream, (first + start) // 4, words)
         _look_up(quantiles, indices, noise)
-        _add(noise, np.float32(scale), np.float32(mean), values[start : start + _BLOCK])
+        _add(noise, scale, mean, values[start : min(start + _BLOCK, len(values))])
+
+
+def add_to_image(
+    stream: np.uint64, quantiles: Any, scale: float, first: int, values: NDArray[np.uint8], mean: float = 0.0
+) -> None:
+    """Add noise of `scale` and `mean` grey levels to `values` (N,) uint8, which start at number `first` (a multiple of
+    4) of the whole image."""
+    noise = np.empty(_BLOCK, np.float32)
+    _add_blocks(stream, quantiles, np.float32(scale), np.float32(mean), first, *_drawn(), noise, values)
 
 
 def disturb_picture(spec: CameraSpec, stream: np.uint64, rgb: NDArray[np.uint8]) -> None:

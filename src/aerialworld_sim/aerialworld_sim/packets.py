@@ -5,7 +5,7 @@ mask, id, flags; then the hit's normal xyz, u, v, triangle, geometry, two instan
 are skipped.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, return-value, type-var"
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from aerialworld_sim.compiled import aligned, callback, kernel
+from aerialworld_core.kernels import callback, external, memory, types
+from aerialworld_sim.compiled import aligned, kernel
 from aerialworld_sim.raster import FAR, FORWARD, LEFTWARD, NEAR, UPWARD
 from aerialworld_sim.surfaces import NORMAL
 
@@ -28,27 +26,19 @@ NG_X, NG_Y, NG_Z, HIT_U, HIT_V, PRIM, GEOM, INST = 12, 13, 14, 15, 16, 17, 18, 1
 NO_HIT = np.uint32(0xFFFFFFFF)
 
 _PACKET_CALL = types.void(types.uintp, types.uintp, types.uintp, types.uintp)
-intersect4 = types.ExternalFunction("rtcIntersect4", _PACKET_CALL)
-intersect8 = types.ExternalFunction("rtcIntersect8", _PACKET_CALL)
-intersect16 = types.ExternalFunction("rtcIntersect16", _PACKET_CALL)
+intersect4 = external("rtcIntersect4", _PACKET_CALL)
+intersect8 = external("rtcIntersect8", _PACKET_CALL)
+intersect16 = external("rtcIntersect16", _PACKET_CALL)
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
-def _as_pointer(typing_context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(address), generate
-
-
-@callback(types.void(types.CPointer(types.uint64)))
+@callback
 def cull_back_faces(arguments: Any) -> None:
     """RTCFilterFunctionN: reject candidate hits on the back of a triangle (normal along the ray)."""
-    record = carray(arguments, (6,))  # valid, user pointer, context, ray, hit, N
-    lanes = np.int64(record[5] & np.uint64(0xFFFFFFFF))
-    valid = carray(_as_pointer(record[0]), (lanes,), np.int32)
-    ray = carray(_as_pointer(record[3]), (12 * lanes,), np.float32)
-    hit = carray(_as_pointer(record[4]), (3 * lanes,), np.float32)
+    record = memory(arguments, 6, np.int64)  # valid, user pointer, context, ray, hit, N
+    lanes = record[5] & 0xFFFFFFFF
+    valid = memory(record[0], lanes, np.int32)
+    ray = memory(record[3], 12 * lanes, np.float32)
+    hit = memory(record[4], 3 * lanes, np.float32)
     for i in range(lanes):
         along = (
             ray[DIR_X * lanes + i] * hit[i]
@@ -77,13 +67,12 @@ class PacketScratch:
 @kernel
 def intersect(lanes: int, valid: int, scene: int, packet: int, arguments: int) -> None:
     """Nearest hits of a packet; all but `lanes` are addresses."""
-    v, s, p, a = np.uintp(valid), np.uintp(scene), np.uintp(packet), np.uintp(arguments)
     if lanes == 16:
-        intersect16(v, s, p, a)
+        intersect16(valid, scene, packet, arguments)
     elif lanes == 8:
-        intersect8(v, s, p, a)
+        intersect8(valid, scene, packet, arguments)
     else:
-        intersect4(v, s, p, a)
+        intersect4(valid, scene, packet, arguments)
 
 
 @kernel

@@ -10,7 +10,7 @@ Against tracing one ray per pixel this saves the traversal that neighbouring ray
 Scratch memory comes from Python: to allocate, slice and reshape inside a kernel would cost seconds of compiling.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var, misc"
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def cover_triangle(
     ax, ay, az = corners[i, 0] - camera[0], corners[i, 1] - camera[1], corners[i, 2] - camera[2]
     bx, by, bz = corners[i, 3] - camera[0], corners[i, 4] - camera[1], corners[i, 5] - camera[2]
     dx, dy, dz = corners[i, 6] - camera[0], corners[i, 7] - camera[1], corners[i, 8] - camera[2]
-    f0, f1, f2 = camera[FORWARD], camera[FORWARD + 1], camera[FORWARD + 2]
-    af, bf, cf = f0 * ax + f1 * ay + f2 * az, f0 * bx + f1 * by + f2 * bz, f0 * dx + f1 * dy + f2 * dz
-    f0, f1, f2 = camera[LEFTWARD], camera[LEFTWARD + 1], camera[LEFTWARD + 2]
-    al, bl, cl = f0 * ax + f1 * ay + f2 * az, f0 * bx + f1 * by + f2 * bz, f0 * dx + f1 * dy + f2 * dz
-    f0, f1, f2 = camera[UPWARD], camera[UPWARD + 1], camera[UPWARD + 2]
-    au, bu, cu = f0 * ax + f1 * ay + f2 * az, f0 * bx + f1 * by + f2 * bz, f0 * dx + f1 * dy + f2 * dz
+    m0, m1, m2 = camera[FORWARD], camera[FORWARD + 1], camera[FORWARD + 2]
+    af, bf, cf = m0 * ax + m1 * ay + m2 * az, m0 * bx + m1 * by + m2 * bz, m0 * dx + m1 * dy + m2 * dz
+    m0, m1, m2 = camera[LEFTWARD], camera[LEFTWARD + 1], camera[LEFTWARD + 2]
+    al, bl, cl = m0 * ax + m1 * ay + m2 * az, m0 * bx + m1 * by + m2 * bz, m0 * dx + m1 * dy + m2 * dz
+    m0, m1, m2 = camera[UPWARD], camera[UPWARD + 1], camera[UPWARD + 2]
+    au, bu, cu = m0 * ax + m1 * ay + m2 * az, m0 * bx + m1 * by + m2 * bz, m0 * dx + m1 * dy + m2 * dz
     sx, sy = camera[CX] - x0, camera[CY] - y0
     left, right, top, bottom = 0, TILE - 1, 0, TILE - 1
     if min(af, min(bf, cf)) > 1e-3:

@@ -4,7 +4,7 @@ A picture is shaded row by row: runs of pixels that see one triangle, then the r
 the pixels themselves is `shading_code`'s.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var, misc"
 
 from __future__ import annotations

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
+from aerialworld_core.kernels import intrinsic, types
 from aerialworld_sim.lanes import BYTE, FLOAT, INT, LANES, LONG, Code, Term, eight
 from aerialworld_sim.sun_map import BIAS, CELLS, LEVELS
 from aerialworld_sim.surfaces import DENSITY, DUV1, DUV2, NORMAL, RECORD, ROUGHNESS, SUN, UV

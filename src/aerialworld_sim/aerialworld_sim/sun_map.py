@@ -10,7 +10,7 @@ function of scene and light alone, so two threads that make one at the same time
 takes memory, and when that becomes much, all is forgotten and made anew.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var, misc"
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Eight pixels at a time: the few vector instructions that the rasteriser is made of, built by `lanes` for numba.
+"""Eight pixels at a time: the few vector instructions that the rasteriser is made of, built by `lanes` for kernels.
 
 Results are the same on every processor; see `lanes`.
 """
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import types
-from numba.extending import intrinsic
-
+from aerialworld_core.kernels import intrinsic, types
 from aerialworld_sim.lanes import BYTE, FLOAT, INT, LANES, LONG, Code, Term, eight
 
 #: Tiles, the unit in which pictures are made, are TILE × TILE pixels.

@@ -3,7 +3,7 @@
 Facts from warp 1.19's documentation and sources: the wheels on PyPI are built with CUDA 13 and need an NVIDIA driver
 R580 or newer and a Turing GPU or newer; wheels marked +cu12 in warp's releases take R525. Without a driver warp says so
 once and offers its "cpu" device, which runs a kernel in one thread. Compiled kernels are loaded from a cache folder: as
-with numba's, it must not be open to others.
+with ours (`aerialworld_core.kernels`), it must not be open to others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any
 
-from aerialworld_sim.compiled import private_folder
+from aerialworld_core.kernels.store import private_folder
 from aerialworld_sim.embree import EngineError
 
 PIP_LINE = 'pip install "aerialworld_sim[gpu]"'

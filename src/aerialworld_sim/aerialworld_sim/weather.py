@@ -4,7 +4,7 @@ It works on a picture and its true depth, behind any backend: 8-bit sRGB is take
 encoded again. What a picture rounds, half a grey level, air only lessens; what it clips (above 255) stays clipped.
 """
 
-# numba infers machine types here that annotations cannot say.
+# Kernels have machine types that annotations cannot say.
 # mypy: disable-error-code="arg-type, assignment, call-arg, call-overload, operator, type-var, misc"
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ MOST = 200_000
 _MARGIN = 0.1
 _STEPS, _ONE, _HALF = np.float32(ENCODE_STEPS), np.float32(1.0), np.float32(0.5)
 _NO_RAYS = np.zeros((0, 0), np.float32)
-_NO_RAYS.flags.writeable = False
 
 
 def change(job: PictureJob, air: Air, velocity: Array, stream: np.uint64) -> None:
@@ -53,7 +52,8 @@ def change(job: PictureJob, air: Air, velocity: Array, stream: np.uint64) -> Non
     pinhole = np.array([k[0, 2] - 0.5, k[1, 2] - 0.5, 1.0 / k[0, 0], 1.0 / k[1, 1]])
     light = np.minimum(air.airlight, 1.0).astype(np.float32)
     rise = np.ascontiguousarray(job.pose.rotation[2])
-    _veil(job.rgb, job.depth, lefts, ups, pinhole, rise, air.extinction, LAYER, light, DECODE, ENCODE)
+    rows = np.empty((3, spec.width), np.float32)
+    _veil(job.rgb, job.depth, lefts, ups, pinhole, rise, air.extinction, LAYER, light, DECODE, ENCODE, rows)
     if air.rain_mm_h > 0:
         streaks = rain_streaks(spec, job.pose.rotation, air.rain_mm_h, velocity, stream)
         _draw(job.rgb, job.depth, streaks, np.minimum(air.drop_light, 1.0).astype(np.float32), DECODE, ENCODE)
@@ -115,15 +115,16 @@ def _projected(spec: CameraSpec, points: Array) -> Array:
 @kernel
 def _veil(
     rgb: Any, depth: Any, lefts: Any, ups: Any, pinhole: Any, rise: Any, extinction: float, layer: float, light: Any,
-    decode: Any, encode: Any,
+    decode: Any, encode: Any, rows: Any,
 ) -> None:  # fmt: skip
-    """Airlight over a picture (H, W, 3) with depth (H, W); `rise` (3,) is the map's up in the camera."""
+    """Airlight over a picture (H, W, 3) with depth (H, W); `rise` (3,) is the map's up in the camera; `rows` (3, W)
+    float32 is scratch."""
     height, width = depth.shape
     density, overhead = np.float32(-extinction), np.float32(layer)
     r0, r1, r2 = np.float32(rise[0]), np.float32(rise[1]), np.float32(rise[2])
     a0, a1, a2 = light[0], light[1], light[2]
     start, step = np.float32(pinhole[0] * pinhole[2]), np.float32(pinhole[2])
-    left, up, clear = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    left, up, clear = rows[0], rows[1], rows[2]
     for x in range(width):
         left[x] = start - np.float32(x) * step
     for y in range(height):  # loops over a row that the compiler can widen, one for each step

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
+from aerialworld_core.kernels import intrinsic, kernel, types
 from aerialworld_sim.lanes import BYTE, INT, LANES, Code, Term
 
 F = np.float32
@@ -32,7 +31,7 @@ def lane_function(formula):
         p = types.uintp
         return types.void(p, p, types.float32, p, p, p), generate
 
-    @njit
+    @kernel
     def run(a, b, s, table, codes, out):
         body(a.ctypes.data, b.ctypes.data, s, table.ctypes.data, codes.ctypes.data, out.ctypes.data)
 

@@ -23,7 +23,7 @@ FILE = "manifest.json"
 #: Installed packages that sessions depend on.
 _PACKAGES = (
     "aerialworld", "aerialworld_core", "aerialworld_sim", "aerialworld_missions", "aerialworld_recorder",
-    "numpy", "scipy", "numba", "embreex", "lxml", "pillow", "simplejpeg",
+    "numpy", "scipy", "llvmlite", "embreex", "lxml", "pillow", "simplejpeg",
 )  # fmt: skip
 #: Differences that are told, of however many.
 _TOLD = 8

@@ -25,7 +25,7 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import lxml, Embree and numba only when a world is really read."""
+    """Import lxml, Embree and LLVM only when a world is really read."""
     if name in _WHERE:
         return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
+from aerialworld_core.kernels import kernel
 
 #: A triangle that lies over more squares than this goes into a plan of larger squares.
 _LARGE = 16
@@ -51,7 +51,7 @@ class Heights:
         for plan in self._plans:
             _raise(
                 points, top, self._vertices, self._faces, self._tops,
-                plan.minimum, plan.size, plan.shape, plan.starts, plan.items,
+                plan.minimum, plan.size, *plan.shape, plan.starts, plan.items,
             )  # fmt: skip
         return np.where(np.isneginf(top), np.nan, top)
 
@@ -103,8 +103,8 @@ def _boxes(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> tuple[NDA
     return low, high
 
 
-@numba.njit(cache=True, nogil=True)
-def _height_of(x, y, vertices, corners):  # type: ignore[no-untyped-def]  # numba infers
+@kernel
+def _height_of(x, y, vertices, corners):  # type: ignore[no-untyped-def]
     """z of a triangle's plane at (x, y) if the point lies in it, −inf otherwise."""
     a, b, c = vertices[corners[0]], vertices[corners[1]], vertices[corners[2]]
     ax, ay, az = np.float64(a[0]), np.float64(a[1]), np.float64(a[2])
@@ -121,17 +121,15 @@ def _height_of(x, y, vertices, corners):  # type: ignore[no-untyped-def]  # numb
     return az + u * (b[2] - az) + v * (c[2] - az)
 
 
-@numba.njit(cache=True, nogil=True)
-def _raise(points, top, vertices, faces, tops, minimum, size, shape, starts, items):  # type: ignore[no-untyped-def]
+@kernel
+def _raise(points, top, vertices, faces, tops, minimum, size, rows, columns, starts, items):  # type: ignore[no-untyped-def]
     """Raise `top` (N,) to the highest of a plan's triangles at each point."""
     for n in range(len(points)):
         x, y = points[n, 0], points[n, 1]
-        if not (np.isfinite(x) and np.isfinite(y)):
-            continue
         along, across = (x - minimum[0]) / size, (y - minimum[1]) / size
-        if not (0.0 <= along <= shape[0] and 0.0 <= across <= shape[1]):
-            continue
-        square = min(int(along), shape[0] - 1) * shape[1] + min(int(across), shape[1] - 1)
+        if not (0.0 <= along <= rows and 0.0 <= across <= columns):
+            continue  # beside the plan, or no number
+        square = min(int(along), rows - 1) * columns + min(int(across), columns - 1)
         for k in range(starts[square], starts[square + 1]):
             if tops[items[k]] <= top[n]:
                 break

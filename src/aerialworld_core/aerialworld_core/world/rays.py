@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
+from aerialworld_core.kernels import kernel
 
 _CHUNK = 1 << 20
 
@@ -108,7 +108,8 @@ class RayCaster:
             at = o[left] + d[left] * travelled[left, None]
             hit = self._scene.run(at.astype(np.float32), d[left].astype(np.float32), output=True)
             found = hit["primID"].astype(np.int32)
-            t, facing = _refine(o[left], d[left], travelled[left], found, hit["tfar"], self._corner, self.normals)
+            t, facing = np.full(len(left), np.inf), np.full(len(left), -1, np.int8)
+            _refine(o[left], d[left], travelled[left], found, hit["tfar"], self._corner, self.normals, t, facing)
             if cull and (facing == 0).any():
                 # A surface that is written from both sides: which of its two faces Embree names is chance.
                 twin = self._twins[found]
@@ -124,13 +125,11 @@ class RayCaster:
         return distance, face
 
 
-@numba.njit(cache=True, nogil=True)
-def _refine(o, d, travelled, found, tfar, corner, normal):  # type: ignore[no-untyped-def]  # numba infers
-    """Float64 distance from `o` to the plane of the triangle found, and its facing: 1 front, 0 back, −1 no hit."""
-    n = len(found)
-    distance = np.full(n, np.inf)
-    facing = np.full(n, -1, np.int8)
-    for i in range(n):
+@kernel
+def _refine(o, d, travelled, found, tfar, corner, normal, distance, facing):  # type: ignore[no-untyped-def]
+    """Float64 `distance` from `o` to the plane of the triangle found, and its `facing`: 1 front, 0 back; both are left
+    as they are where there is no hit."""
+    for i in range(len(found)):
         f = found[i]
         if f < 0:
             continue
@@ -146,4 +145,3 @@ def _refine(o, d, travelled, found, tfar, corner, normal):  # type: ignore[no-un
             # Slivers have no reliable plane: there Embree's own distance stays.
             if abs(offset - coarse) < 0.01 + 1e-4 * coarse:
                 distance[i] = max(offset, 0.0)
-    return distance, facing

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array, Pose, grid_from_map
 from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.kernels import kernel
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.processors import processors
 from aerialworld_core.rig import CameraSpec, Rig
@@ -118,7 +118,8 @@ def _bands(rig: Rig, pose: Pose, oversample: int) -> Iterator[_Band]:
 
 
 def _cast(world: World, band: _Band) -> _Cast:
-    directions = _directions(band.columns, band.rows, band.first, band.last, band.focal, band.pose.rotation)
+    directions = np.empty(((band.last - band.first) * band.columns, 3))
+    _directions(band.columns, band.rows, band.first, band.last, band.focal, band.pose.rotation, directions)
     origins = np.broadcast_to(band.pose.position, directions.shape)
     distance, face = world.rays.first_hits(origins, directions, cull_backfaces=True, max_distance=band.spec.far)
     return band, directions, distance, face
@@ -138,10 +139,9 @@ def _cast_ahead(world: World, bands: list[_Band]) -> Iterator[_Cast]:
             yield waiting.popleft().result()
 
 
-@numba.njit(cache=True, nogil=True)
-def _directions(columns, rows, first, last, focal, rotation):  # type: ignore[no-untyped-def]  # numba infers
-    """Unit rays of pixel rows first … last − 1, from the link's frame (x forward) turned into map."""
-    out = np.empty(((last - first) * columns, 3))
+@kernel
+def _directions(columns, rows, first, last, focal, rotation, out):  # type: ignore[no-untyped-def]
+    """Unit rays of pixel rows first … last − 1, from the link's frame (x forward) turned into map, to `out` (N, 3)."""
     n = 0
     for v in range(first, last):
         z = -(v + 0.5 - rows / 2) / focal
@@ -151,10 +151,9 @@ def _directions(columns, rows, first, last, focal, rotation):  # type: ignore[no
             for k in range(3):
                 out[n, k] = (rotation[k, 0] + rotation[k, 1] * y + rotation[k, 2] * z) / length
             n += 1
-    return out
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _deposit(  # type: ignore[no-untyped-def]
     origin, directions, distance, face, normals, axis, near, pixel, to_grid, minimum, size, shape, area
 ):
@@ -184,4 +183,4 @@ def _deposit(  # type: ignore[no-untyped-def]
             index = index * shape[k] + int(cell)
         if inside:
             # A pixel of size 1/f² at depth 1 covers 1/f² · cos³ of the sphere around the camera.
-            area[index] += pixel * forward**3 * r * r / incidence
+            area[index] += pixel * (forward * forward * forward) * r * r / incidence

@@ -7,13 +7,13 @@ which voxels of the column it meets. The outcome equals the separating-axis test
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.kernels import kernel
 from aerialworld_core.labels import FREE
 from aerialworld_core.world.world import World
 
@@ -42,7 +42,9 @@ def voxel_classes(
     # `others` is stored as 254 while classes compete, so that it loses against all.
     rank = np.where(np.asarray(classes) == 0, _NONE - 1, classes).astype(np.uint8)
     out = np.full(grid.shape, _NONE, dtype=np.uint8)
-    _mark(t, rank, np.array(grid.minimum), np.array(grid.voxel_size), float(grow), out)
+    # Polygons in work: a triangle clipped by four planes has at most seven corners.
+    half, slab, rod = np.empty((10, 3)), np.empty((10, 3)), np.empty((10, 3))
+    _mark(t, rank, np.array(grid.minimum), np.array(grid.voxel_size), float(grow), half, slab, rod, out)
     out[out == _NONE] = FREE
     out[out == _NONE - 1] = 0
     return out
@@ -75,8 +77,8 @@ def _near(
     return vertices[faces[near]], near
 
 
-@numba.njit(cache=True)
-def _clip(source, count, axis, bound, sign, target):  # type: ignore[no-untyped-def]  # numba infers
+@kernel
+def _clip(source, count, axis, bound, sign, target):  # type: ignore[no-untyped-def]
     """Sutherland–Hodgman: the part of a polygon (count corners) where sign·(p[axis] − bound) ≥ 0."""
     kept = 0
     for i in range(count):
@@ -96,7 +98,7 @@ def _clip(source, count, axis, bound, sign, target):  # type: ignore[no-untyped-
     return kept
 
 
-@numba.njit(cache=True)
+@kernel
 def _span(polygon, count, axis, minimum, size, grow, cells):  # type: ignore[no-untyped-def]
     """First and last cell whose closed, grown interval the polygon meets along an axis (first > last: none)."""
     low, high = polygon[0, axis], polygon[0, axis]
@@ -108,11 +110,9 @@ def _span(polygon, count, axis, minimum, size, grow, cells):  # type: ignore[no-
     return int(max(first, 0.0)), int(min(last, cells - 1.0))
 
 
-@numba.njit(cache=True)
-def _mark(triangles, rank, minimum, size, grow, out):  # type: ignore[no-untyped-def]
+@kernel
+def _mark(triangles, rank, minimum, size, grow, half, slab, rod, out):  # type: ignore[no-untyped-def]
     nx, ny, nz = out.shape
-    # A triangle clipped by four planes has at most seven corners.
-    half, slab, rod = np.empty((10, 3)), np.empty((10, 3)), np.empty((10, 3))
     for f in range(len(triangles)):
         i0, i1 = _span(triangles[f], 3, 0, minimum[0], size[0], grow, nx)
         j0, j1 = _span(triangles[f], 3, 1, minimum[1], size[1], grow, ny)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from aerialworld_core.frames import Pose, grid_from_map
 from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.kernels import kernel
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.rig import CameraSpec
-from aerialworld_recorder.kernels import helper, kernel
 
 
-@helper
+@kernel
 def in_picture(x, y, z, view):  # type: ignore[no-untyped-def]
     """Whether a point of the optical frame falls into the picture; `view` as `_view` has it."""
     if z <= view[0] or x * x + y * y + z * z > view[1]:
@@ -37,7 +37,7 @@ def in_picture(x, y, z, view):  # type: ignore[no-untyped-def]
     return px >= 0.0 and px < view[6] and py >= 0.0 and py < view[7]
 
 
-@helper
+@kernel
 def is_clear(i, j, k, camera, occupied):  # type: ignore[no-untyped-def]
     """Whether a voxel's centre is joined to `camera` (3,) (voxel units) by a line that passes no other occupied voxel
     (Amanatides and Woo, 1987)."""

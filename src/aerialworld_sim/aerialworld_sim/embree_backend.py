@@ -21,8 +21,16 @@ from aerialworld_sim import embree, raster, shading
 from aerialworld_sim.bvh import build_tree
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
 from aerialworld_sim.labels import label_rows
-from aerialworld_sim.lanes import LANES
-from aerialworld_sim.movers import Placed, in_band, placed_for, screen_seen, shade_mask
+from aerialworld_sim.movers import (
+    Placed,
+    ShadowMask,
+    Shadows,
+    box_corners,
+    in_band,
+    placed_for,
+    screen_seen,
+    shadows_of,
+)
 from aerialworld_sim.render_scene import RenderScene
 from aerialworld_sim.sun_map import SunMap
 
@@ -78,6 +86,7 @@ class EmbreeBackend:
         self.tree = build_tree(scene.scene.vertices, scene.scene.faces)
         self.threads = threads or processors()
         self._placed: dict[int, Placed] = {}
+        self._fallen: Shadows | None = None
         self._pool: ThreadPoolExecutor | None = None
         if self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="render")
@@ -89,6 +98,7 @@ class EmbreeBackend:
 
     def moved(self) -> None:
         self._placed.clear()
+        self._fallen = None
         if self.scene.movers and "_instances" in self.__dict__:
             self._place_instances(self._instances)
 
@@ -131,7 +141,7 @@ class EmbreeBackend:
         return instances
 
     def _place_instances(self, instances: embree.InstanceScene) -> None:
-        instances.place([np.eye(4), *(None if m.pose is None else m.pose.matrix for m in self.scene.movers)])
+        instances.place(self.scene.bodies.present, self.scene.bodies.matrices)
 
     def _traced(self) -> tuple[int, int, int, int, NDArray[np.int32], NDArray[np.float32]]:
         """The scene as kernels that trace rays take it."""
@@ -146,9 +156,14 @@ class EmbreeBackend:
 
     def _movers(self, viewer: int) -> Placed:
         if viewer not in self._placed:
-            floor = float(self.scene.scene.bounds[0, 2])
-            self._placed[viewer] = placed_for(self.scene.movers, viewer, self._sun_map.axes, floor)
+            self._placed[viewer] = placed_for(self.scene, viewer)
         return self._placed[viewer]
+
+    def _shadows(self, placed: Placed) -> Shadows:
+        """Where the movers' shadows fall, which is the same for every viewer."""
+        if self._fallen is None:
+            self._fallen = shadows_of(placed, self.tree, self._sun_map.axes)
+        return self._fallen
 
     @cached_property
     def _sun_map(self) -> SunMap:
@@ -173,7 +188,7 @@ class EmbreeBackend:
     def _depth(self, job: DepthJob) -> Tasks:
         spec, movers = job.spec, self._movers(job.viewer)
         camera = camera_numbers(job)
-        seen = screen_seen(movers.boxes, camera, spec.width)
+        seen = screen_seen(box_corners(movers.boxes), camera, (spec.width, spec.height))
         camera[raster.NEAR] = 0.0  # what is nearer hides what is behind it, and is told apart below
         pinhole, labels = _pinhole(camera), self.scene.surfaces.labels
         instance = np.zeros((0, 0), np.uint16) if job.instance is None else job.instance
@@ -230,13 +245,19 @@ class _PictureTask:
         self.camera = camera_numbers(job)
         self.pinhole = _pinhole(self.camera)
         self.movers = backend._movers(job.viewer)
-        self.seen = screen_seen(self.movers.boxes, self.camera, job.spec.width)
-        self.shaded = screen_seen(self.movers.shadows, self.camera, job.spec.width)
+        self.seen = screen_seen(box_corners(self.movers.boxes), self.camera, (job.spec.width, job.spec.height))
         self.traced = backend._traced() if job.rays else None
         surfaces = backend.scene.surfaces
         self.axes = job.pose.rotation.T
         self.look = shading.picture_look(job.pose.position, self.axes, job.spec.focal, surfaces, backend._sun_map)
         self.shadows = surfaces.shadows and bool(len(backend.tree.nodes))
+        self.mask: ShadowMask | None = None
+        if self.shadows and self.movers.present.any():
+            rays = job.rays or (_NO_RAYS, _NO_RAYS)
+            self.mask = ShadowMask(
+                self.movers, backend._shadows(self.movers), backend._sun_map.axes, self.camera, self.pinhole, rays,
+                (job.spec.width, job.spec.height),
+            )  # fmt: skip
 
     def rows(self, first: int) -> None:
         job, spec = self.job, self.job.spec
@@ -264,7 +285,9 @@ class _PictureTask:
     def _shade(self, first: int, face: Any, depth: Any, u: Any, v: Any) -> None:
         b, sun_map = self.backend, self.backend._sun_map
         rays = self.job.rays or (_NO_RAYS, _NO_RAYS)
-        hidden = self._hidden(first, face, depth, rays)
+        hidden = np.zeros(0, np.uint8)
+        if self.mask is not None and self.mask.any(first, first + len(face)):
+            hidden = self.mask.rows(first, depth)
         wanted = np.ones(len(face), np.uint8)
         while True:
             shader = shading.Shader(self.look, *sun_map.kept, face.shape[1])
@@ -274,20 +297,3 @@ class _PictureTask:
             if not len(missing):
                 return
             sun_map.fill(b.tree, missing)
-
-    def _hidden(self, first: int, face: Any, depth: Any, rays: Any) -> NDArray[np.uint8]:
-        """Where movers hide the sun, as `shading.shade_rows` takes it; empty where none can."""
-        m, seen = self.movers, self.shaded
-        if self.job.rays is not None:  # a lens that bends: anywhere
-            seen = np.tile([-np.inf, np.inf], (len(seen), 2))
-        chosen = np.flatnonzero(in_band(seen, first, first + len(face)))
-        if not self.shadows or not len(chosen):
-            return np.zeros(0, np.uint8)
-        mask = np.zeros(face.size + LANES, np.uint8)
-        place = np.asarray(self.job.pose.position, np.float64)
-        turned = np.vstack([self.axes, place]) @ self.backend._sun_map.axes.T
-        shade_mask(
-            face, depth, self.pinhole, *rays, first, turned, chosen, seen, np.empty_like(chosen), np.empty_like(chosen),
-            np.empty(3), np.empty(3), m.rectangles, m.first, m.towards, mask,
-        )  # fmt: skip
-        return mask

@@ -221,9 +221,11 @@ def see_rows(
                 stack[top], depths[top] = 2 * first + 1 - nearer, max(one, two)
                 stack[top + 1], depths[top + 1] = nearer, min(one, two)
                 top += 2
+            if len(chosen):
+                farthest = least(address, PIXELS)
             for n in range(len(chosen)):
                 m = chosen[n]
-                if box_depth(boxes, m, ox, oy, oz, sides) < np.inf:
+                if box_depth(boxes, m, ox, oy, oz, sides) * farthest <= _ONE:  # not outside, not behind all
                     for i in range(begin[m], begin[m + 1]):
                         cover_triangle(placed, i, placed_face[i], camera, x0, y0, nearest, address)
             for j in range(min(TILE, row1 - y0)):

@@ -78,6 +78,10 @@ def library() -> ctypes.CDLL:
         "rtcCommitGeometry": (None, [pointer]),
         "rtcAttachGeometry": (unsigned, [pointer, pointer]),
         "rtcSetNewGeometryBuffer": (pointer, [pointer, ctypes.c_int, unsigned, ctypes.c_int, size, size]),
+        "rtcSetSharedGeometryBuffer": (
+            None,
+            [pointer, ctypes.c_int, unsigned, ctypes.c_int, pointer, size, size, size],
+        ),
         "rtcSetGeometryInstancedScene": (None, [pointer, pointer]),
         "rtcSetGeometryTransform": (None, [pointer, unsigned, ctypes.c_int, pointer]),
         "rtcSetGeometryMask": (None, [pointer, unsigned]),
@@ -146,7 +150,12 @@ class TriangleScene:
             geometry = lib.rtcNewGeometry(device.handle, 0)
             try:
                 self._upload(geometry, 1, 0x9003, vertices.astype(np.float32, copy=False))  # vertices, FLOAT3
-                self._upload(geometry, 0, 0x5003, faces.astype(np.uint32, copy=False))  # indices, UINT3
+                # Indices, UINT3, where they are; vertices must be followed by room that their array may not have.
+                self._faces = np.ascontiguousarray(faces, np.int32)
+                lib.rtcSetSharedGeometryBuffer(
+                    geometry, 0, 0, 0x5003, self._faces.ctypes.data, 0, 12, len(self._faces)
+                )  # fmt: skip
+                device.check(f"{len(faces)} triangles")
                 lib.rtcSetGeometryMask(geometry, ALL_RAYS)  # Embree's default is the first bit alone
                 lib.rtcCommitGeometry(geometry)
                 lib.rtcAttachGeometry(handle, geometry)
@@ -158,7 +167,7 @@ class TriangleScene:
     def _upload(self, geometry: int, kind: int, layout: int, data: NDArray[Any]) -> None:
         data = np.ascontiguousarray(data)
         target = library().rtcSetNewGeometryBuffer(geometry, kind, 0, layout, 12, len(data))
-        self.device.check(f"memory for {len(data)} vertices or triangles")
+        self.device.check(f"memory for {len(data)} vertices")
         ctypes.memmove(target, data.ctypes.data, data.nbytes)
 
 

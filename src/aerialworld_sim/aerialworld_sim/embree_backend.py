@@ -6,6 +6,7 @@ Python threads at once. A task is a fixed band of rows or rays, so results do no
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +61,28 @@ def _pinhole(camera: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([camera[raster.CX], camera[raster.CY], 1.0 / camera[raster.FOCAL], 1.0 / camera[raster.FOCAL_Y]])
 
 
+class _Workspace(threading.local):
+    """Each thread's scratch memory, kept from task to task."""
+
+    def __init__(self) -> None:
+        self.tile = raster.Scratch()
+        self._bands: dict[int, tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]] = {}
+        self._shaders: dict[int, shading.Shader] = {}
+
+    def band(self, rows: int, width: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """Room for faces and barycentrics of rows ≤ ROWS of a picture."""
+        if width not in self._bands:
+            shape = (ROWS, width)
+            self._bands[width] = np.empty(shape, np.int32), np.empty(shape, np.float32), np.empty(shape, np.float32)
+        face, u, v = self._bands[width]
+        return face[:rows], u[:rows], v[:rows]
+
+    def shader(self, width: int) -> shading.Shader:
+        if width not in self._shaders:
+            self._shaders[width] = shading.Shader(width)
+        return self._shaders[width]
+
+
 class EmbreeBackend:
     """See `backend.Backend`. `lanes` (16, 8, 4) overrides the packet width that suits the processor.
 
@@ -87,6 +110,7 @@ class EmbreeBackend:
         self.threads = threads or processors()
         self._placed: dict[int, Placed] = {}
         self._fallen: Shadows | None = None
+        self.workspace = _Workspace()
         self._pool: ThreadPoolExecutor | None = None
         if self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="render")
@@ -178,7 +202,7 @@ class EmbreeBackend:
         tree, chosen = self.tree, np.flatnonzero(in_band(rows, first, last) & movers.visible)
         raster.see_rows(
             tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
-            movers.face, camera, *raster.Scratch().fields, first, first, last, face, depth, u, v,
+            movers.face, camera, *self.workspace.tile.fields, first, first, last, face, depth, u, v,
         )  # fmt: skip
 
     def _picture(self, job: PictureJob) -> Tasks:
@@ -195,7 +219,7 @@ class EmbreeBackend:
 
         def rows(first: int) -> None:
             last = min(first + ROWS, spec.height)
-            face, depth = np.empty((last - first, spec.width), np.int32), job.depth[first:last]
+            (face, *_), depth = self.workspace.band(last - first, spec.width), job.depth[first:last]
             self.see(camera, movers, seen, first, last, face, depth, _NOTHING, _NOTHING)
             label_rows(face, depth, pinhole, spec.near, spec.far, True, labels, first, job.semantic, instance)
 
@@ -263,7 +287,7 @@ class _PictureTask:
         job, spec = self.job, self.job.spec
         last = min(first + ROWS, spec.height)
         shape = (last - first, spec.width)
-        face, u, v = np.empty(shape, np.int32), np.empty(shape, np.float32), np.empty(shape, np.float32)
+        face, u, v = self.backend.workspace.band(*shape)
         depth = np.empty(shape, np.float32) if job.depth is None else job.depth[first:last]
         self._see(first, last, face, depth, u, v)
         if job.rgb is not None:
@@ -288,9 +312,9 @@ class _PictureTask:
         hidden = np.zeros(0, np.uint8)
         if self.mask is not None and self.mask.any(first, first + len(face)):
             hidden = self.mask.rows(first, depth)
-        wanted = np.ones(len(face), np.uint8)
+        wanted, shader = np.ones(len(face), np.uint8), b.workspace.shader(face.shape[1])
         while True:
-            shader = shading.Shader(self.look, *sun_map.kept, face.shape[1])
+            shader.look_at(self.look, *sun_map.kept)
             missing = shader.shade(
                 wanted, face, depth, u, v, self.pinhole, rays, hidden, self.shadows, first, self.job.rgb
             )

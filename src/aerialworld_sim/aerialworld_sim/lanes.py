@@ -260,6 +260,19 @@ class Code:
         ]
         return [self._shuffled(quarters[0][c].value, quarters[1][c].value, half) for half in halves for c in range(4)]
 
+    def apart(self, address: Any) -> Any:
+        """The same address, unknown to be so. Of eight values that are loaded, changed in part and stored where they
+        came from, LLVM makes a masked store, which some processors carry out lane by lane."""
+        kind = ir.FunctionType(LONG, [LONG])
+        return self.builder.asm(kind, "", "=r,0", [address], side_effect=False)
+
+    def prefetch(self, address: Any) -> None:
+        """Bring what lies at an address near; it need not be there."""
+        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT, INT, INT])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        pointer = self.builder.inttoptr(address, BYTE.as_pointer())
+        self.builder.call(function, [pointer, INT(0), INT(3), INT(1)])  # to be read, kept, data
+
     def variable(self, first: Term) -> Variable:
         return Variable(self.builder, first)
 

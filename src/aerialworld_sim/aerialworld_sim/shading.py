@@ -106,17 +106,24 @@ def picture_look(origin: Array, axes: Array, focal: float, surfaces: Any, sun_ma
 
 
 class Shader:
-    """One task's way to `shade_rows`: a picture's look, the sun map's tiles as they are now, and scratch."""
+    """One thread's way to `shade_rows` for pictures of a width: scratch, a picture's look, the sun map's tiles as they
+    are now."""
 
-    def __init__(self, look: Look, heights: NDArray[np.float32], place: NDArray[np.int32], width: int) -> None:
+    def __init__(self, width: int) -> None:
         self.missing = np.empty(MISSING, np.int32)
         self.pitch = (width + 2 * LANES) & -LANES
         self.row, self.spare = aligned(PLANES * self.pitch), np.empty(3 * LANES, np.uint8)
         self.runs, self.lanes = aligned(self.pitch * RUN_NUMBERS), aligned(LANES * RUN_NUMBERS)
         self.run_face, self.run_middle, self.run_end = np.zeros((3, self.pitch), np.int32)
         self.which = np.zeros(LANES, np.int32)
+        self.where = np.zeros(len(ARRAYS), np.int64)
+        self._held: tuple[Any, ...] = ()
+
+    def look_at(self, look: Look, heights: NDArray[np.float32], place: NDArray[np.int32]) -> None:
+        """Take up a picture, and the sun map as it is."""
         self._held = (look, heights, place)
-        self.where = look.where.copy()
+        self.run_face[:] = 0  # numbers of another scene's triangles may be greater than this one has
+        self.where[:] = look.where
         self.where[-len(TILES) :] = [a.ctypes.data for a in (heights, place, self.missing)]
 
     def shade(
@@ -129,6 +136,8 @@ class Shader:
             self.lanes, self.run_face, self.run_middle, self.run_end, self.which, hidden, shadows,
             row0, rgb,
         )  # fmt: skip
+        if absent == 0:
+            return self.missing[:0]
         missing = np.unique(self.missing[:absent])
         return missing[missing >= 0]
 

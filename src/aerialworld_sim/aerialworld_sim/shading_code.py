@@ -90,7 +90,7 @@ class _Row:
 
     def store(self, i: Any, share: Term, colours: list[Term]) -> None:
         for plane, value in zip((SHARE, RED, GREEN, BLUE), (share, *colours), strict=True):
-            self.c.store(value, self.plane(plane), i)
+            self.c.store(value, self.c.apart(self.plane(plane)), i)
 
 
 def sum_of(terms: list[Term]) -> Term:

@@ -15,21 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_sim.compiled import kernel
+from aerialworld_sim.compiled import aligned, kernel
 
 #: Triangles that a leaf may hold; leaves of up to LEAF are never split.
 LEAF, MAX_LEAF = 4, 16
 _BINS = 16
 _ROW = 8  # of a box while building: lowest corner, highest corner, triangle (int32), unused
+_NODE = 8  # numbers of a node
 #: Deepest tree that traversal has room for; deeper ranges become leaves however large.
 MAX_DEPTH = 62
 
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """nodes (N, 6) float32: box low xyz, high xyz; links (N, 2) int32: first and count of a leaf's triangles, or the
-    left child, whose sibling follows it, and 0; node 0 is the root. corners (F, 9) float32 and face (F,) int32: the
-    triangles in the leaves' order."""
+    """nodes (N, 8) float32: box low xyz, high xyz, and their `links`; links (N, 2) int32: first and count of a leaf's
+    triangles, or the left child, whose sibling follows it, and 0; node 0 is the root. Siblings share a cache line of
+    64 bytes: to find one's way down is to wait for memory. corners (F, 9) float32 and face (F,) int32: the triangles
+    in the leaves' order."""
 
     nodes: NDArray[np.float32]
     links: NDArray[np.int32]
@@ -184,8 +186,8 @@ def build_tree(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> Tree:
     """The hierarchy of triangles `faces` (F, 3) into `vertices` (V, 3)."""
     count = len(faces)
     if count == 0:
-        zero = np.zeros
-        return Tree(zero((0, 6), np.float32), zero((0, 2), np.int32), zero((0, 9), np.float32), zero(0, np.int32))
+        none = _together(np.zeros((0, 6), np.float32), np.zeros((0, 2), np.int32))
+        return Tree(*none, np.zeros((0, 9), np.float32), np.zeros(0, np.int32))
     boxes = np.empty((count, _ROW), np.float32)
     _triangle_boxes(vertices, faces, boxes, boxes.view(np.int32))
     nodes, links = np.empty((2 * count, 6), np.float32), np.empty((2 * count, 2), np.int32)
@@ -197,4 +199,12 @@ def build_tree(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> Tree:
     del boxes
     corners = np.empty((count, 9), np.float32)
     _fill_corners(vertices, faces, order, corners)
-    return Tree(nodes[:used].copy(), links[:used].copy(), corners, order)
+    return Tree(*_together(nodes[:used], links[:used]), corners, order)
+
+
+def _together(nodes: NDArray[np.float32], links: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Boxes and links of `Tree`, in one block."""
+    block = aligned(_NODE * (len(nodes) + 1))[_NODE:].reshape(-1, _NODE)  # siblings follow the root, pair by pair
+    both = block.view(np.int32)[:, 6:]
+    block[:, :6], both[:] = nodes, links
+    return block, both

@@ -33,6 +33,7 @@ _BUILD_QUALITY_LOW = 0
 _GEOMETRY_INSTANCE = 121
 _FLOAT3X4_ROW_MAJOR = 0x9134
 _VERSION_PROPERTY = 0
+_UNMOVED = np.eye(3, 4, dtype=np.float32)
 #: A mask that every ray shares a bit with.
 ALL_RAYS = 0xFFFFFFFF
 #: Lanes of a packet and the device property that says whether they are native (AVX-512, AVX, SSE).
@@ -77,6 +78,10 @@ def library() -> ctypes.CDLL:
         "rtcCommitGeometry": (None, [pointer]),
         "rtcAttachGeometry": (unsigned, [pointer, pointer]),
         "rtcSetNewGeometryBuffer": (pointer, [pointer, ctypes.c_int, unsigned, ctypes.c_int, size, size]),
+        "rtcSetSharedGeometryBuffer": (
+            None,
+            [pointer, ctypes.c_int, unsigned, ctypes.c_int, pointer, size, size, size],
+        ),
         "rtcSetGeometryInstancedScene": (None, [pointer, pointer]),
         "rtcSetGeometryTransform": (None, [pointer, unsigned, ctypes.c_int, pointer]),
         "rtcSetGeometryMask": (None, [pointer, unsigned]),
@@ -145,7 +150,12 @@ class TriangleScene:
             geometry = lib.rtcNewGeometry(device.handle, 0)
             try:
                 self._upload(geometry, 1, 0x9003, vertices.astype(np.float32, copy=False))  # vertices, FLOAT3
-                self._upload(geometry, 0, 0x5003, faces.astype(np.uint32, copy=False))  # indices, UINT3
+                # Indices, UINT3, where they are; vertices must be followed by room that their array may not have.
+                self._faces = np.ascontiguousarray(faces, np.int32)
+                lib.rtcSetSharedGeometryBuffer(
+                    geometry, 0, 0, 0x5003, self._faces.ctypes.data, 0, 12, len(self._faces)
+                )  # fmt: skip
+                device.check(f"{len(faces)} triangles")
                 lib.rtcSetGeometryMask(geometry, ALL_RAYS)  # Embree's default is the first bit alone
                 lib.rtcCommitGeometry(geometry)
                 lib.rtcAttachGeometry(handle, geometry)
@@ -157,7 +167,7 @@ class TriangleScene:
     def _upload(self, geometry: int, kind: int, layout: int, data: NDArray[Any]) -> None:
         data = np.ascontiguousarray(data)
         target = library().rtcSetNewGeometryBuffer(geometry, kind, 0, layout, 12, len(data))
-        self.device.check(f"memory for {len(data)} vertices or triangles")
+        self.device.check(f"memory for {len(data)} vertices")
         ctypes.memmove(target, data.ctypes.data, data.nbytes)
 
 
@@ -185,18 +195,28 @@ class InstanceScene:
             lib.rtcAttachGeometry(handle, geometry)
             lib.rtcReleaseGeometry(geometry)  # the scene holds it from here on
             self._geometries.append(geometry)
-        self.place([np.eye(4)] * len(scenes))
+        self._present = np.ones(len(scenes), np.bool_)
+        for number in range(len(scenes)):
+            self._transform(number, _UNMOVED.ctypes.data)
+        lib.rtcCommitScene(handle)
+        device.check(f"{len(scenes)} instances")
 
-    def place(self, poses: Sequence[NDArray[np.float64] | None]) -> None:
-        """Where each scene stands: 4×4 to map, or None for one that is absent."""
+    def _transform(self, number: int, address: int) -> None:
+        geometry = self._geometries[number]
+        library().rtcSetGeometryTransform(geometry, 0, _FLOAT3X4_ROW_MAJOR, address)
+        library().rtcCommitGeometry(geometry)
+
+    def place(self, present: NDArray[np.bool_], matrices: NDArray[np.float32]) -> None:
+        """Whether each scene but the first is there (M,), and where it stands: (M, 3, 4) to map."""
         lib = library()
-        for geometry, pose in zip(self._geometries, poses, strict=True):
-            if pose is None:
-                lib.rtcDisableGeometry(geometry)
-                continue
-            lib.rtcEnableGeometry(geometry)
-            matrix = np.ascontiguousarray(pose[:3], np.float32)
-            lib.rtcSetGeometryTransform(geometry, 0, _FLOAT3X4_ROW_MAJOR, matrix.ctypes.data)
-            lib.rtcCommitGeometry(geometry)
+        start, size = matrices.ctypes.data, matrices.strides[0]
+        for number, (is_there, was_there) in enumerate(zip(present.tolist(), self._present[1:].tolist(), strict=True)):
+            if is_there and not was_there:
+                lib.rtcEnableGeometry(self._geometries[number + 1])
+            if is_there:
+                self._transform(number + 1, start + number * size)
+            elif was_there:
+                lib.rtcDisableGeometry(self._geometries[number + 1])
+        self._present[1:] = present
         lib.rtcCommitScene(self.handle)
         self.device.check(f"placing {len(self._geometries)} instances")

@@ -6,6 +6,7 @@ the number of threads.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +22,16 @@ from aerialworld_sim import embree, raster, shading
 from aerialworld_sim.bvh import build_tree
 from aerialworld_sim.jobs import DepthJob, PictureJob, ScanJob
 from aerialworld_sim.labels import label_rows
-from aerialworld_sim.lanes import LANES
-from aerialworld_sim.movers import Placed, in_band, placed_for, screen_seen, shade_mask
+from aerialworld_sim.movers import (
+    Placed,
+    ShadowMask,
+    Shadows,
+    box_corners,
+    in_band,
+    placed_for,
+    screen_seen,
+    shadows_of,
+)
 from aerialworld_sim.render_scene import RenderScene
 from aerialworld_sim.sun_map import SunMap
 
@@ -51,6 +60,28 @@ def _pinhole(camera: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([camera[raster.CX], camera[raster.CY], 1.0 / camera[raster.FOCAL], 1.0 / camera[raster.FOCAL_Y]])
 
 
+class _Workspace(threading.local):
+    """Each thread's scratch memory, kept from task to task."""
+
+    def __init__(self) -> None:
+        self.tile = raster.Scratch()
+        self._bands: dict[int, tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]] = {}
+        self._shaders: dict[int, shading.Shader] = {}
+
+    def band(self, rows: int, width: int) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+        """Room for faces and barycentrics of rows ≤ ROWS of a picture."""
+        if width not in self._bands:
+            shape = (ROWS, width)
+            self._bands[width] = np.empty(shape, np.int32), np.empty(shape, np.float32), np.empty(shape, np.float32)
+        face, u, v = self._bands[width]
+        return face[:rows], u[:rows], v[:rows]
+
+    def shader(self, width: int) -> shading.Shader:
+        if width not in self._shaders:
+            self._shaders[width] = shading.Shader(width)
+        return self._shaders[width]
+
+
 class EmbreeBackend:
     """See `backend.Backend`. `lanes` (16, 8, 4) overrides the packet width that suits the processor.
 
@@ -77,6 +108,8 @@ class EmbreeBackend:
         self.tree = build_tree(scene.scene.vertices, scene.scene.faces)
         self.threads = threads or processors()
         self._placed: dict[int, Placed] = {}
+        self._fallen: Shadows | None = None
+        self.workspace = _Workspace()
         self._pool: ThreadPoolExecutor | None = None
         if self.threads > 1:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="render")
@@ -88,6 +121,7 @@ class EmbreeBackend:
 
     def moved(self) -> None:
         self._placed.clear()
+        self._fallen = None
         if self.scene.movers and "_instances" in self.__dict__:
             self._place_instances(self._instances)
 
@@ -130,7 +164,7 @@ class EmbreeBackend:
         return instances
 
     def _place_instances(self, instances: embree.InstanceScene) -> None:
-        instances.place([np.eye(4), *(None if m.pose is None else m.pose.matrix for m in self.scene.movers)])
+        instances.place(self.scene.bodies.present, self.scene.bodies.matrices)
 
     def _traced(self) -> tuple[int, int, int, int, NDArray[np.int32], NDArray[np.float32]]:
         """The scene as kernels that trace rays take it."""
@@ -145,9 +179,14 @@ class EmbreeBackend:
 
     def _movers(self, viewer: int) -> Placed:
         if viewer not in self._placed:
-            floor = float(self.scene.scene.bounds[0, 2])
-            self._placed[viewer] = placed_for(self.scene.movers, viewer, self._sun_map.axes, floor)
+            self._placed[viewer] = placed_for(self.scene, viewer)
         return self._placed[viewer]
+
+    def _shadows(self, placed: Placed) -> Shadows:
+        """Where the movers' shadows fall, which is the same for every viewer."""
+        if self._fallen is None:
+            self._fallen = shadows_of(placed, self.tree, self._sun_map.axes)
+        return self._fallen
 
     @cached_property
     def _sun_map(self) -> SunMap:
@@ -162,7 +201,7 @@ class EmbreeBackend:
         tree, chosen = self.tree, np.flatnonzero(in_band(rows, first, last) & movers.visible)
         raster.see_rows(
             tree.nodes, tree.links, tree.corners, tree.face, chosen, movers.boxes, movers.first, movers.corners,
-            movers.face, camera, *raster.Scratch().fields, first, first, last, face, depth, u, v,
+            movers.face, camera, *self.workspace.tile.fields, first, first, last, face, depth, u, v,
         )  # fmt: skip
 
     def _picture(self, job: PictureJob) -> Tasks:
@@ -172,14 +211,14 @@ class EmbreeBackend:
     def _depth(self, job: DepthJob) -> Tasks:
         spec, movers = job.spec, self._movers(job.viewer)
         camera = camera_numbers(job)
-        seen = screen_seen(movers.boxes, camera, spec.width)
+        seen = screen_seen(box_corners(movers.boxes), camera, (spec.width, spec.height))
         camera[raster.NEAR] = 0.0  # what is nearer hides what is behind it, and is told apart below
         pinhole, labels = _pinhole(camera), self.scene.surfaces.labels
         instance = np.zeros((0, 0), np.uint16) if job.instance is None else job.instance
 
         def rows(first: int) -> None:
             last = min(first + ROWS, spec.height)
-            face, depth = np.empty((last - first, spec.width), np.int32), job.depth[first:last]
+            (face, *_), depth = self.workspace.band(last - first, spec.width), job.depth[first:last]
             self.see(camera, movers, seen, first, last, face, depth, _NOTHING, _NOTHING)
             label_rows(face, depth, pinhole, spec.near, spec.far, True, labels, first, job.semantic, instance)
 
@@ -229,19 +268,25 @@ class _PictureTask:
         self.camera = camera_numbers(job)
         self.pinhole = _pinhole(self.camera)
         self.movers = backend._movers(job.viewer)
-        self.seen = screen_seen(self.movers.boxes, self.camera, job.spec.width)
-        self.shaded = screen_seen(self.movers.shadows, self.camera, job.spec.width)
+        self.seen = screen_seen(box_corners(self.movers.boxes), self.camera, (job.spec.width, job.spec.height))
         self.traced = backend._traced() if job.rays else None
         surfaces = backend.scene.surfaces
         self.axes = job.pose.rotation.T
         self.look = shading.picture_look(job.pose.position, self.axes, job.spec.focal, surfaces, backend._sun_map)
         self.shadows = surfaces.shadows and bool(len(backend.tree.nodes))
+        self.mask: ShadowMask | None = None
+        if self.shadows and self.movers.present.any():
+            rays = job.rays or (_NO_RAYS, _NO_RAYS)
+            self.mask = ShadowMask(
+                self.movers, backend._shadows(self.movers), backend._sun_map.axes, self.camera, self.pinhole, rays,
+                (job.spec.width, job.spec.height),
+            )  # fmt: skip
 
     def rows(self, first: int) -> None:
         job, spec = self.job, self.job.spec
         last = min(first + ROWS, spec.height)
         shape = (last - first, spec.width)
-        face, u, v = np.empty(shape, np.int32), np.empty(shape, np.float32), np.empty(shape, np.float32)
+        face, u, v = self.backend.workspace.band(*shape)
         depth = np.empty(shape, np.float32) if job.depth is None else job.depth[first:last]
         self._see(first, last, face, depth, u, v)
         if job.rgb is not None:
@@ -263,30 +308,15 @@ class _PictureTask:
     def _shade(self, first: int, face: Any, depth: Any, u: Any, v: Any) -> None:
         b, sun_map = self.backend, self.backend._sun_map
         rays = self.job.rays or (_NO_RAYS, _NO_RAYS)
-        hidden = self._hidden(first, face, depth, rays)
-        wanted = np.ones(len(face), np.uint8)
+        hidden = np.zeros(0, np.uint8)
+        if self.mask is not None and self.mask.any(first, first + len(face)):
+            hidden = self.mask.rows(first, depth)
+        wanted, shader = np.ones(len(face), np.uint8), b.workspace.shader(face.shape[1])
         while True:
-            shader = shading.Shader(self.look, *sun_map.kept, face.shape[1])
+            shader.look_at(self.look, *sun_map.kept)
             missing = shader.shade(
                 wanted, face, depth, u, v, self.pinhole, rays, hidden, self.shadows, first, self.job.rgb
             )
             if not len(missing):
                 return
             sun_map.fill(b.tree, missing)
-
-    def _hidden(self, first: int, face: Any, depth: Any, rays: Any) -> NDArray[np.uint8]:
-        """Where movers hide the sun, as `shading.shade_rows` takes it; empty where none can."""
-        m, seen = self.movers, self.shaded
-        if self.job.rays is not None:  # a lens that bends: anywhere
-            seen = np.tile([-np.inf, np.inf], (len(seen), 2))
-        chosen = np.flatnonzero(in_band(seen, first, first + len(face)))
-        if not self.shadows or not len(chosen):
-            return np.zeros(0, np.uint8)
-        mask = np.zeros(face.size + LANES, np.uint8)
-        place = np.asarray(self.job.pose.position, np.float64)
-        turned = np.vstack([self.axes, place]) @ self.backend._sun_map.axes.T
-        shade_mask(
-            face, depth, self.pinhole, *rays, first, turned, chosen, seen, np.empty_like(chosen), np.empty_like(chosen),
-            np.empty(3), np.empty(3), m.rectangles, m.first, m.towards, mask,
-        )  # fmt: skip
-        return mask

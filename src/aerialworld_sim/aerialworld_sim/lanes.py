@@ -8,7 +8,7 @@ loops over such arithmetic do not vectorise where tables are looked up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -142,6 +142,10 @@ class Term:
     def sqrt(self) -> Term:
         return self._call("sqrt")
 
+    def bits(self, kind: Any) -> Term:
+        """The same bits, as another kind of value of equal size."""
+        return Term(self.builder, self.builder.bitcast(self.value, self._shaped(kind)))
+
     def _shaped(self, kind: Any) -> Any:
         return eight(kind) if isinstance(self.value.type, ir.VectorType) else kind
 
@@ -209,15 +213,66 @@ class Code:
         self.builder.store(value.value, pointer).align = align
 
     def gather(self, address: Any, index: Term, kind: Any = FLOAT) -> Term:
-        """Eight table entries; every index must lie in the table. (Eight loads: processors' own gathers are slower, or
-        as fast at best.)"""
+        """Eight table entries; every index must lie in the table: none is negative. (Eight loads: processors' own
+        gathers are slower, or as fast at best.)"""
         size = 1 if kind == BYTE else 4
         found = ir.Constant(eight(kind), ir.Undefined)
         for i in range(LANES):
-            where = self.at(address, self.builder.sext(index.lane(i), LONG), size)
+            where = self.at(address, self.builder.zext(index.lane(i), LONG), size)
             entry = self.builder.load(self.builder.inttoptr(where, kind.as_pointer()))
             found = self.builder.insert_element(found, entry, INT(i))
         return Term(self.builder, found)
+
+    def pairs(self, address: Any, index: Term, kind: Any = FLOAT) -> tuple[Term, Term]:
+        """Eight table entries and the eight that follow each of them; every index must lie in the table."""
+        found = []
+        for i in range(LANES):
+            where = self.at(address, self.builder.zext(index.lane(i), LONG), 4)
+            two = self.builder.load(self.builder.inttoptr(where, ir.VectorType(kind, 2).as_pointer()))
+            two.align = 4
+            found.append(two)
+        # Halves in the order in which two shuffles take them apart.
+        low, high = (
+            self._joined(self._joined(found[k], found[k + 1]), self._joined(found[k + 4], found[k + 5])) for k in (0, 2)
+        )
+        return (
+            self._shuffled(low, high, [0, 2, 8, 10, 4, 6, 12, 14]),
+            self._shuffled(low, high, [1, 3, 9, 11, 5, 7, 13, 15]),
+        )
+
+    def _joined(self, a: Any, b: Any) -> Any:
+        """Two of LLVM's vectors as one."""
+        return self._shuffled(a, b, list(range(2 * a.type.count))).value
+
+    def _shuffled(self, a: Any, b: Any, order: list[int]) -> Term:
+        mask = ir.Constant(ir.VectorType(INT, len(order)), order)
+        return Term(self.builder, self.builder.shuffle_vector(a, b, mask))
+
+    def transposed(self, rows: Sequence[Term]) -> list[Term]:
+        """Eight times eight values, rows for columns."""
+        pairs = [[0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]]
+        fours = [[0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]]
+        halves = [[0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]]
+        # By twos: columns 0, 1 (4, 5) and 2, 3 (6, 7) of rows 0 and 1, 2 and 3 …
+        twos = [[self._shuffled(rows[k].value, rows[k + 1].value, order) for order in pairs] for k in (0, 2, 4, 6)]
+        quarters = [
+            [self._shuffled(twos[k][p].value, twos[k + 1][p].value, order) for p in (0, 1) for order in fours]
+            for k in (0, 2)
+        ]
+        return [self._shuffled(quarters[0][c].value, quarters[1][c].value, half) for half in halves for c in range(4)]
+
+    def apart(self, address: Any) -> Any:
+        """The same address, unknown to be so. Of eight values that are loaded, changed in part and stored where they
+        came from, LLVM makes a masked store, which some processors carry out lane by lane."""
+        kind = ir.FunctionType(LONG, [LONG])
+        return self.builder.asm(kind, "", "=r,0", [address], side_effect=False)
+
+    def prefetch(self, address: Any) -> None:
+        """Bring what lies at an address near; it need not be there."""
+        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT, INT, INT])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        pointer = self.builder.inttoptr(address, BYTE.as_pointer())
+        self.builder.call(function, [pointer, INT(0), INT(3), INT(1)])  # to be read, kept, data
 
     def variable(self, first: Term) -> Variable:
         return Variable(self.builder, first)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from aerialworld_sim.bvh import MAX_DEPTH
 from aerialworld_sim.compiled import aligned, kernel
 from aerialworld_sim.lanes import LANES
-from aerialworld_sim.vectors import PIXELS, TILE, box_meets, cover8, least, resolve8
+from aerialworld_sim.vectors import PIXELS, TILE, box_meets, cover8, least, prefetch, resolve8
 
 #: Places in a camera's numbers: where it is, rows forward, left and up in map, then what its pixels are. Pixel (u, v)
 #: looks along (1, (cx − u)/focal, (cy − v)/focal_y).
@@ -188,6 +188,7 @@ def see_rows(
     beyond = np.float32(1.0 / far)
     address, sides = tile.ctypes.data, planes.ctypes.data
     width = depth.shape[1]
+    to_nodes, to_corners = nodes.ctypes.data, corners.ctypes.data
     inner = len(u) > 0
     to_face, to_depth = face.ctypes.data, depth.ctypes.data
     to_u, to_v = u.ctypes.data if inner else 0, v.ctypes.data if inner else 0
@@ -218,12 +219,17 @@ def see_rows(
                 one = box_depth(nodes, first, ox, oy, oz, sides)
                 two = box_depth(nodes, first + 1, ox, oy, oz, sides)
                 nearer = first + 1 if two < one else first
-                stack[top], depths[top] = 2 * first + 1 - nearer, max(one, two)
-                stack[top + 1], depths[top + 1] = nearer, min(one, two)
-                top += 2
+                for child, least_depth in ((2 * first + 1 - nearer, max(one, two)), (nearer, min(one, two))):
+                    if least_depth * farthest <= _ONE:
+                        stack[top], depths[top] = child, least_depth
+                        top += 1
+                        below = links[child, 0]
+                        prefetch(to_corners + 36 * below if links[child, 1] > 0 else to_nodes + 32 * below)
+            if len(chosen):
+                farthest = least(address, PIXELS)
             for n in range(len(chosen)):
                 m = chosen[n]
-                if box_depth(boxes, m, ox, oy, oz, sides) < np.inf:
+                if box_depth(boxes, m, ox, oy, oz, sides) * farthest <= _ONE:  # not outside, not behind all
                     for i in range(begin[m], begin[m + 1]):
                         cover_triangle(placed, i, placed_face[i], camera, x0, y0, nearest, address)
             for j in range(min(TILE, row1 - y0)):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import InputError, WorldError
 from aerialworld_core.frames import Pose
 from aerialworld_core.world.scene import Light, Scene
-from aerialworld_sim.surfaces import Surfaces, build_surfaces, relight
+from aerialworld_sim.bodies import Bodies
+from aerialworld_sim.surfaces import Surfaces, build_surfaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,50 +64,22 @@ class RenderScene:
             raise InputError(f"{instances} instances; at most 65535 have numbers")
         parts = [scene, *(_numbered(b, len(scene.instances) + 1 + i) for i, b in enumerate(bodies))]
         self.surfaces: Surfaces = build_surfaces(parts, light)
-        self._bodies = _Bodies([b.scene for b in bodies], self.static_count)
+        self.bodies = Bodies([b.scene for b in bodies], self.static_count)
         self.movers: list[Mover] = []
         for i, body in enumerate(bodies):
             owner = numbers[body.owner] if body.owner is not None else -1
-            first, last = int(self._bodies.first[i]), int(self._bodies.first[i + 1])
-            corners, placed = self._bodies.corners[first:last], self._bodies.placed[first:last]
+            first, last = int(self.bodies.first[i]), int(self.bodies.first[i + 1])
+            corners, placed = self.bodies.corners[first:last], self.bodies.placed[first:last]
             self.movers.append(Mover(body, self.static_count + first, last - first, owner, corners, placed))
+        self._named = {m.body.name: m for m in self.movers}
 
     def place(self, poses: Mapping[str, Pose | None]) -> None:
         """Move the bodies named; None takes one out of the scene. Raises InputError for an unknown name."""
-        known = {m.body.name: i for i, m in enumerate(self.movers)}
         for name, pose in poses.items():
-            if name not in known:
-                raise InputError(f"no body {name!r}; there are {', '.join(known) or 'none'}")
-            self.movers[known[name]].pose = pose
-        self._bodies.place([m.pose for m in self.movers], self.surfaces)
-
-
-class _Bodies:
-    """All bodies' triangles in one block, so that placing fifty of them takes a few array operations.
-
-    first    (M + 1,) rows of body after body
-    corners, normals  (T, 3, 3) float32 in the bodies' own frames; placed (T, 3, 3) float32 in map
-    """
-
-    def __init__(self, scenes: Sequence[Scene], static_count: int) -> None:
-        counts = [len(scene.faces) for scene in scenes]
-        self.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self._which = np.repeat(np.arange(len(scenes)), counts)
-        self._rows = slice(static_count, static_count + int(self.first[-1]))
-        nothing = np.zeros((0, 3, 3), np.float32)
-        self.corners = np.concatenate([nothing, *(scene.triangles for scene in scenes)]).astype(np.float32)
-        self.normals = np.concatenate([nothing, *(scene.normals for scene in scenes)]).astype(np.float32)
-        self.placed = self.corners.copy()
-
-    def place(self, poses: Sequence[Pose | None], surfaces: Surfaces) -> None:
-        """Put every body at its pose; those without one stay where they were."""
-        if not len(self.placed):
-            return
-        identity = Pose.identity()
-        turned = np.stack([(p or identity).rotation.T for p in poses])[self._which]
-        moved = np.stack([(p or identity).position for p in poses])[self._which]
-        self.placed[:] = self.corners.astype(np.float64) @ turned + moved[:, None]
-        relight(surfaces, self._rows, self.placed, self.normals.astype(np.float64) @ turned)
+            if name not in self._named:
+                raise InputError(f"no body {name!r}; there are {', '.join(self._named) or 'none'}")
+            self._named[name].pose = pose
+        self.bodies.place([m.pose for m in self.movers], self.surfaces)
 
 
 def _numbered(body: Body, number: int) -> Scene:

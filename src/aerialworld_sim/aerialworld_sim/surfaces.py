@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import WorldError
 from aerialworld_core.world.scene import Light, Material, Scene
-from aerialworld_sim.textures import TextureBlock, pack_textures, unpack_texels
+from aerialworld_sim.textures import TextureBlock, level_texels, pack_textures, unpack_texels
 
 #: The sun's light on a surface, as Gazebo's renderer (ogre2) shows it: Disney's diffuse lobe, normalised as in "Moving
 #: Frostbite to Physically Based Rendering" (Lagarde and de Rousiers, 2014), with light power scaled by π against the
@@ -62,9 +62,8 @@ class Surfaces:
         mean = self.colour.copy()
         t = self.textures
         for i in np.flatnonzero(t.levels):
-            last = t.first_level[i] + t.levels[i] - 1
-            count = int(t.level_width[last]) * int(t.level_height[last])
-            mean[i] *= unpack_texels(t.texels[t.level_offset[last] : t.level_offset[last] + count]).mean(axis=0)
+            last = int(t.first_level[i] + t.levels[i]) - 1
+            mean[i] *= unpack_texels(level_texels(t, last)).mean(axis=(0, 1))
         return mean
 
 

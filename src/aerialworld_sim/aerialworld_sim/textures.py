@@ -33,6 +33,8 @@ CODE_BITS = 10
 _CODES = (1 << CODE_BITS) - 1
 #: A code's square times this is linear light.
 TEXEL_SCALE = 1.0 / _CODES**2
+#: Texels are numbered by int32.
+MOST_TEXELS = 2**31 - 1
 #: uint8 sRGB → linear.
 DECODE = linear_from_srgb(np.arange(256) / 255.0).astype(np.float32)
 #: linear·ENCODE_STEPS → uint8 sRGB.
@@ -43,8 +45,9 @@ ENCODE = np.round(255.0 * srgb_from_linear(np.arange(ENCODE_STEPS + 1) / ENCODE_
 class TextureBlock:
     """All textures, every mip level, one after the other.
 
-    texels       (N,) uint32, see `pack_texels`
-    level_offset (L,) int64, level_width and level_height (L,) int32
+    texels       (N,) uint32, see `pack_texels`: two white ones, then level after level, row after row; behind its last
+                 texel a row has its first once more, so that two neighbours always lie side by side
+    level_offset (L,) int64, level_width and level_height (L,) int32 (rows are one longer than wide)
     first_level, levels  (M,) int32 per material; levels is 0 without a texture
     """
 
@@ -80,14 +83,21 @@ def unpack_texels(texels: NDArray[np.uint32]) -> NDArray[np.float32]:
     return codes * codes * np.float32(TEXEL_SCALE)
 
 
+def level_texels(block: TextureBlock, level: int) -> NDArray[np.uint32]:
+    """(H, W) texels of one level."""
+    width, height = int(block.level_width[level]), int(block.level_height[level])
+    start = int(block.level_offset[level])
+    return block.texels[start : start + height * (width + 1)].reshape(height, width + 1)[:, :width]
+
+
 def pack_textures(materials: Sequence[Material]) -> TextureBlock:
     """Build the mip pyramids. Raises WorldError, naming the material, for a texture that is not (H, W, 3) uint8."""
-    blocks: list[NDArray[np.uint32]] = []
+    blocks: list[NDArray[np.uint32]] = [pack_texels(np.ones((2, 3)))]
     offsets: list[int] = []
     sizes: list[tuple[int, int]] = []
     first = np.zeros(len(materials), np.int32)
     levels = np.zeros(len(materials), np.int32)
-    total = 0
+    total = 2
     known: dict[int, tuple[int, int]] = {}  # the same image in several materials is stored once
     for m, material in enumerate(materials):
         texture = material.texture
@@ -102,16 +112,22 @@ def pack_textures(materials: Sequence[Material]) -> TextureBlock:
             continue
         start, linear = len(sizes), DECODE[texture]
         while True:
-            blocks.append(pack_texels(linear).ravel())
+            texels = pack_texels(linear)
+            blocks.append(np.concatenate([texels, texels[:, :1]], axis=1).ravel())
             offsets.append(total)
             sizes.append((linear.shape[1], linear.shape[0]))
-            total += linear.shape[0] * linear.shape[1]
+            total += len(blocks[-1])
             if max(linear.shape[:2]) == 1:
                 break
             linear = _halved(linear)
         first[m], levels[m] = known[id(texture)] = start, len(sizes) - start
+    if total > MOST_TEXELS:
+        raise WorldError(
+            f"the world's textures have {total} texels with their mip levels; at most {MOST_TEXELS} have numbers: "
+            "convert the city with smaller textures"
+        )
     return TextureBlock(
-        np.concatenate(blocks) if blocks else np.zeros(1, np.uint32),
+        np.concatenate(blocks),
         np.array(offsets or [0], np.int64),
         np.array([w for w, _ in sizes] or [1], np.int32),
         np.array([h for _, h in sizes] or [1], np.int32),

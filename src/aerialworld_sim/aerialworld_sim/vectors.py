@@ -51,7 +51,7 @@ def cover8(typing_context, base, offset, e0, e1, e2, z, a0, a1, a2, az, scale, f
             new = [depth, Term(builder, builder.bitcast(face.value, FLOAT)), edges[1] * scale, edges[2] * scale]
             for number, (plane, after) in enumerate(zip(planes, new, strict=True)):
                 before = stored if number == 0 else c.load(plane, offset, align=_ALIGNED)
-                c.store(inside.where(after, before), plane, offset, align=_ALIGNED)
+                c.store(inside.where(after, before), c.apart(plane), offset, align=_ALIGNED)
         return found
 
     return signature, generate
@@ -120,3 +120,14 @@ def box_meets(typing_context, planes, mx, my, mz, ex, ey, ez):
         return inside.where(Term(builder, value.lane(5)) * -0.5, float("inf")).value
 
     return signature, generate
+
+
+@intrinsic
+def prefetch(typing_context, address):
+    """Ask for the memory at an address ahead of its use."""
+
+    def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+        Code(builder).prefetch(arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(types.uintp), generate

@@ -67,11 +67,12 @@ def sample(look: Look, level: wp.int32, u: wp.float32, v: wp.float32) -> wp.vec3
     y0 = wp.where(y0 < 0, h - 1, wp.min(y0, h - 1))
     x1 = wp.where(x1 < w, x1, 0)
     y1 = wp.where(y1 < h, y1, 0)
+    row0, row1 = offset + y0 * (w + 1), offset + y1 * (w + 1)
     return (
-        ((1.0 - ax) * (1.0 - ay)) * texel(look, offset + y0 * w + x0)
-        + (ax * (1.0 - ay)) * texel(look, offset + y0 * w + x1)
-        + ((1.0 - ax) * ay) * texel(look, offset + y1 * w + x0)
-        + (ax * ay) * texel(look, offset + y1 * w + x1)
+        ((1.0 - ax) * (1.0 - ay)) * texel(look, row0 + x0)
+        + (ax * (1.0 - ay)) * texel(look, row0 + x1)
+        + ((1.0 - ax) * ay) * texel(look, row1 + x0)
+        + (ax * ay) * texel(look, row1 + x1)
     )
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import warp as wp
 from numpy.typing import NDArray
 
-from aerialworld_sim.embree import EngineError
 from aerialworld_sim.render_scene import Mover, RenderScene
 from aerialworld_sim.textures import ENCODE
 from aerialworld_sim.warp_rays import Geometry
@@ -48,11 +47,6 @@ class DeviceWorld:
 
     def _make_look(self) -> Any:
         s, t = self._scene.surfaces, self._scene.surfaces.textures
-        if len(t.texels) > 2**31 - 1:
-            raise EngineError(
-                f"the world's textures have {len(t.texels)} texels with their mip levels; the warp backend takes "
-                "2,147,483,647"
-            )
         look: Any = Look()
         self._records = self._array(s.records, wp.float32)
         look.records = self._records

@@ -1,12 +1,16 @@
 """Bodies that move: seen where they are by every sensor, by all but their own vehicle's, with their shadows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.rig import CameraSpec, LidarSpec, Rig
 from aerialworld_core.sensing import VehicleState
+from aerialworld_core.world.rays import RayCaster
 from aerialworld_sim import Actor, Engine, Static, Vehicle
 
 
@@ -190,3 +194,50 @@ def test_more_vehicles_with_bodies_than_a_ray_can_tell_apart_are_refused(world, 
     del fleet["drone_32"]
     last = Engine(world, fleet).render("drone_31", modalities={"lidar"})
     assert np.linalg.norm(last.lidar[:, :3], axis=1).min() > 2.0, "the last one does not see itself"
+
+
+@pytest.mark.parametrize("sun", [(-0.5, 0.3, -0.8), (0.9, 0.4, -0.25)], ids=str)
+def test_movers_shadows_are_those_of_exact_rays(world, new_world, sun):
+    """Bodies at many heights over a terrace and the deeper ground beside it, some of them behind and below the camera:
+    what each hides from the sun, on the ground and on the others, and nothing else."""
+    world.ground_plane(-6.0, half=200.0, colour=(0.8, 0.8, 0.8))
+    world.box((-50.0, 0, -3.0), (100.0, 400, 6.0), colour=(0.8, 0.8, 0.8))
+    world.light.__dict__["shadows"] = True
+    world.light.__dict__["direction"] = np.array(sun)
+    random = np.random.default_rng(3)
+    size = (5.0, 3.0, 1.5)
+    poses = [
+        Pose.from_rpy(*random.uniform([-40, -40, -5], [40, 40, 12]), *random.uniform(-0.5, 0.5, 3)) for _ in range(40)
+    ]
+    poses += [
+        Pose.from_rpy(*random.uniform([-20, -20, 2], [20, 20, 9]), *random.uniform(-0.5, 0.5, 3)) for _ in range(10)
+    ]
+    body = box_at_origin(new_world, size)
+    actors = [Actor(f"a{i}", body, Static(pose)) for i, pose in enumerate(poses)]
+    eye = Pose.from_rpy(-12, 3, 16, 0.1, 0.9, 0.3)
+    spec = CameraSpec("cam_front", Pose.identity(), 320, 240, 1.5, 0.1, 400, 10)
+    vehicle = {"v": Vehicle(Rig("rig", (spec,), ()), Static(eye))}
+    picture = Engine(world, vehicle, actors=actors).render_camera("v", "cam_front")
+    bare = Engine(world, vehicle, actors=actors, light=dataclasses.replace(world.light, shadows=False))
+    bright = bare.render_camera("v", "cam_front").rgb
+    moved = np.concatenate([pose.transform(body.triangles.reshape(-1, 3)) for pose in poses]).reshape(-1, 3, 3)
+    level = np.isfinite(picture.depth) & (picture.instance <= len(world.scene.instances))
+    v, u = np.nonzero(level)
+    t = picture.depth[v, u].astype(float)
+    left, up = (160 - u - 0.5) / spec.focal, (120 - v - 0.5) / spec.focal
+    points = eye.transform(np.stack([t, left * t, up * t], axis=-1))
+    to_sun = -np.array(sun) / np.linalg.norm(sun)
+    triangles = np.concatenate([world.scene.triangles, moved])
+    distance, _ = RayCaster(triangles).cast(
+        points + 0.02 * to_sun, np.broadcast_to(to_sun, points.shape), cull_backfaces=False, max_distance=np.inf
+    )
+    exact = np.zeros(level.shape, bool)
+    exact[v, u] = np.isfinite(distance)
+    grey, lit = picture.rgb[..., 0].astype(int), bright[..., 0].astype(int)
+    dark = grey < lit - 10
+    sunny = lit > grey[level].min() + 20  # walls that the sun does not reach are dark anyhow
+    sunny &= binary_erosion(level, iterations=3)
+    border = binary_dilation(exact, iterations=2) & ~binary_erosion(exact, iterations=2)
+    assert (exact & sunny).sum() > 1000
+    wrong = (dark != exact) & sunny & ~border
+    assert not wrong.any(), f"{wrong.sum()} pixels"

@@ -270,7 +270,7 @@ class Code:
     def prefetch(self, address: Any) -> None:
         """Bring what lies at an address near; it need not be there."""
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT, INT, INT])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        function = declared(self.builder.module, kind, "llvm.prefetch.p0")
         pointer = self.builder.inttoptr(address, BYTE.as_pointer())
         self.builder.call(function, [pointer, INT(0), INT(3), INT(1)])  # to be read, kept, data
 

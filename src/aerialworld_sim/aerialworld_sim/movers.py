@@ -103,7 +103,7 @@ def _lowest(nodes: Any, links: Any, x0: float, x1: float, y0: float, y1: float, 
             continue
         child = links[i, 0]
         if links[i, 1] > 0:
-            best = nodes[i, 2]
+            best = np.float64(nodes[i, 2])
             continue
         lower = 1 if nodes[child + 1, 2] < nodes[child, 2] else 0
         stack[top], stack[top + 1] = child + 1 - lower, child + lower

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from aerialworld_core.kernels import counting, intrinsic, types
 from aerialworld_sim.lanes import BYTE, FLOAT, LANES, LONG, Code, Term, eight
 
 #: Pixels that are held against the bodies together.
@@ -80,8 +78,8 @@ def hide_run(typing_context, places, n, corners, count, mask):
     def generate(context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
         places, n, corners, count, mask = arguments
         c = Code(builder)
-        with cgutils.for_range(builder, count) as loop:
-            triangle = c.at(corners, loop.index, 36)
+        with counting(builder, count) as number:
+            triangle = c.at(corners, number, 36)
             across, along, height = ([c.single(triangle, 3 * i + k) for i in range(3)] for k in range(3))
             bounds = [c.single(places, BOUNDS + k) for k in range(5)]
             meets = _meets(across, along, height, bounds)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aerialworld_core.entries import shown
 from aerialworld_core.errors import PlanError
@@ -76,7 +77,7 @@ class Fence:
         object.__setattr__(self, "floor", float(self.floor))
         object.__setattr__(self, "ceiling", float(self.ceiling))
 
-    def contains(self, points: Array) -> Array:
+    def contains(self, points: Array) -> NDArray[np.bool_]:
         """(N,) bool: which points (N, 3) lie inside or on the border (to 1 mm)."""
         p, a = np.asarray(points, np.float64), self.polygon
         b = np.roll(a, -1, axis=0)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aerialworld.campaign.draws import MissionFailed, PlanTask, draw, least_edge, make_plan
+from aerialworld.campaign.draws import MissionFailed, PlanTask, draw, make_plan
 from aerialworld.campaign.places import Place
+from aerialworld.campaign.shapes import least_edge
 from aerialworld.campaign.spec import Orbit, Road, Survey
 from aerialworld_core.plan import Plan
 from aerialworld_core.world import World, load_world

@@ -26,7 +26,7 @@ def asked(pattern: str, world: Callable[[], Any], options: Mapping[str, Any]) ->
     unused = sorted(OPTION.get(k, k) for k in given if k not in takes)
     if unused:
         known = sorted(OPTION.get(k, k) for k in takes)
-        raise OptionError(f"--{_dashed(unused[0])}: a {pattern} does not use it; it takes {_options(known)}")
+        raise OptionError(f"--{_dashed(unused[0])}: the pattern {pattern} does not use it; it takes {_options(known)}")
     return {k: _value(k, v, world) for k, v in given.items()}
 
 

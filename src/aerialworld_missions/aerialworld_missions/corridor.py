@@ -22,8 +22,9 @@ from aerialworld_missions.heightmap import Geometry
 from aerialworld_missions.lanemap import LaneMap
 from aerialworld_missions.requests import MOST_POINTS, number, point, points
 
-#: How far from a corner of its line a corridor bends, metres, and with which radius at most.
-CUT, RADIUS = 3.0, 40.0
+#: How far from a corner of its line a corridor bends, metres (smoothing adds up to 10 cm to it), and with which radius
+#: at most.
+CUT, RADIUS = 2.8, 40.0
 
 
 def corridor(

@@ -99,6 +99,7 @@ def problems(plan: Plan, heights: HeightMap, *, clearance: float, limits: RoverL
     sideways = np.abs(forward[:, 0] * a[:, 1] - forward[:, 1] * a[:, 0])
     tilt = np.arccos(np.clip(Rotation.from_quat(m.orientation).as_matrix()[:, 2, 2], -1.0, 1.0))
     checks: list[tuple[str, Any]] = [
+        ("leaves its fence", np.zeros(len(p), bool) if plan.fence is None else ~plan.fence.contains(p)),
         ("passes too near a building", distance < clearance),
         ("leaves the ground", ~((gap >= 0.0) & (gap <= HIGHEST))),
         ("is inside a solid", heights.world.inside_solid(p)),

@@ -71,6 +71,8 @@ def explore(
         raise PlanError(
             f"{name}: an area of {w:g} × {h:g} m does not fit the world of {extent[0]:.0f} × {extent[1]:.0f} m"
         )
+    if drone.fence is None:
+        drone.fence = corners.tolist()
     lowest = drone.altitude * (1.0 - vary)
     fits = None if drone.avoid == "raise" else partial(_fits, drone, lowest)
     goals = _goals(drone, Fence(corners, 0.0, 1.0), drone.speed * seconds, fits)
@@ -108,6 +110,9 @@ def _goals(drone: Drone, area: Fence, length: float, fits: Callable[[Array], NDA
         far = np.hypot(leg[:, 0], leg[:, 1])
         score = np.linalg.norm(drawn[:, None] - np.array(passed)[None], axis=2).min(axis=1)
         score[far < _SHORTEST] -= 1e4
+        legs = route[-1] + np.linspace(0.0, 1.0, 12)[:, None, None] * leg
+        within = area.contains(np.column_stack([legs.reshape(-1, 2), np.full(12 * len(leg), 0.5)]))
+        score[~within.reshape(12, -1).all(axis=0)] -= 1e5
         if len(route) > 1:
             back = route[-1] - route[-2]
             turn = np.arctan2(leg[:, 1], leg[:, 0]) - math.atan2(back[1], back[0])

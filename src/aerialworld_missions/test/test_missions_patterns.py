@@ -299,6 +299,7 @@ def test_waypoints_that_cannot_be_flown_are_refused(town, stops, says: str) -> N
         (survey, {"centre": (150, 100), "fence": 7}, "fence takes points"),
         (figure8, {"centre": (150, 100), "radius": 110}, "do not fit"),
         (figure8, {"centre": (150, 100), "look": "up"}, "look is path or centre"),
+        (figure8, {"centre": (150, 100), "look": "centre"}, "cannot look at it"),
         (orbit, {"centre": (150, 100), "look": (1, 2, 3)}, "look takes two numbers"),
         (corridor, {"line": [(10, 10)]}, "line takes 2 to"),
         (corridor, {"line": [(10, 10), (10, 10.01)]}, "two points that lie apart"),

@@ -115,9 +115,7 @@ def _orbit(mission: Orbit, random: np.random.Generator, room: float, within: Wit
 def _figure8(mission: Figure8, random: np.random.Generator, room: float, within: Within) -> Draw:
     radius = within(mission.radius, math.floor(5 * (room - 0.5)) / 10)
     numbers, words = _flight(mission, within)
-    heading = within(mission.heading)
-    look = _one_of(mission.look, ("path", "centre"), random)
-    record = {"radius": radius, **numbers, "heading": heading, "look": look}
+    record = {"radius": radius, **numbers, "heading": (heading := within(mission.heading))}
     return record, {**record, **words, "heading": math.radians(heading)}, 2 * radius + 0.5
 
 

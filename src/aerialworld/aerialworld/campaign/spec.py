@@ -211,7 +211,6 @@ class Figure8(Shaped):
     pattern: Literal["figure8"]
     radius: Radius = (15.0, 40.0)
     heading: Degrees = (0.0, 360.0)
-    look: Literal["path", "centre", "either"] = "either"
 
 
 class Corridor(Line):

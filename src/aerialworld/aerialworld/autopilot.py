@@ -68,7 +68,7 @@ class Start:
 
 
 DEFAULT_HOME = Home(35.681236, 139.767125, 10.0, 0.0)
-GEO, MAKING = "aerialworld_sim.autopilot.geo", "aerialworld_sim.vehicles.making"
+GEO, MAKING = "aerialworld_core.earth", "aerialworld_sim.vehicles.making"
 
 
 def start_of(options: AutopilotOptions) -> Start:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from aerialworld_core.earth import Earth
 from aerialworld_core.frames import Array
 from aerialworld_sim.autopilot.arming import Arming
 from aerialworld_sim.autopilot.battery import Battery
@@ -27,7 +28,6 @@ from aerialworld_sim.autopilot.copter import Copter
 from aerialworld_sim.autopilot.estimator import Estimator
 from aerialworld_sim.autopilot.failsafes import Failsafes
 from aerialworld_sim.autopilot.fence import Fence
-from aerialworld_sim.autopilot.geo import Earth
 from aerialworld_sim.autopilot.inbox import Inbox
 from aerialworld_sim.autopilot.logic import ModeLogic, radius_within
 from aerialworld_sim.autopilot.mission_protocol import MissionProtocol

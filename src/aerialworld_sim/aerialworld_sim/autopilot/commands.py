@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aerialworld_core.mavlink.earth import on_earth
+from aerialworld_core.mavlink.wire import Message
 from aerialworld_sim.autopilot import telemetry_home
 from aerialworld_sim.autopilot.channel import Channel
-from aerialworld_sim.autopilot.geo import on_earth
 from aerialworld_sim.autopilot.mission_items import Item
-from aerialworld_sim.autopilot.wire import Message
 from aerialworld_sim.autopilot.words import (
     CUSTOM_MODE,
     FORCE_ARM,

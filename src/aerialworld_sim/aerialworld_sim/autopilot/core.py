@@ -18,6 +18,9 @@ from typing import Any
 import numpy as np
 
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.earth import Earth
+from aerialworld_core.mavlink.signing import Signer
+from aerialworld_core.mavlink.wire import Message
 from aerialworld_sim.autopilot.arming import Arming
 from aerialworld_sim.autopilot.battery import Battery
 from aerialworld_sim.autopilot.boot import BOOT_LEAD, Boot
@@ -27,7 +30,6 @@ from aerialworld_sim.autopilot.copter import Copter
 from aerialworld_sim.autopilot.estimator import Estimator
 from aerialworld_sim.autopilot.failsafes import Failsafes
 from aerialworld_sim.autopilot.fence import Fence
-from aerialworld_sim.autopilot.geo import Earth
 from aerialworld_sim.autopilot.inbox import Inbox
 from aerialworld_sim.autopilot.logic import ModeLogic, radius_within
 from aerialworld_sim.autopilot.mission_protocol import MissionProtocol
@@ -37,10 +39,8 @@ from aerialworld_sim.autopilot.parameters import Parameters
 from aerialworld_sim.autopilot.rover import Rover
 from aerialworld_sim.autopilot.runner import MissionRunner
 from aerialworld_sim.autopilot.settings import AutopilotError, Settings
-from aerialworld_sim.autopilot.signing import Signer
 from aerialworld_sim.autopilot.sticks import Sticks
 from aerialworld_sim.autopilot.telemetry import Telemetry
-from aerialworld_sim.autopilot.wire import Message
 from aerialworld_sim.autopilot.words import ARMED, GUIDED_FLAG, Severity, Status
 from aerialworld_sim.vehicles.interface import Contact, Goal, Off, SimulatedVehicle
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pymap3d import enu2geodetic, geodetic2enu
 
 from aerialworld_core.frames import Georeference, Pose
+from aerialworld_core.mavlink.earth import Earth, attitude_of, heading_of, map_of_ned, ned_of, yaw_of_heading
 from aerialworld_core.sensing import VehicleState
-from aerialworld_sim.autopilot.geo import Earth, attitude_of, heading_of, map_of_ned, ned_of, yaw_of_heading
 
 latitudes = st.floats(-89.0, 89.0)
 longitudes = st.floats(-180.0, 180.0)

@@ -17,9 +17,9 @@ import numpy as np
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.options import OptionError
+from aerialworld_core.earth import Earth, yaw_of_heading
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Georeference, Pose
-from aerialworld_core.mavlink.earth import Earth, yaw_of_heading
 from aerialworld_core.mavlink.signing import signer_of
 from aerialworld_core.piloting import MAVLINK_PORT, PHYSICS_PORT, PORTS_PER_INSTANCE
 

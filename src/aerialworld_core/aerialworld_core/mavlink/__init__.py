@@ -1,1 +1,1 @@
-"""MAVLink as both of its ends need it: frames of bytes, signatures, addresses, and places on earth."""
+"""MAVLink as both of its ends need it: frames of bytes, signatures and addresses."""

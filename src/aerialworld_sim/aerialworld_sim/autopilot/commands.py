@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aerialworld_core.mavlink.earth import on_earth
+from aerialworld_core.earth import on_earth
 from aerialworld_core.mavlink.wire import Message
 from aerialworld_sim.autopilot import telemetry_home
 from aerialworld_sim.autopilot.channel import Channel

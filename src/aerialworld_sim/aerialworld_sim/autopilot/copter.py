@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from aerialworld_core.mavlink.earth import map_of_body
+from aerialworld_core.earth import map_of_body
 from aerialworld_sim.autopilot.homecoming import Homecoming, Landing
 from aerialworld_sim.autopilot.logic import ModeLogic, speed_within
 from aerialworld_sim.autopilot.modes import Mode

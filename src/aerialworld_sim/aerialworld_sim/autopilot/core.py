@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from aerialworld_core.earth import Earth
 from aerialworld_core.frames import Array
-from aerialworld_core.mavlink.earth import Earth
 from aerialworld_core.mavlink.signing import Signer
 from aerialworld_core.mavlink.wire import Message
 from aerialworld_sim.autopilot.arming import Arming

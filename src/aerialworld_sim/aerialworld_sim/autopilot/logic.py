@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from aerialworld_core.earth import map_of_body
 from aerialworld_core.frames import Array
-from aerialworld_core.mavlink.earth import map_of_body
 from aerialworld_sim.autopilot.goals import Kept
 from aerialworld_sim.autopilot.guided import Guided
 from aerialworld_sim.autopilot.mission_items import Item

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aerialworld_core.earth import attitude_of, heading_of, ned_of
 from aerialworld_core.frames import Array
-from aerialworld_core.mavlink.earth import attitude_of, heading_of, ned_of
 from aerialworld_core.mavlink.wire import Message
 from aerialworld_core.sensing import GRAVITY, VehicleState
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from aerialworld_core.earth import heading_of, wrapped, yaw_of_heading
 from aerialworld_core.frames import Array
-from aerialworld_core.mavlink.earth import heading_of, wrapped, yaw_of_heading
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

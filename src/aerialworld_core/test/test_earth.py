@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymap3d import enu2geodetic, geodetic2enu
 
+from aerialworld_core.earth import Earth, attitude_of, heading_of, map_of_ned, ned_of, yaw_of_heading
 from aerialworld_core.frames import Georeference, Pose
-from aerialworld_core.mavlink.earth import Earth, attitude_of, heading_of, map_of_ned, ned_of, yaw_of_heading
 from aerialworld_core.sensing import VehicleState
 
 latitudes = st.floats(-89.0, 89.0)

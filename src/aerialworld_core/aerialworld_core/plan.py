@@ -20,6 +20,7 @@ from aerialworld_core.entries import shown
 from aerialworld_core.errors import PlanError
 from aerialworld_core.files import canonical_json, read_json, write_json
 from aerialworld_core.frames import Array, Pose
+from aerialworld_core.route import Fence, Waypoint, route
 from aerialworld_core.sensing import VehicleState
 
 SCHEMA_VERSION = 1
@@ -45,6 +46,7 @@ class Plan:
     orientation  (N, 4) x, y, z, w
     place        name of the block it stays in: splits are made by place
     parameters   what the planner was asked for, for the record; plain JSON
+    fence        what all its poses stay in, None where the planner set none
 
     Raises PlanError, naming the plan, for anything else.
     """
@@ -59,6 +61,7 @@ class Plan:
     position: Array
     orientation: Array
     parameters: dict[str, Any] = field(default_factory=dict)
+    fence: Fence | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _WORD.fullmatch(self.name):
@@ -80,6 +83,8 @@ class Plan:
             canonical_json(self.parameters)
         except (TypeError, ValueError, RecursionError) as error:
             raise PlanError(f"{label}: parameters are not plain JSON: {error}") from error
+        if self.fence is not None and not isinstance(self.fence, Fence):
+            raise PlanError(f"{label}: fence must be a Fence, not {shown(self.fence)}")
         t, p, q = (_numbers(label, key, getattr(self, key)) for key in ("t", "position", "orientation"))
         if t.ndim != 1 or len(t) < 4 or p.shape != (len(t), 3) or q.shape != (len(t), 4):
             raise PlanError(f"{label}: needs N ≥ 4 knots of t (N,), position (N, 3), orientation (N, 4)")
@@ -106,7 +111,13 @@ class Plan:
     def trajectory(self) -> Trajectory:
         return Trajectory(self)
 
+    def route(self, tolerance: float = 0.5) -> tuple[Waypoint, ...]:
+        """The plan as few waypoints with straight legs, which stay within `tolerance` metres of its path: what an
+        autopilot is given. See `aerialworld_core.route`."""
+        return route(self, tolerance)
+
     def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; a fence only where there is one, as older readers know none."""
         return {
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
@@ -119,6 +130,7 @@ class Plan:
             "t": np.round(self.t, 6).tolist(),
             "position": np.round(self.position, 6).tolist(),
             "orientation": np.round(self.orientation, 9).tolist(),
+            **({"fence": self.fence.to_dict()} if self.fence is not None else {}),
         }
 
     @classmethod
@@ -129,8 +141,11 @@ class Plan:
         version = data.get("schema_version")
         if version != SCHEMA_VERSION or isinstance(version, bool):
             raise PlanError(f"plan: schema_version {shown(version)} is not {SCHEMA_VERSION}; make the plan again")
+        entries = {k: v for k, v in data.items() if k != "schema_version"}
+        if "fence" in entries:
+            entries["fence"] = Fence.from_dict(entries["fence"])
         try:
-            return cls(**{k: v for k, v in data.items() if k != "schema_version"})
+            return cls(**entries)
         except TypeError as error:
             raise PlanError(f"plan: missing or unknown entry: {str(error).replace('Plan.__init__() ', '')}") from error
 

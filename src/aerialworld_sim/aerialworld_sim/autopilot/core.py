@@ -21,6 +21,7 @@ from aerialworld_core.earth import Earth
 from aerialworld_core.frames import Array
 from aerialworld_core.mavlink.signing import Signer
 from aerialworld_core.mavlink.wire import Message
+from aerialworld_core.mavlink.words import ARMED, GUIDED_FLAG, Severity, Status
 from aerialworld_sim.autopilot.arming import Arming
 from aerialworld_sim.autopilot.battery import Battery
 from aerialworld_sim.autopilot.boot import BOOT_LEAD, Boot
@@ -41,7 +42,6 @@ from aerialworld_sim.autopilot.runner import MissionRunner
 from aerialworld_sim.autopilot.settings import AutopilotError, Settings
 from aerialworld_sim.autopilot.sticks import Sticks
 from aerialworld_sim.autopilot.telemetry import Telemetry
-from aerialworld_sim.autopilot.words import ARMED, GUIDED_FLAG, Severity, Status
 from aerialworld_sim.vehicles.interface import Contact, Goal, Off, SimulatedVehicle
 
 

@@ -1,7 +1,7 @@
-"""The numbers of MAVLink and ArduPilot that the autopilot speaks in, under names.
+"""The numbers of MAVLink and ArduPilot that autopilot and missions speak in, under names.
 
-They are written here instead of taken from the dialect, so that the autopilot's core needs no MAVLink library: only
-`aerialworld_core.mavlink.wire`, which turns messages into bytes and back, does. Source: MAVLink's common.xml and
+They are written here instead of taken from the dialect, so that only `wire`, which turns messages into bytes and back,
+needs the MAVLink library. Source: MAVLink's common.xml and
 ardupilotmega.xml, ArduPilot's mode numbers.
 """
 

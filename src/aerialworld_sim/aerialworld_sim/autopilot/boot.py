@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aerialworld_core.mavlink import words
 from aerialworld_core.mavlink.words import Severity
-from aerialworld_sim.autopilot import words
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

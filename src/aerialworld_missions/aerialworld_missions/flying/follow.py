@@ -27,6 +27,16 @@ NEAR, FAR = 3.0, 6.0
 SETTING_OUT = 0.4
 #: Vehicle seconds that one step of the plan's time covers at most: what a lost link took is not made up for.
 LONGEST_STEP = 0.5
+#: A vehicle that follows a moving setpoint flies a curve too wide, by its acceleration to the side times so many s²: as
+#: a guess, as the most that is believed, and how fast it is learned from the distance to the path (1/s).
+WIDE, WIDEST, GAIN = 0.5, 2.0, 0.25
+#: Acceleration to the side, m/s², below which nothing is learned; and the setpoints' farthest offset, metres.
+STRAIGHT, MOST_OFFSET = 0.3, 3.0
+#: Seconds of the plan behind and ahead of its time in which the vehicle's nearest point of the path is sought.
+BEHIND, AHEAD = 3.0, 1.0
+#: Acceleration, m/s², above which the plan is flown slower (WPNAV_ACCEL allows 2.5), and for how many seconds
+#: ahead it is looked for.
+HARDEST, FORESEEN = 1.5, 2.0
 #: Setpoints for each second of the wall at most.
 MOST = 100.0
 #: Bits of a setpoint's type_mask: take all but the yaw rate; only position and yaw.
@@ -54,6 +64,20 @@ class Track:
     def duration(self) -> float:
         return SAMPLE * (len(self.yaw) - 1)
 
+    def off(self, t: float, position: Array) -> float:
+        """How far to the left of the path a position (3,) is, by the path's nearest point on the map around `t`."""
+        first = max(int((t - BEHIND) / SAMPLE), 0)
+        near = self.position[first : int((t + AHEAD) / SAMPLE) + 2]
+        k = first + int(np.argmin(((near[:, :2] - position[:2]) ** 2).sum(axis=1)))
+        return float((position - self.position[k]) @ left_of(self.velocity[k]))
+
+    def pace_allowed(self, t: float) -> float:
+        """How fast the plan's time may run so that the accelerations soon after `t` can be followed, 0 … 1."""
+        k = int(t / SAMPLE)
+        coming = self.acceleration[k : k + int(FORESEEN / SAMPLE) + 1, :2]
+        hardest = float(np.sqrt((coming**2).sum(axis=1).max()))
+        return min(1.0, float(np.sqrt(HARDEST / hardest))) if hardest > 0 else 1.0
+
     def at(self, t: float) -> tuple[Array, Array, Array, float]:
         """Position, velocity, acceleration and yaw at a time of the plan."""
         place = min(max(t / SAMPLE, 0.0), len(self.yaw) - 1.0)
@@ -65,6 +89,12 @@ class Track:
             (1 - u) * self.acceleration[k] + u * self.acceleration[k + 1],
             float((1 - u) * self.yaw[k] + u * self.yaw[k + 1]),
         )
+
+
+def left_of(velocity: Array) -> Array:
+    """The level unit vector (3,) to the left of a velocity; zero where nothing moves on the map."""
+    speed = float(np.hypot(velocity[0], velocity[1]))
+    return np.array([-velocity[1], velocity[0], 0.0]) / speed if speed > 0.1 else np.zeros(3)
 
 
 def send_setpoint(
@@ -105,6 +135,7 @@ class Follower:
         self._vehicle, self._site, self._track, self._rate = vehicle, site, track, rate
         self.time = 0.0
         self._pace = 0.0
+        self._wide = WIDE
 
     @property
     def share(self) -> float:
@@ -129,8 +160,16 @@ class Follower:
 
     def _step(self, seconds: float) -> None:
         position, velocity, acceleration, yaw = self._track.at(self.time)
-        behind = float(np.linalg.norm(self._vehicle.position(self._site) - position))
+        here = self._vehicle.position(self._site)
+        behind = float(np.linalg.norm(here - position))
         allowed = min(max((FAR - behind) / (FAR - NEAR), 0.0), 1.0)
-        self._pace = min(allowed, self._pace + SETTING_OUT * seconds)
+        keeps_up = allowed == 1.0
+        self._pace = min(allowed, self._track.pace_allowed(self.time), self._pace + SETTING_OUT * seconds)
         self.time += self._pace * seconds
+        left = left_of(velocity)
+        sideways = float(acceleration @ left) * self._pace**2
+        if keeps_up and abs(sideways) > STRAIGHT:
+            learned = self._wide - GAIN * seconds * self._track.off(self.time, here) / sideways
+            self._wide = min(max(learned, 0.0), WIDEST)
+        position = position + left * min(max(self._wide * sideways, -MOST_OFFSET), MOST_OFFSET)
         send_setpoint(self._vehicle, self._site, position, yaw, velocity * self._pace, acceleration * self._pace**2)

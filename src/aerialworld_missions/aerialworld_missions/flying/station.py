@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aerialworld_core.errors import AerialWorldError
 from aerialworld_core.mavlink.signing import Signer, signer_of
 from aerialworld_core.mavlink.wire import Decoder, Encoder, Message
 from aerialworld_missions.flying.links import Address, Link, open_link
@@ -72,7 +71,8 @@ class Station:
         #: What was not taken: copies, other systems, addresses that a vehicle does not have.
         self.ignored: Counter[str] = Counter()
         self.changed = threading.Condition(threading.RLock())
-        self.failure: AerialWorldError | None = None
+        #: What ended the thread; raised by whoever waits.
+        self.failure: Exception | None = None
         self._next_beat = 0.0
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"mavlink {link.where}", daemon=True)
@@ -131,7 +131,7 @@ class Station:
                     self._beat()
                     if pieces:
                         self.changed.notify_all()
-        except AerialWorldError as error:
+        except Exception as error:  # whatever it is: who waits must hear of it, and not wait for ever
             with self.changed:
                 self.failure = error
                 self.changed.notify_all()

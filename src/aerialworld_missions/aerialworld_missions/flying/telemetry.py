@@ -26,7 +26,7 @@ PREARM, POSITION, ASSUMED = 0x10000000, 16, 128
 #: What somebody waits for, one after the other.
 ANSWERS = frozenset({"COMMAND_ACK", "MISSION_REQUEST", "MISSION_REQUEST_INT", "MISSION_ACK"})
 #: Message with the vehicle's time in milliseconds whose order matters.
-TIMED = frozenset({"GLOBAL_POSITION_INT", "ATTITUDE", "LOCAL_POSITION_NED", "SYSTEM_TIME", "VFR_HUD"})
+TIMED = frozenset({"GLOBAL_POSITION_INT", "ATTITUDE", "LOCAL_POSITION_NED", "SYSTEM_TIME"})
 
 
 @dataclass(frozen=True)

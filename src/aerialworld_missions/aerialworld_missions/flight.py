@@ -5,7 +5,6 @@ Height is the lowest that keeps clear of everything within the clearance, climbs
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +34,8 @@ _RAISES, _SMALL_RAISES = 8, 3
 class DroneLimits:
     """Accelerations in m/s², rates in m/s and rad/s, angles in radians; `*_window` in seconds is the smoothing time.
 
-    The tilt limit is checked; it follows from the others: atan(√(3² + 2²) / (9.8 − 3)) = 27.9°.
+    The tilt limit is checked; it follows from the others: atan(√(3² + 2²) / (9.8 − 3)) = 27.9°. A `climb_angle` of 90°
+    allows climbing on the spot.
     """
 
     lateral: float = 3.0
@@ -66,6 +66,8 @@ def smooth_height(required: Array, xy: Array, limits: DroneLimits) -> Array:
     speed = np.linalg.norm(np.gradient(xy, SAMPLE, axis=0), axis=1)
     speed = minimum_filter1d(speed, 2 * half + 1, mode="nearest")
     rate = np.minimum(limits.climb, speed * np.tan(limits.climb_angle))
+    if limits.climb_angle >= np.pi / 2:
+        rate = np.full(len(xy), limits.climb)
     lifted = maximum_filter1d(required, 2 * half + 1, mode="nearest")
     padded = np.pad(climb_envelope(lifted, rate), half, mode="edge")
     return np.convolve(padded, weights, mode="valid")
@@ -82,24 +84,25 @@ def attitude(t: Array, position: Array, yaw: Array) -> Array:
     return np.asarray(Rotation.from_euler("ZYX", np.stack([yaw, pitch, roll], axis=1)).as_quat())
 
 
-def fly(
-    heights: HeightMap,
-    xy: Array,
-    wanted: Callable[[Array, Array], Array],
-    *,
-    clearance: float,
-    ceiling: float,
-    limits: DroneLimits,
-    name: str,
-    look_at: Array | None = None,
-) -> tuple[Array, Array, Array]:
-    """Knots (t, position, orientation) of a flight along `xy` (N, 2), samples `SAMPLE` seconds apart.
+@dataclass(frozen=True)
+class Rules:
+    """What a flight keeps to its surroundings.
 
-    `wanted(xy, ground)` gives the height (N,) in map at which to fly where nothing stands in the way. `clearance` is
-    kept in every direction from whatever is not ground; where the raster missed something thin, the path is raised
-    until the exact distance to the triangles proves it.
-    Raises PlanError where the path leaves the world or would have to rise above `ceiling` metres over the datum.
+    clearance  metres kept in every direction from whatever is not ground
+    ceiling    metres above the datum that it may not rise over
+    refuse     refuse where something stands in the way, rather than rise over it
+    exact      where nothing stands in the way, fly the wanted heights as they are: they are smooth already
     """
+
+    clearance: float
+    ceiling: float
+    limits: DroneLimits = DRONE
+    refuse: bool = False
+    exact: bool = False
+
+
+def ground_under(heights: HeightMap, xy: Array, name: str) -> Array:
+    """(N,) ground under a path (N, 2). Raises PlanError where the path leaves the world's ground."""
     row, column, inside = heights.index(xy)
     ground = heights.ground[row, column]
     if not inside.all() or np.isnan(ground).any():
@@ -109,43 +112,83 @@ def fly(
             f"{name}: the path leaves the world's ground at ({x:.0f}, {y:.0f}); the world spans x {x0:.0f} … {x1:.0f}, "
             f"y {y0:.0f} … {y1:.0f}: move the centre or make the pattern smaller"
         )
-    top = heights.top_within(xy, clearance)
-    required = np.maximum(wanted(xy, ground), top + clearance)
+    return ground
+
+
+def fly(
+    heights: HeightMap,
+    xy: Array,
+    wanted: Array,
+    rules: Rules,
+    *,
+    name: str,
+    look_at: Array | None = None,
+    yaw: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """Knots (t, position, orientation) of a flight along `xy` (N, 2), samples `SAMPLE` seconds apart.
+
+    `wanted` (N,) is the height in map at which to fly where nothing stands in the way. `rules.clearance` is kept in
+    every direction from whatever is not ground; where the raster missed something thin, the path is raised until the
+    exact distance to the triangles proves it. It looks at `look_at` (2,), along `yaw` (N,), or ahead.
+    Raises PlanError where the path leaves the world, would have to rise above the ceiling, or to rise at all although
+    the rules say not to.
+    """
+    ground_under(heights, xy, name)
+    top = heights.top_within(xy, rules.clearance)
+    required = np.maximum(wanted, top + rules.clearance)
+    if rules.refuse and (required > wanted + 0.01).any():
+        k = int(np.argmax(required - wanted))
+        raise in_the_way(name, (*xy[k], wanted[k]), rules.clearance)
     datum = float(heights.world.datum(float(xy[0, 0]), float(xy[0, 1])))
     for attempt in range(_RAISES):
-        z = smooth_height(required, xy, limits)
-        if z.max() > datum + ceiling:
+        free = rules.exact and not (required > wanted).any()
+        z = wanted if free else smooth_height(required, xy, rules.limits)
+        if z.max() > datum + rules.ceiling:
             k = int(np.argmax(required))
             raise PlanError(
                 f"{name}: the path would have to rise to {z.max() - datum:.0f} m above the datum, over the ceiling of "
-                f"{ceiling:.0f} m: at ({xy[k, 0]:.0f}, {xy[k, 1]:.0f}) the surface is {top[k] - datum:.0f} m high and "
-                f"the clearance {clearance:g} m; move the pattern or lower its altitude"
+                f"{rules.ceiling:.0f} m: at ({xy[k, 0]:.0f}, {xy[k, 1]:.0f}) the surface is {top[k] - datum:.0f} m "
+                f"high and the clearance {rules.clearance:g} m; move the pattern or lower its altitude"
             )
         position = np.column_stack([xy, z])[::PER_KNOT]
         t = KNOT * np.arange(len(position), dtype=np.float64)
         flown = CubicSpline(t, position, axis=0)(SAMPLE * np.arange(len(xy)))
-        distance = obstacle_distance(heights, flown, clearance)
-        close = distance < clearance - 0.01
+        distance = obstacle_distance(heights, flown, rules.clearance)
+        close = distance < rules.clearance - 0.01
         if not close.any():
             break
+        if rules.refuse:
+            raise in_the_way(name, flown[int(np.argmin(distance))], rules.clearance)
         # A little higher first; where that does not do, over the top of whatever stands there.
-        raised = flown[close, 2] + clearance - distance[close] + 0.5
+        raised = flown[close, 2] + rules.clearance - distance[close] + 0.5
         if attempt >= _SMALL_RAISES:
-            raised = np.maximum(raised, obstacle_top(heights, flown[close, :2], clearance) + clearance)
+            raised = np.maximum(raised, obstacle_top(heights, flown[close, :2], rules.clearance) + rules.clearance)
         required[close] = np.maximum(required[close], raised)
     else:
         x, y, z_close = flown[int(np.argmin(distance))]
         raise PlanError(f"{name}: no way around what stands near ({x:.0f}, {y:.0f}, {z_close:.0f})")
-    if look_at is None:
-        yaw = heading_along(xy)[::PER_KNOT]
+    if yaw is not None:
+        looks = yaw[::PER_KNOT]
+    elif look_at is not None:
+        looks = np.unwrap(np.arctan2(look_at[1] - position[:, 1], look_at[0] - position[:, 0]))
     else:
-        yaw = np.unwrap(np.arctan2(look_at[1] - position[:, 1], look_at[0] - position[:, 0]))
-    return t, position, attitude(t, position, yaw)
+        looks = heading_along(xy)[::PER_KNOT]
+    return t, position, attitude(t, position, looks)
 
 
-def check_flight(plan: Plan, heights: HeightMap, *, clearance: float, limits: DroneLimits) -> None:
+def in_the_way(name: str, at: Any, clearance: float) -> PlanError:
+    """The refusal of a path that would come too near something at `at` (3,)."""
+    x, y, z = at
+    return PlanError(
+        f"{name}: at ({x:.0f}, {y:.0f}) the flight at z = {z:.0f} m would come nearer than {clearance:g} m to what "
+        "stands there; fly higher, move the pattern, or let it rise or bend (avoid: raise, bend)"
+    )
+
+
+def check_flight(plan: Plan, heights: HeightMap, rules: Rules) -> None:
     """Sample the motion as it will be flown, twice per knot, and raise PlanError unless it is outside of solids, above
-    ground, `clearance` from everything else and within the limits (2 % for the spline's ripple)."""
+    ground, within its fence, clear of everything else and within the limits (2 % for the spline's ripple)."""
+    clearance, limits = rules.clearance, rules.limits
     motion = plan.trajectory().sample(SAMPLE * np.arange(int(plan.duration / SAMPLE + 1e-6) + 1))
     p, a = motion.position, motion.linear_acceleration
     flat_speed = np.linalg.norm(motion.linear_velocity[:, :2], axis=1)
@@ -156,7 +199,10 @@ def check_flight(plan: Plan, heights: HeightMap, *, clearance: float, limits: Dr
         ("is below the ground", ~(p[:, 2] - ground_height(heights.world, p[:, :2]) >= LEAST_CLEARANCE)),
         ("passes too near a building", obstacle_distance(heights, p, clearance) < clearance - 0.05),
         ("climbs too fast", climb > limits.climb * 1.02),
-        ("climbs too steeply", climb > flat_speed * np.tan(limits.climb_angle) * 1.02 + 0.02),
+        (
+            "climbs too steeply",
+            (limits.climb_angle < np.pi / 2) & (climb > flat_speed * np.tan(limits.climb_angle) * 1.02 + 0.02),
+        ),
         (
             "accelerates too hard",
             np.linalg.norm(a[:, :2], axis=1) > 1.02 * np.hypot(limits.lateral, limits.longitudinal),
@@ -164,42 +210,10 @@ def check_flight(plan: Plan, heights: HeightMap, *, clearance: float, limits: Dr
         ("tilts too far", tilt > limits.tilt),
         ("turns too fast", np.abs(motion.yaw_rate) > limits.yaw_rate * 1.02),
     ]
+    if plan.fence is not None:
+        failures.insert(0, ("leaves its fence", ~plan.fence.contains(p)))
     for what, where in failures:
         if where.any():
             k = int(np.argmax(where))
             x, y, z = p[k]
             raise PlanError(f"{plan.name}: the planned path {what} at {k * SAMPLE:.2f} s, ({x:.1f}, {y:.1f}, {z:.1f})")
-
-
-def checked_plan(
-    heights: HeightMap,
-    knots: tuple[Array, Array, Array],
-    *,
-    clearance: float,
-    limits: DroneLimits,
-    name: str,
-    vehicle: str,
-    pattern: str,
-    place: str,
-    seed: int,
-    parameters: dict[str, Any],
-) -> Plan:
-    """The drone's plan through `fly`'s knots, rounded as its file holds it, so that what is checked is what is flown.
-
-    Raises PlanError where `check_flight` does.
-    """
-    t, position, orientation = knots
-    plan = Plan(
-        name=name,
-        vehicle=vehicle,
-        agent_type="drone",
-        pattern=pattern,
-        place=place,
-        seed=int(seed),
-        t=np.round(t, 6),
-        position=np.round(position, 6),
-        orientation=np.round(orientation, 9),
-        parameters=parameters,
-    )
-    check_flight(plan, heights, clearance=clearance, limits=limits)
-    return plan

@@ -43,16 +43,27 @@ def travel(path: Path, speeds: Array, *, begin: float, end: float, seconds: floa
     knots = int(np.floor((last - first) / KNOT + 1e-6))
     if knots < 3:
         raise PlanError(f"the path is too short: {last - first:.2f} s of motion; plans need at least {3 * KNOT:.1f} s")
-    weights = window(smooth)
-    half = len(weights) // 2
+    half = len(window(smooth)) // 2
     at = first + SAMPLE * np.arange(-half, knots * PER_KNOT + half + 1)
+    return smoothed(path.at(distance(passed, path.s, speeds, at)), smooth)
+
+
+def distance(t: Array, s: Array, v: Array, at: Array) -> Array:
+    """Metres along a path at times `at` (M,), when its sample `s` (N,) is passed at `t` (N,) with speed `v` (N,)."""
     # v² is linear in s between samples: within a step, travel with constant acceleration.
-    k = np.clip(np.searchsorted(passed, at, side="right") - 1, 0, len(passed) - 2)
-    span = passed[k + 1] - passed[k]
-    u = at - passed[k]
-    s = path.s[k] + speeds[k] * u + 0.5 * (speeds[k + 1] - speeds[k]) / span * u**2
-    xy = path.at(s)
-    return np.stack([np.convolve(xy[:, i], weights, mode="valid") for i in range(2)], axis=1)
+    k = np.clip(np.searchsorted(t, at, side="right") - 1, 0, len(t) - 2)
+    span = t[k + 1] - t[k]
+    u = at - t[k]
+    return np.asarray(s[k] + v[k] * u + 0.5 * (v[k + 1] - v[k]) / span * u**2)
+
+
+def smoothed(signal: Array, seconds: float) -> Array:
+    """(M − 2h, …) moving average over `seconds` of samples (M, …) `SAMPLE` apart, of which h lie before the first that
+    is wanted and h after the last."""
+    weights = window(seconds)
+    if signal.ndim == 1:
+        return np.convolve(signal, weights, mode="valid")
+    return np.stack([np.convolve(signal[:, i], weights, mode="valid") for i in range(signal.shape[1])], axis=1)
 
 
 def heading_along(xy: Array) -> Array:

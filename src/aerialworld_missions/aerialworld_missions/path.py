@@ -77,15 +77,26 @@ class Path:
         curvature = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])
         return cls(at, xy, curvature / np.maximum(np.linalg.norm(first, axis=1), 1e-6) ** 3)
 
-    def speeds(self, speed: float, *, lateral: float, longitudinal: float, yaw_rate: float) -> Array:
-        """(N,) the highest speeds ≤ `speed` that keep lateral and longitudinal acceleration (m/s²) and the turn rate
-        (rad/s) within limits."""
+    def speeds(
+        self,
+        speed: float | Array,
+        *,
+        lateral: float,
+        longitudinal: float,
+        yaw_rate: float,
+        stops: Sequence[int] = (),
+    ) -> Array:
+        """(N,) the highest speeds ≤ `speed` (one, or one per sample) that keep lateral and longitudinal acceleration
+        (m/s²) and the turn rate (rad/s) within limits, and are 0 at the samples `stops`."""
         curvature = np.maximum(self.curvature, 1e-9)
-        limit = np.minimum.reduce([np.full(len(self.s), speed), np.sqrt(lateral / curvature), yaw_rate / curvature])
+        limit = np.minimum.reduce(
+            [np.broadcast_to(speed, self.s.shape), np.sqrt(lateral / curvature), yaw_rate / curvature]
+        )
+        limit[list(stops)] = 0.0
         ramp = 2.0 * longitudinal * self.s  # v² changes by at most 2·a per metre, forwards and backwards
         squared = np.minimum.accumulate(limit**2 - ramp) + ramp
         squared = np.minimum.accumulate((squared + ramp)[::-1])[::-1] - ramp
-        return np.sqrt(squared)
+        return np.sqrt(np.maximum(squared, 0.0))
 
     def times(self, speeds: Array) -> Array:
         """(N,) seconds at which each sample is passed at `speeds` (v² linear between samples)."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from aerialworld_core.roads.curves import Curve, arcs
+from aerialworld_core.roads.shapes import BUS, CAR, WALKER
+from aerialworld_core.roads.skeleton import simplify, thin, trace
+from aerialworld_core.roads.ways import FOOTWAY, LANE, Ways
 from aerialworld_sim.traffic.cells import Cells
 from aerialworld_sim.traffic.contour import contours
-from aerialworld_sim.traffic.curves import Curve, arcs
-from aerialworld_sim.traffic.shapes import BUS, CAR, WALKER
-from aerialworld_sim.traffic.skeleton import simplify, thin, trace
-from aerialworld_sim.traffic.ways import FOOTWAY, LANE, Ways
 
 sys.path.insert(0, str(Path(__file__).parent))
 from traffic_checks import gap

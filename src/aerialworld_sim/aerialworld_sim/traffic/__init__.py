@@ -2,9 +2,9 @@
 
 A function of time: equal worlds, options and seeds give equal traffic, whatever is asked of it and in which order.
 
-    ground, skeleton, lanes     the world's surfaces → middle lines → lanes and turns (patrols: without roads)
+    aerialworld_core.roads      the world's surfaces → middle lines → lanes and turns, and who fits on them
+    patrols                     made-up roads where a world has none
     contour, footways           where pedestrians walk and cross
-    curves, ways, shapes        what ways are made of, and who fits on them
     cells                       room on the ground, of which every piece has one owner
     network                     all of it for one world, made once
     agent, simulation           routes, right of way, speeds; the log of all steps

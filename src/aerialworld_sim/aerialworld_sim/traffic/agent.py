@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.roads.ways import FOOT_CROSSING, TURN
 from aerialworld_sim.traffic.cells import Track
 from aerialworld_sim.traffic.kinds import Kind
 from aerialworld_sim.traffic.network import Network
-from aerialworld_sim.traffic.ways import FOOT_CROSSING, TURN
 
 #: How likely a pedestrian crosses where it can.
 CROSSES = 0.3

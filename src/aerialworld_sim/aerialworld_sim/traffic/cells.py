@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.traffic.curves import Curve
-from aerialworld_sim.traffic.shapes import SHAPES, Shape
-from aerialworld_sim.traffic.ways import FOOTWAY, LANE, Ways
+from aerialworld_core.roads.curves import Curve
+from aerialworld_core.roads.shapes import SHAPES, Shape
+from aerialworld_core.roads.ways import FOOTWAY, LANE, Ways
 
 #: Edge of a cell, metres.
 CELL = 0.4

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 from scipy.spatial import cKDTree
 
+from aerialworld_core.roads.curves import Curve, dubins, through
+from aerialworld_core.roads.ground import Ground
+from aerialworld_core.roads.shapes import SHAPES, VEHICLES, WALKER, placed
+from aerialworld_core.roads.skeleton import resample
+from aerialworld_core.roads.ways import FOOT_CROSSING, FOOTWAY, Way, Ways
 from aerialworld_sim.traffic.contour import contours
-from aerialworld_sim.traffic.curves import Curve, dubins, through
-from aerialworld_sim.traffic.ground import Ground
-from aerialworld_sim.traffic.shapes import SHAPES, VEHICLES, WALKER, placed
-from aerialworld_sim.traffic.skeleton import resample
-from aerialworld_sim.traffic.ways import FOOT_CROSSING, FOOTWAY, Way, Ways
 
 #: Metres between a footway and the edge, between the two directions' lines (half), and from vehicles.
 EDGE, HALF_APART, FROM_VEHICLES = 0.5, 0.72, 0.95

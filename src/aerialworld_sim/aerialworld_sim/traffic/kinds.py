@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aerialworld_core import labels
-from aerialworld_sim.traffic.shapes import BUS, CAR, TRUCK, TWO_WHEELER, WALKER, Shape
+from aerialworld_core.roads.shapes import BUS, CAR, TRUCK, TWO_WHEELER, WALKER, Shape
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,15 @@ from scipy.ndimage import gaussian_filter1d
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
+from aerialworld_core.roads.curves import STEP
+from aerialworld_core.roads.ground import Ground, World, see_ground
+from aerialworld_core.roads.lanes import SIDEWAYS, Carriageways
+from aerialworld_core.roads.shapes import SHAPES, WALKER, Shape
+from aerialworld_core.roads.ways import FOOTWAY, LANE, Ways
 from aerialworld_core.world.seams import ground_height
 from aerialworld_sim.traffic.cells import Cells
-from aerialworld_sim.traffic.curves import STEP
 from aerialworld_sim.traffic.footways import Footways
-from aerialworld_sim.traffic.ground import Ground, World, see_ground
-from aerialworld_sim.traffic.lanes import SIDEWAYS, Carriageways
 from aerialworld_sim.traffic.patrols import patrol_ground
-from aerialworld_sim.traffic.shapes import SHAPES, WALKER, Shape
-from aerialworld_sim.traffic.ways import FOOTWAY, LANE, Ways
 
 #: Slowing down towards a lower limit, m/s².
 EASE = 1.5

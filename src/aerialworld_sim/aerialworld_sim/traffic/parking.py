@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
+from aerialworld_core.roads.ground import World, topmost
+from aerialworld_core.roads.shapes import Shape, placed
 from aerialworld_core.world.seams import ground_height
-from aerialworld_sim.traffic.ground import World, topmost
 from aerialworld_sim.traffic.kinds import Kind
 from aerialworld_sim.traffic.network import Network, stand
-from aerialworld_sim.traffic.shapes import Shape, placed
 
 #: Metres between a parked car and whatever is not the ground that it stands on.
 CLEAR = 0.35

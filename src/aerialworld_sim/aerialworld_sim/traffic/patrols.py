@@ -9,8 +9,8 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
+from aerialworld_core.roads.ground import Ground, World, strips_ground, topmost
 from aerialworld_core.world.seams import ground_height
-from aerialworld_sim.traffic.ground import Ground, World, strips_ground, topmost
 
 #: Edge of the raster on which strips are looked for, metres; more than `MOST` square cells are coarsened.
 CELL, MOST = 3.0, 250_000

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Array, Pose
+from aerialworld_core.roads.ground import World
+from aerialworld_core.roads.shapes import WALKER
 from aerialworld_core.sensing import VehicleState
 from aerialworld_core.traffic import TrafficOptions
 from aerialworld_core.world.scene import Scene
 from aerialworld_sim.motion import Actor
 from aerialworld_sim.traffic.agent import Agent
-from aerialworld_sim.traffic.ground import World
 from aerialworld_sim.traffic.kinds import KINDS, PEDESTRIANS, Kind
 from aerialworld_sim.traffic.meshes import body
 from aerialworld_sim.traffic.network import Network
 from aerialworld_sim.traffic.parking import Parking, Stand
-from aerialworld_sim.traffic.shapes import WALKER
 from aerialworld_sim.traffic.simulation import DT, STEP_NS, Simulation
 
 #: How often a place to begin is drawn for a mover before the roads count as full.

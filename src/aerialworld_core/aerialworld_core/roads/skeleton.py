@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve, gaussian_filter1d, label
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.traffic.curves import travelled
+from aerialworld_core.roads.curves import travelled
 
 _EIGHT = np.ones((3, 3), int)
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.traffic.curves import Curve, State, beside, dubins, eased, fillet, reverse, three_moves, through
-from aerialworld_sim.traffic.ground import Ground
-from aerialworld_sim.traffic.shapes import BUS, CAR, TRUCK, VEHICLES, Shape, placed
-from aerialworld_sim.traffic.skeleton import Line, join_nodes, resample, simplify, smoothed, split_at_bends, thin, trace
-from aerialworld_sim.traffic.ways import CROSSING, LANE, TURN, Way, Ways
+from aerialworld_core.roads.curves import Curve, State, beside, dubins, eased, fillet, reverse, three_moves, through
+from aerialworld_core.roads.ground import Ground
+from aerialworld_core.roads.shapes import BUS, CAR, TRUCK, VEHICLES, Shape, placed
+from aerialworld_core.roads.skeleton import Line, join_nodes, resample, simplify, smoothed, split_at_bends, thin, trace
+from aerialworld_core.roads.ways import CROSSING, LANE, TURN, Way, Ways
 
 #: Half widths of the narrowest road with two lanes, metres; and how far lanes lie from the middle line.
 LEAST_HALF_WIDTH = 2.75

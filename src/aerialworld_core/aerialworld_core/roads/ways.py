@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from aerialworld_sim.traffic.curves import Curve
+from aerialworld_core.roads.curves import Curve
 
 LANE, CROSSING, TURN, FOOTWAY, FOOT_CROSSING = "lane", "crossing", "turn", "footway", "foot_crossing"
 

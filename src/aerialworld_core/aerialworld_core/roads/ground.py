@@ -119,7 +119,7 @@ def _empty(low: Array, high: Array) -> Ground:
     columns, rows = (int(n) for n in np.ceil((high - low) / CELL))
     if rows * columns > MAX_CELLS:
         raise InputError(
-            f"traffic: the world's roads spread over {(high - low)[0] / 1e3:.0f} × {(high - low)[1] / 1e3:.0f} km; "
+            f"the world's roads spread over {(high - low)[0] / 1e3:.0f} × {(high - low)[1] / 1e3:.0f} km; "
             "convert a smaller part of the city (aerialworld city convert --around …)"
         )
     return Ground(low, CELL, np.zeros((rows, columns), bool), np.zeros((rows, columns), bool))

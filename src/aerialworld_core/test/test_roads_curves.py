@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from aerialworld_sim.traffic.curves import arcs, beside, dubins, eased, fillet, reverse, three_moves, through
+from aerialworld_core.roads.curves import arcs, beside, dubins, eased, fillet, reverse, three_moves, through
 
 
 def states(count, seed=0):

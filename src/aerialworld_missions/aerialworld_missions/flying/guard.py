@@ -55,10 +55,19 @@ class StationFailsafe(MissionEnded):
 
 
 class Guard:
-    """Watches one vehicle; set as its `guard`. `interrupted` is asked whether the user wants to end."""
+    """Watches one vehicle; set as its `guard`. `interrupted` is asked whether the user wants to end, `paused` whether the
+    simulation is known to stand: then silence is no sign of a lost link."""
 
-    def __init__(self, vehicle: Vehicle, limits: Limits, interrupted: Callable[[], bool]) -> None:
-        self._vehicle, self._limits, self._interrupted = vehicle, limits, interrupted
+    def __init__(
+        self,
+        vehicle: Vehicle,
+        limits: Limits,
+        interrupted: Callable[[], bool],
+        paused: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._vehicle, self._limits, self._interrupted, self._paused = vehicle, limits, interrupted, paused
+        #: When the link was looked at last, and wall seconds of the present silence in which the simulation stood.
+        self._looked, self._stood = time.monotonic(), 0.0
         self._modes: frozenset[str] = frozenset()
         self._flying = False
         self._site: Site | None = None
@@ -113,6 +122,13 @@ class Guard:
             self._inside()
 
     def _link(self, silence: float) -> None:
+        now = time.monotonic()
+        if silence < now - self._looked:
+            self._stood = 0.0  # something has come since
+        elif self._paused():
+            self._stood += now - self._looked
+        self._looked = now
+        silence -= self._stood
         self.longest_silence = max(self.longest_silence, silence)
         if silence > self._limits.link:
             raise MissionEnded(

@@ -53,6 +53,7 @@ class FlightOptions:
     georeference  where the plan's map lies; None: its origin is the vehicle's home
     ground        height of map's ground at (x, y), where a world is known
     transit       height of map at which a drone reaches the start, from (x, y) to (x, y), where a world is known
+    paused        whether the simulation is known to stand
     rate          setpoints for each second of the vehicle
     connect, ready  seconds that the first heartbeat (wall) and readiness (vehicle) may take
     """
@@ -62,6 +63,7 @@ class FlightOptions:
     georeference: Georeference | None = None
     ground: Callable[[float, float], float] | None = None
     transit: Callable[[tuple[float, float], tuple[float, float]], float] | None = None
+    paused: Callable[[], bool] = lambda: False
     rate: float = 10.0
     connect: float = 30.0
     ready: float = 120.0
@@ -113,7 +115,7 @@ class Flight:
         self.waypoints = plan.route()
         looks = any(w.yaw is not None for w in self.waypoints)
         self.method: Method = options.method or ("guided" if looks and self.kind == "drone" else "auto")
-        self.guard = Guard(vehicle, options.limits, lambda: interrupted() > 0)
+        self.guard = Guard(vehicle, options.limits, lambda: interrupted() > 0, options.paused)
         vehicle.guard = self.guard
         self.site: Site | None = None
         self._mission: Mission | None = None

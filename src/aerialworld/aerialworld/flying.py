@@ -78,12 +78,12 @@ def _check(options: FlyOptions) -> None:
         raise OptionError(f"--rate: {options.rate:g} is not 0.5 to 50 a second")
     if not 0 <= options.battery <= 99:
         raise OptionError(f"--battery: {options.battery} is not 0 to 99 %")
-    for name, value, known in (
+    for name, word, known in (
         ("--method", options.method, ("auto", "guided")),
         ("--end", options.end, ("rtl", "land", "hold")),
     ):
-        if value is not None and value not in known:
-            raise OptionError(f"{name}: {value!r} is none of {', '.join(known)}")
+        if word is not None and word not in known:
+            raise OptionError(f"{name}: {word!r} is none of {', '.join(known)}")
     if options.world is not None and options.origin is not None:
         raise OptionError("--origin: the world says where it lies; give one of --world and --origin")
     if options.allow_remote and options.key is None:

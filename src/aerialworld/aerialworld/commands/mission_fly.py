@@ -9,7 +9,7 @@ import typer
 
 from aerialworld.console import command
 from aerialworld.flying import FlyOptions, fly
-from aerialworld.options import SeedOption, TrustColladaOption
+from aerialworld.options import TrustColladaOption
 from aerialworld_core.plan import Plan
 
 ConnectOption = Annotated[
@@ -106,6 +106,3 @@ def mission_fly(
         ready, rate, trust_collada,
     )  # fmt: skip
     fly(options, lambda _: [Plan.read(path) for path in plans])
-
-
-__all__ = ["SeedOption", "mission_fly"]

@@ -55,8 +55,8 @@ class StationFailsafe(MissionEnded):
 
 
 class Guard:
-    """Watches one vehicle; set as its `guard`. `interrupted` is asked whether the user wants to end, `paused` whether the
-    simulation is known to stand: then silence is no sign of a lost link."""
+    """Watches one vehicle; set as its `guard`. `interrupted` is asked whether the user wants to end, `paused` whether
+    the simulation is known to stand: then silence is no sign of a lost link."""
 
     def __init__(
         self,

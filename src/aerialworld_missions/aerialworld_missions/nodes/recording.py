@@ -1,4 +1,4 @@
-"""The recorder's services ~/start and ~/stop, for a mission that is to be recorded from its first waypoint to its last."""
+"""The recorder's services ~/start and ~/stop, for a mission that is recorded from its first waypoint to its last."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ class RecorderClient:
 
     def _find(self, client: Any) -> None:
         if not client.wait_for_service(PATIENCE):
-            raise MissionEnded(
-                Outcome.NOT_RECORDED, f"no recorder {self._name} within {PATIENCE:.0f} s: is it running?"
-            )
+            raise MissionEnded(Outcome.NOT_RECORDED, f"no recorder {self._name} within {PATIENCE:.0f} s: does it run?")
 
     def _call(self, what: str) -> None:
         client = self._clients[what]

@@ -13,7 +13,7 @@ from aerialworld_missions.heightmap import HeightMap
 #: Metres that the way to the start and home keeps above everything on it, and the distance of its samples.
 CLEARANCE, STEP = 5.0, 1.0
 #: Half the edge of the open ground that is taken for a world where none is known, metres.
-OPEN = 1000.0
+OPEN = 500.0
 
 _OPEN_GROUND = """<?xml version="1.0"?>
 <sdf version="1.10"><world name="open_ground"><model name="ground">
@@ -41,7 +41,7 @@ def transit_height(world: World, a: tuple[float, float], b: tuple[float, float])
 
 
 def open_ground() -> World:
-    """Flat ground without anything on it, 2 km square around map's origin, its place on earth unknown: what is flown
+    """Flat ground without anything on it, 1 km square around map's origin, its place on earth unknown: what is flown
     over where no world is given."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "world.sdf"

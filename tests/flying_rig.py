@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def line_plan(
     """Straight legs between points of map at one speed, looking ahead, with a knot each second and at each corner."""
     points = np.array(corners, float)
     t, position, yaw = [0.0], [points[0]], []
-    for a, b in zip(points, points[1:], strict=False):
+    for a, b in pairwise(points):
         seconds = float(np.linalg.norm(b - a)) / speed
         count = max(4, int(seconds))
         heading = float(np.arctan2(b[1] - a[1], b[0] - a[0]))

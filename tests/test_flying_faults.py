@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-import flying_rig as rig
 import pytest
 
 from aerialworld_missions.flying.guard import Limits
@@ -17,6 +18,9 @@ from aerialworld_missions.flying.mission import Flight, FlightOptions, Flown
 from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
 from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.vehicle import Vehicle
+
+sys.path.insert(0, str(Path(__file__).parent))
+import flying_rig as rig
 
 pytestmark = pytest.mark.timeout(150)
 SQUARE = [(0.0, 5.0, 15.0), (0.0, 35.0, 15.0), (30.0, 35.0, 15.0), (30.0, 5.0, 15.0)]
@@ -70,7 +74,7 @@ def test_no_heartbeat_ends_with_its_reason() -> None:
 
 @pytest.mark.long
 def test_a_vehicle_that_may_not_arm_says_why() -> None:
-    result, flight = flown(
+    result, _ = flown(
         rig.Faults(), "--param", "BATT_ARM_VOLT=20", options=FlightOptions(georeference=rig.HOME, ready=60)
     )
     assert result.outcome is Outcome.NOT_READY and not result.armed

@@ -57,16 +57,15 @@ def autopilot(kind: str, *arguments: str, speedup: float = 20.0, port: int = 0) 
 def line_plan(
     corners: list[tuple[float, float, float]], *, speed: float = 5.0, vehicle: str = "drone_1", name: str = "line"
 ) -> Plan:
-    """Straight legs between points of map at one speed, looking ahead, with a knot each second and at each corner."""
+    """Straight legs between points of map at one speed, looking ahead, ten knots a second and one at each corner."""
     points = np.array(corners, float)
     t, position, yaw = [0.0], [points[0]], []
     for a, b in pairwise(points):
         seconds = float(np.linalg.norm(b - a)) / speed
-        count = max(4, int(seconds))
-        heading = float(np.arctan2(b[1] - a[1], b[0] - a[0]))
-        for k in range(1, count + 1):
-            t.append(t[-1] + seconds / count)
-            position.append(a + (b - a) * k / count)
+        heading, start = float(np.arctan2(b[1] - a[1], b[0] - a[0])), t[-1]
+        for share in [0.01 / seconds, *np.linspace(0.0, 1.0, max(4, int(10 * seconds)))[1:]]:
+            t.append(start + seconds * share)
+            position.append(a + (b - a) * share)
             yaw.append(heading)
     yaw = [yaw[0], *yaw]
     orientation = [[0.0, 0.0, np.sin(v / 2), np.cos(v / 2)] for v in yaw]
@@ -209,6 +208,9 @@ class Meddler:
         self._socket = socket.create_connection(("127.0.0.1", port), 10)
         self._words = dialect()
         self._link = self._words.MAVLink(None, srcSystem=200, srcComponent=1)
+
+    def close(self) -> None:
+        self._socket.close()
 
     def send(self, message: Any) -> None:
         self._socket.sendall(message.pack(self._link))

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import flying_rig as rig
 
 pytestmark = pytest.mark.timeout(150)
-SQUARE = [(0.0, 5.0, 15.0), (0.0, 35.0, 15.0), (30.0, 35.0, 15.0), (30.0, 5.0, 15.0)]
+SQUARE = [(0.0, 5.0, 15.0), (0.0, 55.0, 15.0), (50.0, 55.0, 15.0), (50.0, 5.0, 15.0)]
 PLAN = rig.line_plan(SQUARE)
-OPTIONS = FlightOptions(georeference=rig.HOME)
+OPTIONS = FlightOptions(method="auto", georeference=rig.HOME)
 
 
 @contextlib.contextmanager
@@ -53,8 +53,8 @@ def flown(
 
 
 def on_the_way(flight: Flight) -> None:
-    """Until the second leg is flown."""
-    rig.wait_until(lambda: (flight.vehicle.state.item or 0) >= 5 or flight._share > 0.3)
+    """Until the first leg is flown."""
+    rig.wait_until(lambda: (flight.vehicle.state.item or 0) >= 4 or flight._share > 0.2)
 
 
 # Before the flight
@@ -156,7 +156,7 @@ def test_a_link_that_stays_silent_is_lost() -> None:
         on_the_way(flight)
         way.faults.dark.set()
 
-    options = FlightOptions(georeference=rig.HOME, limits=Limits(link=3.0))
+    options = FlightOptions(method="auto", georeference=rig.HOME, limits=Limits(link=3.0))
     result, _ = flown(rig.Faults(), options=options, during=dark)
     assert result.outcome is Outcome.LINK_LOST and "nothing has come from the vehicle for 3 s" in result.reason
     assert "RTL was sent after it" in result.reason
@@ -200,29 +200,31 @@ def test_missed_heartbeats_send_it_home_and_it_is_led_back() -> None:
 def _meddled(act: Callable[[rig.Meddler], None]) -> Callable[[Flight, rig.Way, int], None]:
     def during(flight: Flight, way: rig.Way, port: int) -> None:
         on_the_way(flight)
-        act(rig.Meddler(port))
-        time.sleep(30)  # the meddler stays
+        meddler = rig.Meddler(port)
+        act(meddler)
+        time.sleep(30)
+        meddler.close()
 
     return during
 
 
 @pytest.mark.long
 def test_somebody_else_takes_over_and_is_let_be() -> None:
-    result, _ = flown(rig.Faults(), during=_meddled(lambda m: m.command(176, 1, 17)))
+    result, _ = flown(rig.Faults(), speedup=10, during=_meddled(lambda m: m.command(176, 1, 17)))
     assert result.outcome is Outcome.TAKEN_OVER and result.mode == "BRAKE" and result.armed
     assert "from AUTO to BRAKE" in result.reason
 
 
 @pytest.mark.long
 def test_lost_satellites_end_in_the_autopilots_landing() -> None:
-    result, _ = flown(rig.Faults(), during=_meddled(lambda m: m.set("SIM_GPS1_ENABLE", 0)))
+    result, _ = flown(rig.Faults(), speedup=10, during=_meddled(lambda m: m.set("SIM_GPS1_ENABLE", 0)))
     assert result.outcome is Outcome.FAILSAFE and not result.armed
     assert "EKF Failsafe: changed to LAND Mode" in result.reason and result.mode == "LAND"
 
 
 @pytest.mark.long
 def test_a_low_battery_turns_it_back() -> None:
-    options = FlightOptions(georeference=rig.HOME, limits=Limits(battery=97))
+    options = FlightOptions(method="auto", georeference=rig.HOME, limits=Limits(battery=97))
     result, _ = flown(rig.Faults(), options=options)
     assert result.outcome is Outcome.LOW_BATTERY and not result.armed and result.mode == "RTL"
     assert "below 97 %" in result.reason
@@ -237,8 +239,8 @@ def test_a_fence_breached_ends_the_mission() -> None:
 
 @pytest.mark.long
 def test_no_progress_ends_as_stuck() -> None:
-    options = FlightOptions(georeference=rig.HOME, limits=Limits(stuck=20.0))
-    result, _ = flown(rig.Faults(), options=options, during=_meddled(lambda m: m.command(193, 0)))
+    options = FlightOptions(method="auto", georeference=rig.HOME, limits=Limits(stuck=20.0))
+    result, _ = flown(rig.Faults(), options=options, speedup=10, during=_meddled(lambda m: m.command(193, 0)))
     assert result.outcome is Outcome.STUCK and "no progress for" in result.reason and not result.armed
 
 

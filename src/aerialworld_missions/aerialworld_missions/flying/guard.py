@@ -3,6 +3,7 @@ docs/missions_flying.md."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ SIGNS = (
 )
 #: What a text tells that ends a mission even if the autopilot does nothing about it.
 ACTED_UPON = (Outcome.FENCE, Outcome.CRASHED, Outcome.LOW_BATTERY)
+#: Vehicle seconds of silence in which it may have missed our heartbeats and gone away (ArduPilot waits for 5), for how
+#: many wall seconds after it that explains a mode, and which modes.
+MISSED, RECENT, AWAY = 3.0, 5.0, frozenset({"RTL", "LAND", "HOLD"})
 #: Words of texts that tell of a danger's end or a failsafe that does nothing.
 HARMLESS = ("cleared", "continuing")
 
@@ -81,6 +85,8 @@ class Guard:
         self._outside: float | None = None
         #: Longest silence that has been lived through, wall seconds.
         self.longest_silence = 0.0
+        #: When the last silence ended after which a vehicle may have gone away by itself (wall).
+        self._silent_at = -math.inf
 
     def watch(
         self,
@@ -130,6 +136,8 @@ class Guard:
         self._looked = now
         silence -= self._stood
         self.longest_silence = max(self.longest_silence, silence)
+        if silence * max(self._vehicle.state.clock.pace, 1.0) > MISSED:
+            self._silent_at = now
         if silence > self._limits.link:
             raise MissionEnded(
                 Outcome.LINK_LOST,
@@ -172,6 +180,11 @@ class Guard:
         if now[0] - self._strange[0] < GRACE or now[1] - self._strange[1] < GRACE_WALL:
             return
         wanted = " or ".join(sorted(self._modes))
+        if not self._signs and vehicle.mode in AWAY and now[1] - self._silent_at < RECENT:
+            raise StationFailsafe(
+                Outcome.FAILSAFE,
+                f"after a silence it has gone from {wanted} to {vehicle.mode}: it has missed our heartbeats",
+            )
         if state.status == Status.CRITICAL:
             raise self._ended_by_sign(
                 Outcome.FAILSAFE, f"the autopilot went from {wanted} to {vehicle.mode} by itself (a failsafe)"
@@ -204,6 +217,8 @@ class Guard:
         if self._fence is None or self._site is None or self._vehicle.state.place is None:
             return
         position, now = self._vehicle.position(self._site), self._vehicle.state.clock.now
+        if self._vehicle.kind == "rover":  # it keeps to the ground, and its own idea of the height may be off
+            position = np.array([*position[:2], (self._fence.floor + self._fence.ceiling) / 2])
         if _inside(self._fence, position):
             self._outside = None
             return

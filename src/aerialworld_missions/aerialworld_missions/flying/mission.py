@@ -11,7 +11,7 @@ import numpy as np
 
 from aerialworld_core.errors import AerialWorldError
 from aerialworld_core.frames import Georeference
-from aerialworld_core.mavlink.words import Cmd, Result
+from aerialworld_core.mavlink.words import Cmd, Result, Status
 from aerialworld_core.plan import Plan
 from aerialworld_missions.flying import safety
 from aerialworld_missions.flying.follow import Follower, Track
@@ -207,7 +207,8 @@ class Flight:
         self._tell("resuming", lost.reason)
 
         def cleared() -> bool:
-            return any("cleared" in t.text.lower() for t in vehicle.state.texts_after(max(said - 8, 0)))
+            told = any("cleared" in t.text.lower() for t in vehicle.state.texts_after(max(said - 8, 0)))
+            return told or vehicle.state.status == Status.ACTIVE
 
         try:
             vehicle.wait(cleared, "waiting for the failsafe's end", 30.0)

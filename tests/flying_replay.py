@@ -3,7 +3,7 @@ to ask first, it waits until the client under test has asked the same.
 
 Two things are not as recorded. The recorded clients armed in the mode that they found; ours arms in GUIDED, so that
 heartbeats before arming tell GUIDED once it was asked for after the boot, as the other recordings show them. And
-answers to requests for streams are given when they are asked for.
+answers to requests for streams are given when they are asked for, as is what is asked after the recording's end.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class Recorded:
         self.asked: list[Any] = []
         self._open: list[tuple[str, int]] = []
         self._ready = self._in_guided = self._armed = False
-        #: Milliseconds that the vehicle's clock is ahead of the recorded one: it runs on while a question is waited for.
+        self._over = False
+        #: Milliseconds by which the vehicle's clock is ahead of the recorded one: it runs while a question is awaited.
         self._ahead_ms = 0
         self._last: dict[str, Any] = {}
         self.stopped_at: tuple[str, int] | None = None
@@ -125,9 +126,11 @@ class Recorded:
                         return
                 waited += time.monotonic() - since
                 self._armed = self._armed or wanted[1] == Cmd.COMPONENT_ARM_DISARM
+        self._over = True
         while not self._closing:
             self._listen()
-            time.sleep(0.01)
+            time.sleep(BEAT)
+            self._idle()
 
     def _tell(self, message: Any) -> None:
         name = message.get_type()
@@ -145,7 +148,9 @@ class Recorded:
     def _idle(self) -> None:
         """A second of the vehicle in which nothing happens."""
         self._ahead_ms += 1000
-        if self._in_guided:
+        if self._over:
+            self._say(self._last["HEARTBEAT"])
+        elif self._in_guided:
             self._say(self._guided_heartbeat())
         if (place := self._last.get("GLOBAL_POSITION_INT")) is not None:
             place.time_boot_ms += 1000
@@ -178,9 +183,14 @@ class Recorded:
             return
         if message.command in (Cmd.SET_MESSAGE_INTERVAL, Cmd.REQUEST_MESSAGE):
             self._say(self.ack(message.command, 0))
+        elif message.command == Cmd.COMPONENT_ARM_DISARM and self._over:
+            self._last["HEARTBEAT"].base_mode &= ~ARMED
+            self._say(self.ack(message.command, 0))
         elif message.command == Cmd.DO_SET_MODE:
             self._say(self.ack(message.command, 0))
-            if message.param2 == self._guided:
+            if self._over:
+                self._last["HEARTBEAT"].custom_mode = int(message.param2)
+            elif message.param2 == self._guided:
                 self._in_guided = self._ready  # before it is lost, as recorded
                 self._say(self._guided_heartbeat())
 

@@ -122,7 +122,7 @@ def test_modalities_without_depth_are_refused(tmp_path: Path) -> None:
 def test_an_option_that_a_pattern_does_not_use_is_refused(tmp_path: Path) -> None:
     result = run("mission", "plan", tmp_path, "--pattern", "orbit", "--spacing", "3", "--out", tmp_path / "plan.json")
     assert result.exit_code == 2
-    assert "--spacing: a orbit does not use it" in text_of(result).replace("an orbit", "a orbit")
+    assert "--spacing: the pattern orbit does not use it" in text_of(result)
 
 
 def test_a_folder_without_sessions_is_refused(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_recorded_copter_flies_its_mission_for_us() -> None:
 @pytest.mark.long
 def test_a_recorded_rover_drives_its_mission_for_us() -> None:
     """The recorded one's last item is RTL, ours a waypoint at home; and ours holds and is switched off then."""
-    plan = recorded_plan("full_ardurover_udp_11", "rover_1", 4.0, (0.0, 0.0, 30.0))
+    plan = recorded_plan("full_ardurover_udp_11", "rover_1", 4.0, (10.0, 0.0, 30.0))
     with Recorded("full_ardurover_udp_11", guided=15) as rover:
         result, _ = rig.fly_plan(f"udpin:127.0.0.1:{rover.port}", plan, OPTIONS)
     assert rover.stopped_at is None

@@ -6,7 +6,7 @@ NAME = "aerialworld_missions"
 setup(
     name=NAME,
     version="0.1.0",
-    description="Survey, orbit and road missions as collision-free trajectories, and flying them over MAVLink.",
+    description="Missions of drones and rovers as collision-free trajectories, and flying them over MAVLink.",
     license="Apache-2.0",
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",

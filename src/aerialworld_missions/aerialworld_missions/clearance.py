@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
-from aerialworld_missions.heightmap import HeightMap
+from aerialworld_missions.heightmap import Geometry, HeightMap
 
 #: Consecutive points that share one search for candidate triangles.
 _CHUNK = 16
@@ -24,13 +25,13 @@ def point_triangle_distance(points: NDArray[Any], triangles: NDArray[Any]) -> Ar
     """
     p = np.asarray(points, dtype=np.float64)
     a, b, c = (np.asarray(triangles, dtype=np.float64)[:, k] for k in range(3))
-    normal = np.cross(b - a, c - a)
+    normal = _cross(b - a, c - a)
     area = np.linalg.norm(normal, axis=1)
     edges = []
     inside = area > 1e-12
     for start, end in ((a, b), (b, c), (c, a)):
         along, offset = end - start, p - start
-        inside &= np.einsum("ij,ij->i", np.cross(along, offset), normal) >= 0
+        inside &= np.einsum("ij,ij->i", _cross(along, offset), normal) >= 0
         length = np.maximum(np.einsum("ij,ij->i", along, along), 1e-18)
         u = np.clip(np.einsum("ij,ij->i", offset, along) / length, 0.0, 1.0)
         edges.append(np.linalg.norm(offset - u[:, None] * along, axis=1))
@@ -38,19 +39,32 @@ def point_triangle_distance(points: NDArray[Any], triangles: NDArray[Any]) -> Ar
     return np.where(inside, plane, np.minimum.reduce(edges))
 
 
-def _obstacles(heights: HeightMap) -> Array:
-    """(F, 3, 3) corners of all triangles that are not ground."""
-    scene = heights.world.scene
-    solid = np.flatnonzero(~np.isin(scene.face_class, GROUND))
-    return scene.vertices[scene.faces[solid]].astype(np.float64)
+def _cross(a: Array, b: Array) -> Array:
+    """(N, 3) cross products, row by row; numpy's own spends most of its time on its axes."""
+    result = np.empty_like(a)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        np.subtract(a[:, j] * b[:, k], a[:, k] * b[:, j], out=result[:, i])
+    return result
+
+
+def _obstacles(heights: HeightMap) -> tuple[Array, Array, Array]:
+    """All triangles that are not ground: corners (F, 3, 3), lowest and highest (F, 3) of each; kept with the world."""
+    world = heights.world
+    known = _OBSTACLES.get(world)
+    if known is None:
+        scene = world.scene
+        solid = np.flatnonzero(~np.isin(scene.face_class, GROUND))
+        corners = scene.vertices[scene.faces[solid]].astype(np.float64)
+        known = _OBSTACLES[world] = corners, corners.min(axis=1), corners.max(axis=1)
+    return known
 
 
 def obstacle_top(heights: HeightMap, xy: NDArray[Any], reach: float) -> Array:
     """(N,) highest corner of the triangles that are not ground and whose bounding boxes come within `reach` metres of
     points (N, 2), −inf where there is none: an upper bound of what stands there."""
     xy = np.asarray(xy, dtype=np.float64)
-    corners = _obstacles(heights)
-    low, high = corners[:, :, :2].min(axis=1), corners[:, :, :2].max(axis=1)
+    corners, low, high = _obstacles(heights)
+    low, high = low[:, :2], high[:, :2]
     near = ((low <= xy.max(axis=0) + reach) & (high >= xy.min(axis=0) - reach)).all(axis=1)
     low, high, top = low[near], high[near], corners[near, :, 2].max(axis=1)
     result = np.full(len(xy), -np.inf)
@@ -63,8 +77,7 @@ def obstacle_top(heights: HeightMap, xy: NDArray[Any], reach: float) -> Array:
 def obstacle_distance(heights: HeightMap, points: NDArray[Any], reach: float) -> Array:
     """(N,) distance of points (N, 3) along a path to the nearest surface that is not ground, inf beyond `reach` m."""
     points = np.asarray(points, dtype=np.float64)
-    corners = _obstacles(heights)
-    low, high = corners.min(axis=1), corners.max(axis=1)
+    corners, low, high = _obstacles(heights)
     near = ((low <= points.max(axis=0) + reach) & (high >= points.min(axis=0) - reach)).all(axis=1)
     corners, low, high = corners[near], low[near], high[near]
     result = np.full(len(points), np.inf)
@@ -79,3 +92,6 @@ def obstacle_distance(heights: HeightMap, points: NDArray[Any], reach: float) ->
             distance = point_triangle_distance(*pairs).reshape(len(part), -1).min(axis=1)
             result[begin : begin + len(part)] = np.minimum(result[begin : begin + len(part)], distance)
     return np.where(result <= reach, result, np.inf)
+
+
+_OBSTACLES: WeakKeyDictionary[Geometry, tuple[Array, Array, Array]] = WeakKeyDictionary()

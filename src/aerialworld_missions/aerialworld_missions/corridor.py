@@ -9,20 +9,22 @@ from itertools import pairwise
 from typing import Any, Literal, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
 from aerialworld_missions.course import Corner, length, merged, there_and_back, travel_course
-from aerialworld_missions.detour import Obstacles
+from aerialworld_missions.detour import SPARE, Obstacles
 from aerialworld_missions.drone import Common, Drone
 from aerialworld_missions.fencing import fence_of
 from aerialworld_missions.heightmap import Geometry
 from aerialworld_missions.lanemap import LaneMap
 from aerialworld_missions.requests import MOST_POINTS, number, point, points
 
-#: How far from a corner of its line a corridor bends, metres, and with which radius at most.
-CUT, RADIUS = 3.0, 40.0
+#: How far from a corner of its line a corridor bends, metres (smoothing adds up to 10 cm to it), and with which radius
+#: at most.
+CUT, RADIUS = 2.8, 40.0
 
 
 def corridor(
@@ -42,7 +44,8 @@ def corridor(
                  that lie most straight ahead, for `road_length` metres or as far as they go
     offset       metres to the left of the line that it is flown at
     duration     seconds: cut there, or going back and forth until then; None = once along the line
-    common       see `Drone`; `avoid` "bend" leads around buildings at the flight's height. `jitter` turns the
+    common       see `Drone`; `avoid` "bend" leads around buildings at the flight's height, and past
+                 points of the line at which one stands. `jitter` turns the
                  direction, varies the altitude and the speed, and shifts the line sideways by up to 2 m
 
     Raises PlanError with its reason for what cannot be flown. The same arguments give the same bytes.
@@ -61,6 +64,8 @@ def corridor(
     shift = (-offset if v.reverse else offset) + (4.0 * v.start - 2.0 if drone.jitter else 0.0)
     if shift:
         flown = beside(flown, shift)
+    if drone.avoid == "bend":
+        flown = flown[_free(drone, flown)]
     return fly_line(
         drone,
         [Corner(float(x), float(y), drone.speed, drone.altitude) for x, y in flown],
@@ -73,6 +78,17 @@ def corridor(
         cut=CUT,
         radius=RADIUS,
     )
+
+
+def _free(drone: Drone, line: Array) -> NDArray[np.bool_]:
+    """(N,) which points of a line stay when it bends: its ends, and those at which nothing stands in the way."""
+    base = drone.ground_along(line)
+    if drone.altitude_frame == "home":
+        base = np.full(len(line), base[0])
+    top = drone.heights.top_within(line, drone.clearance + SPARE)
+    free = top <= base + drone.altitude - drone.clearance
+    free[[0, -1]] = True
+    return free
 
 
 def fly_line(

@@ -91,13 +91,15 @@ def problems(plan: Plan, heights: HeightMap, *, clearance: float, limits: RoverL
     m = plan.trajectory().sample(SAMPLE * np.arange(int(plan.duration / SAMPLE + 1e-6) + 1))
     p, a = m.position, m.linear_acceleration
     gap = p[:, 2] - ground_height(heights.world, p[:, :2])
-    distance = np.min([obstacle_distance(heights, p + np.array([0.0, 0.0, h]), clearance) for h in CHECKED], axis=0)
+    body = (p[:, None] + np.array([(0.0, 0.0, h) for h in CHECKED])).reshape(-1, 3)
+    distance = obstacle_distance(heights, body, clearance).reshape(len(p), -1).min(axis=1)
     forward = m.linear_velocity[:, :2] / np.maximum(
         np.linalg.norm(m.linear_velocity[:, :2], axis=1, keepdims=True), 1e-6
     )
     sideways = np.abs(forward[:, 0] * a[:, 1] - forward[:, 1] * a[:, 0])
     tilt = np.arccos(np.clip(Rotation.from_quat(m.orientation).as_matrix()[:, 2, 2], -1.0, 1.0))
     checks: list[tuple[str, Any]] = [
+        ("leaves its fence", np.zeros(len(p), bool) if plan.fence is None else ~plan.fence.contains(p)),
         ("passes too near a building", distance < clearance),
         ("leaves the ground", ~((gap >= 0.0) & (gap <= HIGHEST))),
         ("is inside a solid", heights.world.inside_solid(p)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
@@ -14,6 +16,7 @@ from aerialworld_core.plan import Plan
 from aerialworld_core.route import Fence
 from aerialworld_missions.corridor import fly_line
 from aerialworld_missions.course import SHARP, Corner
+from aerialworld_missions.detour import SPARE
 from aerialworld_missions.drone import Common, Drone
 from aerialworld_missions.fencing import box
 from aerialworld_missions.heightmap import Geometry
@@ -68,7 +71,11 @@ def explore(
         raise PlanError(
             f"{name}: an area of {w:g} × {h:g} m does not fit the world of {extent[0]:.0f} × {extent[1]:.0f} m"
         )
-    goals = _goals(drone, Fence(corners, 0.0, 1.0), drone.speed * seconds)
+    if drone.fence is None:
+        drone.fence = corners.tolist()
+    lowest = drone.altitude * (1.0 - vary)
+    fits = None if drone.avoid == "raise" else partial(_fits, drone, lowest)
+    goals = _goals(drone, Fence(corners, 0.0, 1.0), drone.speed * seconds, fits)
     heights = drone.altitude * (1.0 + vary * drone.random.uniform(-1.0, 1.0, len(goals)))
     return fly_line(
         drone,
@@ -79,18 +86,33 @@ def explore(
     )
 
 
-def _goals(drone: Drone, area: Fence, length: float) -> Array:
+def _fits(drone: Drone, altitude: float, xy: Array) -> NDArray[np.bool_]:
+    """(N,) whether a flight over points (N, 2) keeps its clearance, as `detour` looks at it and a metre more. Home is
+    not chosen yet: its ground may be the lowest in the world."""
+    heights = drone.heights
+    row, column, _ = heights.index(xy)
+    ground = heights.ground[row, column]
+    base = ground if drone.altitude_frame == "ground" else np.nanmin(heights.ground)
+    top = heights.top_within(xy, drone.clearance + SPARE + heights.cell)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(top <= base + altitude - drone.clearance)
+
+
+def _goals(drone: Drone, area: Fence, length: float, fits: Callable[[Array], NDArray[np.bool_]] | None) -> Array:
     """(N, 2) places to fly to one after the other, at least `length` metres: each the one, of some drawn, that lies
     farthest from the way so far and needs no sharp turn."""
-    route = [_inside(drone, area, 1)[0]]
+    route = [_inside(drone, area, 1, fits)[0]]
     passed = [route[0]]
     done = 0.0
     while done < length:
-        drawn = _inside(drone, area, _DRAWN)
+        drawn = _inside(drone, area, _DRAWN, fits)
         leg = drawn - route[-1]
         far = np.hypot(leg[:, 0], leg[:, 1])
         score = np.linalg.norm(drawn[:, None] - np.array(passed)[None], axis=2).min(axis=1)
         score[far < _SHORTEST] -= 1e4
+        legs = route[-1] + np.linspace(0.0, 1.0, 12)[:, None, None] * leg
+        within = area.contains(np.column_stack([legs.reshape(-1, 2), np.full(12 * len(leg), 0.5)]))
+        score[~within.reshape(12, -1).all(axis=0)] -= 1e5
         if len(route) > 1:
             back = route[-1] - route[-2]
             turn = np.arctan2(leg[:, 1], leg[:, 0]) - math.atan2(back[1], back[0])
@@ -103,16 +125,24 @@ def _goals(drone: Drone, area: Fence, length: float) -> Array:
     return np.array(route)
 
 
-def _inside(drone: Drone, area: Fence, count: int) -> Array:
-    """(count, 2) random points of the area, not at its border. Raises PlanError for one that is too narrow."""
+def _inside(drone: Drone, area: Fence, count: int, fits: Callable[[Array], NDArray[np.bool_]] | None) -> Array:
+    """(count, 2) random points of the area that `fits` accepts, not at its border. Raises PlanError where there are
+    none."""
     low, high = area.polygon.min(axis=0), area.polygon.max(axis=0)
     found: list[Array] = []
     around = _INSIDE * np.array([(1, 0), (0.7, 0.7), (0, 1), (-0.7, 0.7), (-1, 0), (-0.7, -0.7), (0, -1), (0.7, -0.7)])
     for _ in range(60):
         drawn = low + drone.random.random((4 * count, 2)) * (high - low)
+        if fits is not None:
+            drawn = drawn[fits(drawn)]
         near = (drawn[:, None] + around[None]).reshape(-1, 2)
-        good = area.contains(np.column_stack([near, np.full(len(near), 0.5)])).reshape(len(drawn), -1).all(axis=1)
+        good = (
+            area.contains(np.column_stack([near, np.full(len(near), 0.5)])).reshape(len(drawn), len(around)).all(axis=1)
+        )
         found += list(drawn[good])
         if len(found) >= count:
             return np.array(found[:count])
-    raise PlanError(f"{drone.name}: the area is too narrow: nothing of it is {2 * _INSIDE:g} m wide")
+    raise PlanError(
+        f"{drone.name}: the area has no room for goals: nothing of it is {2 * _INSIDE:g} m wide"
+        + ("" if fits is None else f" and {drone.clearance:g} m from buildings at the height of the flight")
+    )

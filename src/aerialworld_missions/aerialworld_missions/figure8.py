@@ -26,7 +26,7 @@ def figure8(
     radius: float = 30.0,
     turns: float = 1.0,
     heading: float = 0.0,
-    look: Literal["path", "centre"] | Sequence[float] = "path",
+    look: Literal["path"] | Sequence[float] = "path",
     **common: Unpack[Common],
 ) -> Plan:
     """An eight of two circles that touch in `centre`, as a `Plan`; it begins in the centre (with `jitter`: anywhere),
@@ -37,7 +37,7 @@ def figure8(
                 over into the other
     turns       how many times the whole eight
     heading     of the flight through the centre, radians, 0 = east: the circles lie to the left and right of it
-    look        as in `orbit`
+    look        "path": ahead; (x, y): the vehicle's x axis points at that vertical; not the centre, which it passes
     duration    seconds, in place of `turns`
     common      see `Drone`
 
@@ -49,6 +49,8 @@ def figure8(
     number(name, "radius", radius, least=3.0, most=1e5)
     number(name, "turns", turns, least=0.0, most=1000, above=True)
     number(name, "heading", heading, least=-1e3, most=1e3)
+    if look == "centre":
+        raise PlanError(f"{name}: an eight passes through its centre and cannot look at it; look is path or a point")
     at = look_point(name, look, (cx, cy))
     extent = drone.extent
     if 4 * radius > float(np.hypot(*extent)) or 2 * radius > float(extent.min()):

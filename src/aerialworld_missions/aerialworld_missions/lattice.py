@@ -157,6 +157,50 @@ class Lattice:
         """(N, 2) map positions of states."""
         return self.space.centres(*self.cells(states))
 
+    def way(self, start: int, goals: NDArray[np.int64]) -> list[int] | None:
+        """The cheapest way from state `start` to one of `goals`, states of one cell; None where there is none.
+
+        Dijkstra's search with costs reduced by what a straight line would save at least (Hart, Nilsson and Raphael,
+        1968), and within growing limits, so that only what lies about the way is looked at.
+        """
+        graph, size = self.graph, self.space.free.size
+        row, column = np.indices(self.space.free.shape).reshape(2, -1)
+        away = np.hypot(*(self.space.centres(row, column) - self.positions(goals[:1])).T)
+        saved = away * float(self.space.cost[self.space.free].min())
+        reduced = graph.data + saved[graph.indices % size] - saved[self._sources % size]
+        search = csr_matrix((np.maximum(reduced, 1e-9), graph.indices, graph.indptr), shape=graph.shape)
+        for limit in (40.0, 160.0, 640.0, np.inf):
+            cost, before = dijkstra(search, indices=start, return_predecessors=True, limit=limit)
+            goal = int(goals[int(np.argmin(cost[goals]))])
+            if np.isfinite(cost[goal]):
+                way = [goal]
+                while way[-1] != start:
+                    way.append(int(before[way[-1]]))
+                return way[::-1]
+        return None
+
+    @cached_property
+    def _sources(self) -> NDArray[np.int64]:
+        """The state that each of the graph's edges leaves, in the order of its data."""
+        return np.repeat(np.arange(self.graph.shape[0]), np.diff(self.graph.indptr))
+
+    def onward(self, state: int, length: float) -> Array:
+        """(N, 2) positions of a way on from `state` to a place `length` metres or more away, itself the first; only
+        itself where there is none."""
+        limit = 6.0 * (length + 10.0)
+        cost, before = dijkstra(self.graph, indices=state, return_predecessors=True, limit=limit)
+        found = self.states[np.isfinite(cost[self.states])]
+        here = self.positions(np.array([state]))
+        far = found[np.hypot(*(self.positions(found) - here).T) >= length]
+        way = [int(far[int(np.argmin(cost[far]))])] if len(far) else [state]
+        while way[-1] != state:
+            way.append(int(before[way[-1]]))
+        return self.positions(np.array(way[::-1]))
+
+    def reversed(self, state: int) -> int:
+        """The state at the same place that looks the other way; a way there and one back use the same cells."""
+        return (state + 4 * self.space.free.size) % (8 * self.space.free.size)
+
     def area(self) -> float:
         """Square metres of ground that `states` cover."""
         return len(np.unique(self.states % self.space.free.size)) * self.space.cell**2

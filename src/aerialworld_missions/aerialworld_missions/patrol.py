@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Unpack
 
 import numpy as np
-from scipy.sparse.csgraph import dijkstra
+from numpy.typing import NDArray
 
 from aerialworld_core.errors import PlanError
 from aerialworld_core.frames import Array
 from aerialworld_core.plan import Plan
 from aerialworld_missions.driving import rounded
 from aerialworld_missions.heightmap import Geometry
-from aerialworld_missions.lattice import Lattice
+from aerialworld_missions.lattice import DIRECTIONS, Lattice
 from aerialworld_missions.path import Path
 from aerialworld_missions.requests import number, pair, point, points
 from aerialworld_missions.rover import Common, Rover
@@ -22,10 +22,12 @@ from aerialworld_missions.rover import Common, Rover
 #: A post farther than this from any ground that can be driven is refused, metres.
 NEAR = 15.0
 #: Metres around the posts in which ways are looked for.
-_AROUND = 60.0
+_AROUND = 30.0
 MOST_POSTS = 200
 #: Drawn places per post where nobody gave any.
 _DRAWN = 4
+#: Metres that rounding a route takes from each of its ends, at most.
+_ROUNDED = 5.5
 
 
 def patrol(
@@ -107,31 +109,31 @@ def _round(rover: Rover, lattice: Lattice, posts: Array, turns: float, closed: b
     rounds = math.ceil(turns) if closed else 1
     order = [*range(len(posts))] * rounds + ([0] if closed else [])
     seconds = rover.duration
-    route = [int(targets[0][0])]
-    needed = math.inf if seconds is None else rover.speed * seconds + 2 * rover.margin + 15.0
+    # The rover is on its way before it passes the first post, and after it has passed the last: smoothing needs that.
+    more = rover.margin + _ROUNDED
+    needed = math.inf if seconds is None else rover.speed * seconds + 2 * more
+    route = [_towards(lattice, targets[0], posts[1] - posts[0])]
     i, done, one = 1, 0.0, 0.0
-    while True:
-        if seconds is None and i >= len(order):
-            break
-        if seconds is not None and (done >= needed or (not closed and i >= len(posts))):
-            break
+    while i < len(order) if seconds is None else done < needed and (closed or i < len(posts)):
         post = order[i] if seconds is None else i % len(posts)
-        cost, before = dijkstra(lattice.graph, indices=route[-1], return_predecessors=True)
-        goal = int(targets[post][int(np.argmin(cost[targets[post]]))])
-        if goal != route[-1]:
-            if not np.isfinite(cost[goal]):
-                raise PlanError(f"{rover.name}: post {post + 1} cannot be reached from the one before")
-            leg = [goal]
-            while leg[-1] != route[-1]:
-                leg.append(int(before[leg[-1]]))
-            xy = lattice.positions(np.array(leg))
-            done += float(np.hypot(*np.diff(xy, axis=0).T).sum())
-            route += leg[-2::-1]
+        leg = lattice.way(route[-1], targets[post])
+        if leg is None:
+            raise PlanError(f"{rover.name}: post {post + 1} cannot be reached from the one before")
+        done += float(np.hypot(*np.diff(lattice.positions(np.array(leg)), axis=0).T).sum())
+        route += leg[1:]
         i += 1
         if i == len(posts) + 1:
             one = done
-    xy = lattice.positions(np.array(route))
+    before = lattice.onward(lattice.reversed(route[0]), more)[:0:-1]
+    xy = np.concatenate([before, lattice.positions(np.array(route)), lattice.onward(route[-1], more)[1:]])
     if seconds is None and closed and turns % 1.0:
         gone = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(xy, axis=0).T))])
-        xy = xy[gone <= one * turns]
+        xy = xy[gone <= one * turns + 2 * more]
     return xy
+
+
+def _towards(lattice: Lattice, states: NDArray[np.int64], direction: Array) -> int:
+    """The one of `states`, of one cell, that looks most in a direction (2,)."""
+    looks = DIRECTIONS[states // lattice.space.free.size]
+    looks = looks / np.linalg.norm(looks, axis=1, keepdims=True)
+    return int(states[int(np.argmax(looks @ direction))])

@@ -79,11 +79,11 @@ def polygon(name: str, what: str, value: Any) -> Array:
     if len(corners) < 3 or len(corners) > MOST_CORNERS:
         raise PlanError(f"{name}: {what} takes 3 to {MOST_CORNERS} different corners, not {len(corners)}")
     after = np.roll(corners, -1, axis=0)
+    if _crosses_itself(corners, after):
+        raise PlanError(f"{name}: {what} crosses itself")
     area = float(np.sum(_cross(corners, after)) / 2)
     if abs(area) < 1.0:
         raise PlanError(f"{name}: {what} has an area of {abs(area):.2f} m²")
-    if _crosses_itself(corners, after):
-        raise PlanError(f"{name}: {what} crosses itself")
     return corners if area > 0 else corners[::-1]
 
 

@@ -58,6 +58,8 @@ def roads(
         low, high = middle - edges / 2, middle + edges / 2
         allowed = allowed & np.array([bool(((c.xy >= low) & (c.xy <= high)).all()) for c in lanes.curves])
         parameters = {"centre": middle.tolist(), "size": edges.tolist()}
+    if rover.fence is not None:
+        allowed = allowed & np.array([bool(rover.fenced(c.xy).all()) for c in lanes.curves])
     length = rover.speed * seconds + 2 * rover.margin + 15.0
 
     def route(blocked: Array) -> Path:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from aerialworld_core.errors import PlanError
@@ -107,6 +109,9 @@ class Rover:
     def lattice(self, heights: HeightMap, low: Array, high: Array, blocked: Array) -> Lattice:
         """Where one can drive within a box. Raises PlanError where that is nowhere."""
         space = FreeSpace.within(heights, low, high, clearance=self.clearance, slope=self.limits.slope, blocked=blocked)
+        if self.fence is not None:
+            row, column = np.indices(space.free.shape).reshape(2, -1)
+            space = replace(space, free=space.free & self.fenced(space.centres(row, column)).reshape(space.free.shape))
         lattice = Lattice(space)
         if len(lattice.states) == 0:
             middle, edge = (low + high) / 2, high - low
@@ -116,6 +121,11 @@ class Rover:
                 f"{self.clearance:g} m from buildings and wide enough to turn; move the centre or enlarge the box"
             )
         return lattice
+
+    def fenced(self, xy: Array) -> NDArray[np.bool_]:
+        """(N,) which points (N, 2) of the map lie in the fence."""
+        fence = fence_of(self.name, self.heights, self.fence, xy[0], self.ceiling)
+        return fence.contains(np.column_stack([xy, np.full(len(xy), (fence.floor + fence.ceiling) / 2)]))
 
     def drive(
         self, heights: HeightMap, route: Callable[[Array], Path], parameters: dict[str, Any], *, way_out: str

@@ -19,8 +19,9 @@ from aerialworld_missions.flight import LEAST_CLEARANCE
 from aerialworld_missions.heightmap import Geometry
 from aerialworld_missions.requests import FASTEST_DRONE, MOST_POINTS, number
 
-#: A flight that need not stop at a point passes it within so many metres, with a bend of so many at most.
-CUT, RADIUS = 2.0, 25.0
+#: A flight that need not stop at a point passes it within so many metres (smoothing adds up to 10 cm to it), with a
+#: bend of so many at most.
+CUT, RADIUS = 1.85, 25.0
 LONGEST_HOLD = 3600.0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from aerialworld_core.frames import Georeference
 from aerialworld_core.world.scene import Material, Scene
 
 DRIVEABLE, TERRAIN, MANMADE = 11, 14, 15
@@ -25,6 +26,7 @@ class BoxWorld:
         roads: tuple[tuple[float, float, float, float], ...] = (),
         ground: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda x, y: np.zeros_like(x),
     ) -> None:
+        self.georeference = Georeference(35.66, 139.74, 12.0)
         self.extent, self.boxes, self.roads, self.ground = extent, boxes, roads, ground
         vertices, faces, classes = [], [], []
         n = 41

@@ -1,3 +1,4 @@
+# ruff: noqa: B023  # the missions of a seed are planned before the next seed is drawn
 """Missions in converted worlds: the generated city and a real square kilometre (set 06), checked by other means than
 the planner's own: buildings as dense points, heights by rays from the vehicle."""
 
@@ -13,11 +14,25 @@ from scipy.spatial import cKDTree
 from aerialworld_core.errors import PlanError
 from aerialworld_core.labels import GROUND
 from aerialworld_core.plan import Plan
-from aerialworld_missions import orbit, plan_demo, road_run, survey
+from aerialworld_missions import (
+    corridor,
+    explore,
+    figure8,
+    orbit,
+    patrol,
+    plan_demo,
+    road_run,
+    roads,
+    survey,
+    waypoints,
+)
+from aerialworld_missions.lanemap import LaneMap
 
 SHARED = Path(os.environ.get("AERIALWORLD_SHARED", Path(__file__).resolve().parents[4] / "shared"))
 SET_06 = SHARED / "data" / "plateau" / "06_obj_minato_roppongi_53393599"
 POINT_SPACING = 0.25
+AVOID = ("raise", "bend", "refuse")
+REFUSALS = ("ceiling", "lies inside a building", "of a building at the height", "would come nearer", "no way around")
 
 
 def load(source: Path, out: Path):
@@ -100,22 +115,34 @@ def test_demo_missions_of_a_real_city(roppongi) -> None:
 
 
 def hundred(world, count: int) -> int:
-    """Plans `count` seeded missions of all patterns all over a world; how many could be flown."""
+    """Plans seeded missions of all patterns all over a world, `count` of each; how many could be flown."""
     flown = 0
     low, high = world.bounds[:, :2]
     for seed in range(count):
         random = np.random.default_rng(seed)
         centre = low + 120 + random.random(2) * (high - low - 240)
-        speed = float(random.uniform(2, 10))
+        speed, slow = float(random.uniform(2, 10)), float(random.uniform(2, 5))
+        common = {"seed": seed, "jitter": True}
+        line = centre + np.cumsum(random.uniform(-50, 50, (4, 2)), axis=0)
+        stops = [(x, y, z) for (x, y), z in zip(line, random.uniform(30, 80, 4), strict=True)]
+        area = centre + np.array([(-40, -30), (45, -45), (50, 20), (0, 5), (-20, 40)])
         for make in (
-            lambda: survey(world, centre=centre, size=80, duration=25, seed=seed, jitter=True, speed=speed),  # noqa: B023
-            lambda: orbit(world, centre=centre, duration=25, seed=seed, jitter=True, speed=speed),  # noqa: B023
-            lambda: road_run(world, centre=centre, duration=25, seed=seed, jitter=True, speed=min(speed, 5.0)),  # noqa: B023
+            lambda: survey(world, centre=centre, size=80, duration=25, speed=speed, **common),
+            lambda: survey(world, area=area, spacing=12, speed=speed, **common),
+            lambda: orbit(world, centre=centre, duration=25, speed=speed, **common),
+            lambda: figure8(world, centre=centre, radius=20, speed=speed, **common),
+            lambda: corridor(world, line=line, speed=speed, altitude=40, avoid=AVOID[seed % 3], **common),
+            lambda: explore(world, centre=centre, duration=30, speed=speed, avoid=AVOID[seed % 3], **common),
+            lambda: waypoints(world, stops=stops, altitude_frame="home", speed=speed, **common),
+            lambda: road_run(world, centre=centre, duration=25, speed=slow, **common),
+            lambda: patrol(world, centre=centre, speed=slow, **common),
+            *([lambda: roads(world, duration=25, speed=slow, **common)] if any(LaneMap.of(world).onward) else []),
         ):
             try:
                 plan = make()
             except PlanError as error:
-                assert "ceiling" in str(error), error  # towers of 150 m and more stand in set 06
+                # Towers of 150 m and more stand in set 06; lines go through buildings, or are told not to.
+                assert any(says in str(error) for says in REFUSALS), error
                 continue
             assert_clear(plan, world)
             flown += 1
@@ -123,9 +150,9 @@ def hundred(world, count: int) -> int:
 
 
 def test_missions_all_over_the_generated_city(generated) -> None:
-    assert hundred(generated, 4) == 12
+    assert hundred(generated, 2) >= 17
 
 
 @pytest.mark.long
 def test_a_hundred_missions_all_over_a_real_city(roppongi) -> None:
-    assert hundred(roppongi, 34) >= 70
+    assert hundred(roppongi, 16) >= 100

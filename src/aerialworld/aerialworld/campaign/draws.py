@@ -5,7 +5,6 @@ Every number is a function of the job's seed and of the attempt: no order of wor
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from aerialworld.campaign.places import Box, Ground, Place, cut, whole
-from aerialworld.campaign.spec import Mission, Orbit, Road, Survey
+from aerialworld.campaign.shapes import fine, one_draw, placed
+from aerialworld.campaign.spec import Mission
 from aerialworld.lazy import stage
 from aerialworld_core.errors import AerialWorldError, PlanError
 from aerialworld_core.plan import Plan
 
 #: Sets of numbers that may fail to fit the place before a plan counts as failed: trying one costs nothing.
 _FITS = 200
-_FINE = 1e-3
 #: Metres beyond the outermost buildings where sessions may go, unless the campaign names a region.
 _AROUND = 25.0
 #: A vehicle is near buildings when one stands within so many metres, horizontally.
@@ -96,11 +95,14 @@ def make_plan(world: Any, task: PlanTask, tell: Callable[[Any], None]) -> dict[s
         random = np.random.default_rng([task.seed, attempt])
         try:
             drawn, arguments = draw(task, random)
-            plan = _planner(task.mission)(
-                world, name=task.name, place=task.place.name, vehicle=task.vehicle, seed=task.seed,
-                duration=task.seconds, ceiling=task.ceiling, **arguments,
+            plan = stage("aerialworld_missions.asked", "plan_of")(
+                world,
+                task.mission.pattern,
+                {
+                    "name": task.name, "place": task.place.name, "vehicle": task.vehicle, "seed": task.seed,
+                    "duration": task.seconds, "ceiling": task.ceiling, "fence": task.place.box, **arguments,
+                },
             )  # fmt: skip
-            require_inside(plan, task.place.box)
             require_near_buildings(world, plan, task.mission.near_buildings)
             if plan.duration < task.seconds - 0.05:
                 raise PlanError(f"{task.name}: lasts {plan.duration:.1f} s of {task.seconds:.1f} s")
@@ -114,14 +116,6 @@ def make_plan(world: Any, task: PlanTask, tell: Callable[[Any], None]) -> dict[s
         f"mission {task.title} ({task.name}): could not be planned in {task.place.name} "
         f"({east - west:.0f} × {north - south:.0f} m) in {len(reasons)} attempts: {'; '.join(common[:3])}"
     )
-
-
-def require_inside(plan: Plan, box: Box) -> None:
-    """Raises PlanError where the motion, between its knots too, leaves the box."""
-    xy = plan.trajectory().sample(np.linspace(0.0, plan.duration, 4 * len(plan.t))).position[:, :2]
-    low, high = xy.min(axis=0), xy.max(axis=0)
-    if low[0] < box[0] or low[1] < box[1] or high[0] > box[2] or high[1] > box[3]:
-        raise PlanError(f"{plan.name}: the path leaves its place")
 
 
 def require_near_buildings(world: Any, plan: Plan, share: float) -> None:
@@ -153,71 +147,11 @@ def draw(task: PlanTask, random: np.random.Generator) -> tuple[dict[str, Any], d
     west, south, east, north = task.place.box
     room = min(east - west, north - south) / 2 - 0.1
     for _ in range(_FITS):
-        drawn, arguments, half = _numbers(task.mission, random, room)
+        drawn, arguments, half = one_draw(task.mission, random, room)
         if half <= room:
             centre = (
-                _round(random.uniform(west + half, east - half)),
-                _round(random.uniform(south + half, north - half)),
+                fine(random.uniform(west + half, east - half)),
+                fine(random.uniform(south + half, north - half)),
             )
-            return {"centre": list(centre), **drawn}, {"centre": centre, **arguments}
+            return {"centre": list(centre), **drawn}, placed(centre, arguments)
     raise PlanError(f"{task.name}: no {task.mission.pattern} within its ranges fits the place")
-
-
-def least_edge(mission: Mission) -> float:
-    """Edge, metres, of the smallest place that certainly holds the smallest form of a mission."""
-    if isinstance(mission, Survey):
-        reach = mission.size[0] / 2 + _run_out(mission.speed[0]) + mission.spacing[0] / 2
-        return 2 * math.sqrt(2) * reach + 1.0
-    if isinstance(mission, Orbit):
-        return 2 * mission.radius[0] + 2.0
-    assert isinstance(mission, Road)
-    return mission.size[0] + 1.0
-
-
-def _numbers(
-    mission: Mission, random: np.random.Generator, room: float
-) -> tuple[dict[str, Any], dict[str, Any], float]:
-    """One draw: the record, the planner's arguments, and half the edge of the box that the path needs. Sizes are drawn
-    from what of their range fits into `room`, half an edge, if anything does."""
-
-    def within(limits: tuple[float, float], most: float = math.inf) -> float:
-        low, high = limits[0], max(limits[0], min(limits[1], most))
-        return _round(random.uniform(low, high)) if low < high else low
-
-    if isinstance(mission, Survey):
-        record = {k: within(getattr(mission, k)) for k in ("spacing", "altitude", "speed", "heading", "clearance")}
-        heading = math.radians(record["heading"])
-        beyond = _run_out(record["speed"]) + record["spacing"] / 2
-        turned = abs(math.cos(heading)) + abs(math.sin(heading))
-        size = within(mission.size, math.floor(20 * (room / turned - beyond)) / 10)
-        return {"size": size, **record}, {"size": size, **record, "heading": heading}, (size / 2 + beyond) * turned
-    if isinstance(mission, Orbit):
-        radius = within(mission.radius, math.floor(10 * (room - 0.5)) / 10)
-        record = {"radius": radius, **{k: within(getattr(mission, k)) for k in ("altitude", "speed", "clearance")}}
-        start = within((0.0, 360.0))
-        look = mission.look if mission.look != "either" else ("path", "centre")[int(random.integers(2))]
-        direction = mission.direction if mission.direction != "either" else ("left", "right")[int(random.integers(2))]
-        return (
-            {**record, "start": start, "look": look, "direction": direction},
-            {**record, "start": math.radians(start), "look": look, "clockwise": direction == "right"},
-            radius + 0.5,
-        )
-    assert isinstance(mission, Road)
-    size = within(mission.size, math.floor(20 * room) / 10)
-    record = {"size": size, "speed": within(mission.speed), "clearance": within(mission.clearance)}
-    return dict(record), dict(record), size / 2
-
-
-def _run_out(speed: float) -> float:
-    """How far beyond its box a survey's lanes run."""
-    limits = stage("aerialworld_missions.flight", "DRONE")
-    return float(stage("aerialworld_missions.motion", "margin")(limits.turn_window, speed))
-
-
-def _planner(mission: Mission) -> Any:
-    names = {Survey: "survey", Orbit: "orbit", Road: "road_run"}
-    return stage("aerialworld_missions", names[type(mission)])
-
-
-def _round(value: float) -> float:
-    return round(round(float(value) / _FINE) * _FINE, 3)

@@ -33,6 +33,8 @@ missions:
     speed: [3, 7]           # m/s
     heading: [0, 360]       # of the first lane, degrees, 0 = east
     clearance: 5            # kept from buildings, m
+    altitude_frame: ground  # or home: level, over the ground of the start
+    avoid: raise            # over buildings in the way; or refuse (corridor, random and waypoints: bend as well)
   - pattern: orbit          # a drone circles
     radius: [20, 50]
     altitude: [20, 60]
@@ -46,6 +48,14 @@ missions:
     speed: [2, 4]
     near_buildings: 0.5
     clearance: 2
+# - pattern: figure8          # two circles that touch: radius [15, 40] m, heading [0, 360]
+# - pattern: corridor         # a line that bends at random: length [100, 250] m, bend [0, 60] degrees per leg
+# - pattern: random           # to random places, up and down: size [80, 150] m, vary 0.25 of the altitude
+# - pattern: waypoints        # a shape of your own at drawn places and headings: points, metres forward and left
+#   points: [[0, 0], [60, 0], [60, 40, 50]]     # the third number: its own altitude
+#   heading: [0, 360]
+# - pattern: roads            # a rover on the lanes of the city's roads: size [150, 400] m
+# - pattern: patrol           # a rover's round of four drawn posts: size [60, 150] m
 
 # rig: rig_small            # for all missions (example). Default: rig_drone for drones, rig_rover for rovers
 conditions:

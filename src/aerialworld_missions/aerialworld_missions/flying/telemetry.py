@@ -19,6 +19,8 @@ from aerialworld_missions.flying.clock import Step, VehicleClock
 
 #: Texts and answers that are remembered; bytes of one text.
 TEXTS, REPLIES, TEXT = 400, 400, 254
+#: Places that are remembered, and seconds between them.
+TRACK, APART = 100_000, 0.2
 #: Seconds of the vehicle for which the pieces of a long text may be apart.
 PIECES = 5.0
 #: Bit of SYS_STATUS: the checks before arming have passed; EKF flags: horizontal position is absolute, is assumed.
@@ -90,6 +92,8 @@ class Telemetry:
         self.said = 0
         self.replies: deque[tuple[int, Any]] = deque(maxlen=REPLIES)
         self.answered = 0
+        #: Where it has been, oldest first: vehicle seconds, latitude and longitude × 1e7, metres above home.
+        self.track: deque[tuple[float, int, int, float]] = deque(maxlen=TRACK)
         self._pieces: dict[int, tuple[float, dict[int, str], int]] = {}
         self._takers = {
             "HEARTBEAT": self._heartbeat,
@@ -148,6 +152,9 @@ class Telemetry:
         if not on_earth(message.lat, message.lon):
             return
         yaw = None if message.hdg == 65535 else yaw_of_heading(math.radians(message.hdg * 0.01))
+        now = self.clock.now
+        if not self.track or now - self.track[-1][0] >= APART:
+            self.track.append((now, message.lat, message.lon, message.relative_alt * 1e-3))
         velocity = map_of_ned(message.vx * 0.01, message.vy * 0.01, message.vz * 0.01)
         self.place = Place(
             message.lat, message.lon, message.alt * 1e-3, message.relative_alt * 1e-3, np.asarray(velocity), yaw

@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from aerialworld_core.nodes.process import Stop, run_node
 from aerialworld_core.plan import Plan
 from aerialworld_core.world import load_world
-from aerialworld_missions.asked import plan_of
+from aerialworld_missions.asked import plan_of, plan_of_file
 from aerialworld_missions.flying.fleet import Sortie, fly_all
 from aerialworld_missions.flying.mission import FlightOptions, Flown, Progress
 from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
@@ -49,6 +49,11 @@ class MissionNode(Node):
             self.say(note)
         if p.plan:
             self.plan = Plan.read(p.plan)
+        elif p.file:
+            given = {k: v for k, v in p.asked.items() if k in self._parameter_overrides or k == "vehicle"}
+            self.plan, notes = plan_of_file(self._world or open_ground(), p.file, given)
+            for note in notes:
+                self.say(note)
         else:
             self.plan = plan_of(self._world or open_ground(), pattern, p.asked)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -76,7 +76,10 @@ OWN: dict[str, dict[str, tuple[Any, str]]] = {
         "size": (100.0, "Edge of the square, metres."),
         "vary": (0.25, "Share of the altitude by which places differ."),
     },
-    "waypoints": {"stops": ("", "Points x,y,altitude;… in map.")},
+    "waypoints": {
+        "stops": ("", "Points x,y,altitude;… in map."),
+        "file": ("", "Instead: a mission file (.plan, .waypoints, .geojson); a rover's is driven."),
+    },
     "patrol": {
         "posts": ("", "Points x,y;x,y;… in map to pass; without: four around `centre`."),
         "centre": _CENTRE,
@@ -112,6 +115,7 @@ class Parameters:
     world: Path | None
     plan: Path | None
     asked: dict[str, Any]
+    file: Path | None
     method: str | None
     end: str | None
     recorder: str | None
@@ -137,7 +141,14 @@ def read_parameters(node: Node, pattern: str) -> Parameters:
     refuse_unknown(node, list(table), ())
     if len(names("vehicle", [v["vehicle"]])) != 1:
         raise InputError("parameter vehicle: give a name, e.g. drone_1")
-    own = [k for k in table if k in OWN[pattern] or k in ALTITUDE or k in ("speed", "clearance", "seed", "jitter")]
+    file = v.get("file", "")
+    if pattern == "waypoints" and not v["plan"] and bool(file) == bool(v["stops"]):
+        raise InputError("parameter stops: give stops, or a file, or a plan")
+    own = [
+        k
+        for k in table
+        if (k != "file" and k in OWN[pattern]) or k in ALTITUDE or k in ("speed", "clearance", "seed", "jitter")
+    ]
     if v["plan"] and (given := [k for k in (*own, "duration") if k in node._parameter_overrides]):
         raise InputError(f"parameter {given[0]}: the plan file says all of that; give one of them")
     if v["allow_remote"] and not v["key"]:
@@ -152,6 +163,7 @@ def read_parameters(node: Node, pattern: str) -> Parameters:
         world=Path(v["world"]) if v["world"] else None,
         plan=Path(v["plan"]) if v["plan"] else None,
         asked=asked,
+        file=Path(file) if file else None,
         method=v["method"] or None,
         end=v["end"] or None,
         recorder=v["recorder"] if v["record"] else None,

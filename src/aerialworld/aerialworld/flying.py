@@ -46,6 +46,7 @@ class FlyOptions:
     stuck: float = 60.0
     ready: float = 120.0
     rate: float = 10.0
+    wait: float = 30.0
     trust_collada: bool = False
 
 
@@ -71,6 +72,7 @@ def fly(options: FlyOptions, plans_in: Callable[[Any], list[Plan]]) -> None:
 
 def _check(options: FlyOptions) -> None:
     positive = {"--link-patience": options.link_patience, "--stuck": options.stuck, "--ready": options.ready}
+    positive["--wait"] = options.wait
     for name, value in positive.items():
         if not (math.isfinite(value) and value > 0):
             raise OptionError(f"{name}: {value} is no time in seconds")
@@ -110,6 +112,7 @@ def _flight_options(options: FlyOptions, world: Any) -> Any:
         ground=ground,
         transit=transit,
         rate=options.rate,
+        connect=options.wait,
         ready=options.ready,
         limits=limits,
     )

@@ -75,6 +75,7 @@ LinkOption = Annotated[float, typer.Option("--link-patience", help="Seconds of s
 BatteryOption = Annotated[int, typer.Option("--battery", help="Percent left at which it turns back.")]
 StuckOption = Annotated[float, typer.Option("--stuck", help="Seconds without progress at which it gives up.")]
 ReadyOption = Annotated[float, typer.Option("--ready", help="Seconds that the vehicle has to become ready to arm.")]
+WaitOption = Annotated[float, typer.Option("--wait", help="Seconds that the first heartbeat may take.")]
 RateOption = Annotated[float, typer.Option("--rate", help="Setpoints a second of the vehicle's time (guided).")]
 
 
@@ -95,6 +96,7 @@ def mission_fly(
     stuck: StuckOption = 60.0,
     ready: ReadyOption = 120.0,
     rate: RateOption = 10.0,
+    wait: WaitOption = 30.0,
     trust_collada: TrustColladaOption = False,
 ) -> None:
     """Fly plans over MAVLink, all at once: wait until each vehicle is ready, arm, fly, come home.
@@ -103,6 +105,6 @@ def mission_fly(
     """
     options = FlyOptions(
         connect or [], world, origin, method, end, record, key, allow_remote, system, link_patience, battery, stuck,
-        ready, rate, trust_collada,
+        ready, rate, wait, trust_collada,
     )  # fmt: skip
     fly(options, lambda _: [Plan.read(path) for path in plans])

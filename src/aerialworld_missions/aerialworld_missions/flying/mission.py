@@ -24,7 +24,7 @@ from aerialworld_missions.flying.vehicle import Kind, Site, Vehicle
 Method = Literal["auto", "guided"]
 METHODS: tuple[Method, ...] = ("auto", "guided")
 #: How near a start or a rover's waypoint must be reached, metres.
-NEAR: dict[Kind, float] = {"drone": 1.5, "rover": 2.5}
+NEAR: dict[Kind, float] = {"drone": 0.8, "rover": 2.5}
 #: A mission may take so many times the plan's duration, and so many seconds of the vehicle more.
 LONGER, MORE = 3.0, 240.0
 #: How often a vehicle that went away for want of heartbeats is led back.

@@ -138,6 +138,7 @@ class MissionNode(Node):
             transit=(lambda a, b: transit_height(world, a, b)) if world else None,
             paused=self._paused,
             rate=p.rate,
+            connect=p.wait,
             ready=p.ready,
             limits=p.limits,
         )

@@ -40,6 +40,7 @@ COMMON: dict[str, tuple[Any, str]] = {
     "link_patience": (30.0, "Wall seconds of silence after which the link is lost; not while simulation time stands."),
     "battery": (15, "Percent left at which it turns back."),
     "stuck": (60.0, "Seconds of the vehicle's time without progress at which it gives up."),
+    "wait": (30.0, "Wall seconds that the vehicle's first heartbeat may take."),
     "ready": (120.0, "Seconds of the vehicle's time that it has to become ready to arm."),
     "system": (255, "Our own MAVLink system id."),
     "key": ("", "File of 32 secret bytes: sign, and take only what is signed."),
@@ -99,6 +100,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "link_patience": (1.0, 86_400.0),
     "battery": (0, 99),
     "stuck": (1.0, 86_400.0),
+    "wait": (1.0, 86_400.0),
     "ready": (1.0, 86_400.0),
 }
 _CHOICES = {"method": ("", *METHODS), "end": ("", *ENDS), "look": ("centre", "path")}
@@ -121,6 +123,7 @@ class Parameters:
     recorder: str | None
     rate: float
     limits: Limits
+    wait: float
     ready: float
     us: Us
 
@@ -169,6 +172,7 @@ def read_parameters(node: Node, pattern: str) -> Parameters:
         recorder=v["recorder"] if v["record"] else None,
         rate=v["rate"],
         limits=Limits(v["link_patience"], v["battery"], v["stuck"]),
+        wait=v["wait"],
         ready=v["ready"],
         us=Us(v["system"], key=Path(v["key"]) if v["key"] else None, allow_remote=v["allow_remote"]),
     )

@@ -90,10 +90,10 @@ def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.Monkey
     made = fleet._flight
     monkeypatch.setattr(fleet, "_flight", lambda *given: flights.append(made(*given)) or flights[-1])
     with ExitStack() as stack:
-        stack.enter_context(rig.autopilot("drone", *where, port=tcp, speedup=10))
+        stack.enter_context(rig.autopilot("drone", *where, port=tcp, speedup=5))
         for kind, system, more in (("drone", "2", ()), ("rover", "3", ("--home", at))):
             there = ("--udp", f"127.0.0.1:{udp}", "--sysid", system)
-            stack.enter_context(rig.autopilot(kind, *where, *there, *more, speedup=10))
+            stack.enter_context(rig.autopilot(kind, *where, *there, *more, speedup=5))
         flown = fly_all(
             [
                 Sortie(survey, f"tcp:127.0.0.1:{tcp}", None, options, marks[0]),

@@ -20,7 +20,8 @@ import numpy as np
 from aerialworld_core.frames import Georeference
 from aerialworld_core.mavlink.wire import Decoder, dialect
 from aerialworld_core.plan import Plan
-from aerialworld_missions.flying.mission import Flight, FlightOptions, Flown
+from aerialworld_missions.flying.mission import Flight
+from aerialworld_missions.flying.options import FlightOptions, Flown
 from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.vehicle import Vehicle
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from aerialworld_missions.flying.guard import Limits
-from aerialworld_missions.flying.mission import Flight, FlightOptions, Flown
+from aerialworld_missions.flying.mission import Flight
+from aerialworld_missions.flying.options import FlightOptions, Flown
 from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
 from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.vehicle import Vehicle

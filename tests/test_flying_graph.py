@@ -10,9 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aerialworld_core.session import list_sessions, validate
+from aerialworld_core.world import load_world
+from aerialworld_missions.asked import plan_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 import flying_rig as rig
@@ -60,12 +63,12 @@ def test_without_a_vehicle_the_exit_code_says_so(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_mission_is_recorded_from_its_first_waypoint_to_its_last(tmp_path: Path) -> None:
     domain, port = network.random_domain(), rig.free_port()
-    world = network.write_world(tmp_path)
-    plan = tmp_path / "plan.json"
-    rig.line_plan([(0.0, 0.0, 15.0), (20.0, 0.0, 15.0), (20.0, 10.0, 15.0)], speed=4.0).write(plan)
+    world = ROOT / "worlds" / "small_city"
+    asked = {"size": 40.0, "spacing": 20.0, "altitude": 40.0}
+    plan = plan_of(load_world(world), "survey", asked)
     shared = (f"world:={world}", "rig:=rig_small")
     grid = "grid:=[-24.0, -24.0, -2.0, 24.0, 24.0, 78.0, 1.2, 1.2, 2.5]"
-    flown = ("autopilot:=embedded", f'mavlink:=["tcp:{port}"]', "pose:=[-10.0, 0.0, 0.0, 0.0]", "rate:=4.0")
+    flown = ("autopilot:=embedded", f'mavlink:=["tcp:{port}"]', "pose:=[0.0, 0.0, 0.0, 0.0]", "rate:=4.0")
     client = network.Client(domain)
     try:
         with (
@@ -78,11 +81,11 @@ def test_a_mission_is_recorded_from_its_first_waypoint_to_its_last(tmp_path: Pat
             said: list[dict] = []
             latched = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL)
             client.node.create_subscription(
-                String, "/waypoints/status", lambda m: said.append(json.loads(m.data)), latched
+                String, "/survey/status", lambda m: said.append(json.loads(m.data)), latched
             )
             words = mission(
-                "waypoints", f"world:={world}", f"plan:={plan}", f"connect:=tcp:{port}", "record:=true",
-                "use_sim_time:=true", "wait:=120.0",
+                "survey", f"world:={world}", *(f"{k}:={v}" for k, v in asked.items()), f"connect:=tcp:{port}",
+                "record:=true", "use_sim_time:=true", "wait:=120.0",
             )  # fmt: skip
             log = tmp_path / "mission.log"
             with log.open("w") as out:
@@ -105,5 +108,8 @@ def test_a_mission_is_recorded_from_its_first_waypoint_to_its_last(tmp_path: Pat
     assert report.ok, report
     poses = [json.loads(p.read_text())["position"] for p in sorted((sessions[0] / "poses").glob("*.json"))]
     # From the first waypoint to the last, and not on the ground or on the way home.
-    assert len(poses) > 10 and all(abs(p["z"] - 15.0) < 1.0 for p in poses)
-    assert abs(poses[0]["x"]) < 4.0 and abs(poses[-1]["x"] - 20.0) < 4.0 and abs(poses[-1]["y"] - 10.0) < 4.0
+    flown = np.array([[p["x"], p["y"], p["z"]] for p in poses])
+    off = [np.linalg.norm(plan.position - p, axis=1).min() for p in flown]
+    assert len(flown) > 60 and max(off) < 3.0
+    for end, pose in ((plan.position[0], flown[0]), (plan.position[-1], flown[-1])):
+        assert np.linalg.norm(end - pose) < 10.0

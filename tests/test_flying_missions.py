@@ -17,7 +17,7 @@ from aerialworld_core.earth import Earth, heading_of
 from aerialworld_core.world import World, load_world
 from aerialworld_missions.asked import plan_of
 from aerialworld_missions.flying.fleet import Sortie, Us, fly_all
-from aerialworld_missions.flying.mission import FlightOptions
+from aerialworld_missions.flying.options import FlightOptions
 from aerialworld_missions.flying.outcomes import Outcome
 from aerialworld_missions.flying.surroundings import ground_at, transit_height
 

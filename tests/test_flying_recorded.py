@@ -10,7 +10,7 @@ import pytest
 
 from aerialworld_core.earth import Earth
 from aerialworld_core.mavlink.words import Cmd
-from aerialworld_missions.flying.mission import FlightOptions
+from aerialworld_missions.flying.options import FlightOptions
 from aerialworld_missions.flying.outcomes import Outcome
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -105,7 +105,7 @@ def _flight_options(options: FlyOptions, world: Any) -> Any:
         ground = lambda x, y: around.ground_at(world, x, y)  # noqa: E731
         transit = lambda a, b: around.transit_height(world, a, b)  # noqa: E731
     limits = stage(f"{PACKAGE}.guard", "Limits")(options.link_patience, options.battery, options.stuck)
-    return stage(f"{PACKAGE}.mission", "FlightOptions")(
+    return stage(f"{PACKAGE}.options", "FlightOptions")(
         method=options.method,
         end=options.end,
         georeference=reference,

@@ -26,9 +26,9 @@ from aerialworld_missions.flying.clock import Step, VehicleClock
 from aerialworld_missions.flying.follow import SAMPLE, Track
 from aerialworld_missions.flying.items import check_reach, mission_of
 from aerialworld_missions.flying.links import open_link
+from aerialworld_missions.flying.site import Site
 from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.telemetry import Telemetry
-from aerialworld_missions.flying.vehicle import Site
 
 HOME = Georeference(35.681236, 139.767125, 10.0)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.plan import Plan
-from aerialworld_missions.flying.mission import Flight, FlightOptions, Flown, Progress, Recording
+from aerialworld_missions.flying.mission import Flight
+from aerialworld_missions.flying.options import FlightOptions, Flown, Progress, Recording
 from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.vehicle import Kind, Vehicle
 

@@ -17,7 +17,8 @@ from aerialworld_core.earth import heading_of, ned_of
 from aerialworld_core.frames import Array, rotation_from_quaternion
 from aerialworld_core.mavlink.words import Frame
 from aerialworld_core.plan import Plan
-from aerialworld_missions.flying.vehicle import LOOK, Site, Vehicle
+from aerialworld_missions.flying.site import Site
+from aerialworld_missions.flying.vehicle import LOOK, Vehicle
 
 #: Seconds between the samples of the plan that are kept.
 SAMPLE = 0.05

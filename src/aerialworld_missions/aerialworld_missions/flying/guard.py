@@ -14,7 +14,8 @@ from aerialworld_core.frames import Array
 from aerialworld_core.mavlink.words import Status
 from aerialworld_core.route import Fence
 from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
-from aerialworld_missions.flying.vehicle import Site, Vehicle
+from aerialworld_missions.flying.site import Site
+from aerialworld_missions.flying.vehicle import Vehicle
 
 #: Vehicle and wall seconds for which a mode that nobody asked for must last, so that a text may explain it.
 GRACE, GRACE_WALL = 1.0, 0.4

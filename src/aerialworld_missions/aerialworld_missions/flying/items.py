@@ -14,7 +14,8 @@ from aerialworld_core.errors import PlanError
 from aerialworld_core.mavlink.words import Cmd, Frame
 from aerialworld_core.plan import Plan
 from aerialworld_core.route import Waypoint
-from aerialworld_missions.flying.vehicle import Kind, Site
+from aerialworld_missions.flying.site import Site
+from aerialworld_missions.flying.vehicle import Kind
 
 #: Items that an ArduPilot holds.
 CAPACITY = 650

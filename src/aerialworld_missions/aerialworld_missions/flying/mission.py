@@ -4,25 +4,23 @@ docs/missions_flying.md, and left safe."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
 
 import numpy as np
 
+from aerialworld_core.earth import heading_of
 from aerialworld_core.errors import AerialWorldError
-from aerialworld_core.frames import Georeference
 from aerialworld_core.mavlink.words import Cmd, Result, Status
 from aerialworld_core.plan import Plan
 from aerialworld_missions.flying import safety
 from aerialworld_missions.flying.follow import Follower, Track
-from aerialworld_missions.flying.guard import Guard, Limits, StationFailsafe
+from aerialworld_missions.flying.guard import Guard, StationFailsafe
 from aerialworld_missions.flying.items import HOLD, RTL, Mission, check_reach, mission_of
+from aerialworld_missions.flying.options import FlightOptions, Flown, Method, Progress, Recording
 from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
+from aerialworld_missions.flying.site import Site
 from aerialworld_missions.flying.upload import upload
-from aerialworld_missions.flying.vehicle import Kind, Site, Vehicle
+from aerialworld_missions.flying.vehicle import Kind, Vehicle
 
-Method = Literal["auto", "guided"]
-METHODS: tuple[Method, ...] = ("auto", "guided")
 #: How near a start or a rover's waypoint must be reached, metres.
 NEAR: dict[Kind, float] = {"drone": 0.8, "rover": 2.5}
 #: A mission may take so many times the plan's duration, and so many seconds of the vehicle more.
@@ -31,66 +29,6 @@ LONGER, MORE = 3.0, 240.0
 RESUMED = 3
 #: mission_state of MISSION_CURRENT: complete.
 COMPLETE = 5
-
-
-class Recording(Protocol):
-    """What records while the plan is flown, and not on the way there and home."""
-
-    def start(self) -> None:
-        """Raises MissionEnded (not recorded) when it cannot."""
-        ...
-
-    def stop(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class FlightOptions:
-    """How a plan is flown.
-
-    method        "auto": uploaded and flown by the autopilot; "guided": streamed as setpoints; None: auto for a plan
-                  that looks ahead, guided for one that looks elsewhere
-    end           "rtl", "land" or "hold"; None: rtl for a drone, hold for a rover
-    georeference  where the plan's map lies; None: its origin is the vehicle's home
-    ground        height of map's ground at (x, y), where a world is known
-    transit       height of map at which a drone reaches the start, from (x, y) to (x, y), where a world is known
-    paused        whether the simulation is known to stand
-    rate          setpoints for each second of the vehicle
-    connect, ready  seconds that the first heartbeat (wall) and readiness (vehicle) may take
-    """
-
-    method: Method | None = None
-    end: str | None = None
-    georeference: Georeference | None = None
-    ground: Callable[[float, float], float] | None = None
-    transit: Callable[[tuple[float, float], tuple[float, float]], float] | None = None
-    paused: Callable[[], bool] = lambda: False
-    rate: float = 10.0
-    connect: float = 30.0
-    ready: float = 120.0
-    limits: Limits = field(default_factory=Limits)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a mission is: a word, how much of the plan is flown (0 … 1), a sentence."""
-
-    phase: str
-    share: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Flown:
-    """What a mission came to. `seconds` of the vehicle's time; `silence` the longest that was lived through, wall."""
-
-    outcome: Outcome
-    reason: str
-    seconds: float
-    share: float
-    mode: str
-    armed: bool
-    silence: float
-    resumed: int
 
 
 class Flight:
@@ -119,6 +57,7 @@ class Flight:
         vehicle.guard = self.guard
         self.site: Site | None = None
         self._mission: Mission | None = None
+        self._follower: Follower | None = None
         self._transit: float | None = None
         self._share = 0.0
         self._recorded = False
@@ -226,24 +165,17 @@ class Flight:
         if vehicle.mode != "AUTO":
             self._tell("starting", "arming, then AUTO")
             self._start_auto()
-        longest = max((w.hold for w in mission.waypoints), default=0.0)
+        longest = self._standing()
         state, limit = vehicle.state, LONGER * self.plan.duration + MORE
-        fence = None
-        begun = self._recorded
-
-        def watch() -> None:
-            self.guard.watch({"AUTO"}, flying=True, site=site, fence=fence, standing=longest)
 
         def passed(number: int) -> bool:
             return number in state.reached or (state.item or 0) > number or state.mission_state == COMPLETE
 
-        watch()
+        self.guard.watch({"AUTO"}, flying=True, site=site, standing=longest)
         self._tell("to the start", "AUTO")
         vehicle.wait(lambda: passed(mission.first), "reaching the first waypoint", limit)
-        fence = self.plan.fence
-        watch()
-        if not begun:
-            self._start_recording()
+        self.guard.watch({"AUTO"}, flying=True, site=site, fence=self.plan.fence, standing=longest)
+        self._start_recording()
 
         def done() -> bool:
             self._advance(mission)
@@ -255,13 +187,12 @@ class Flight:
     def _start_auto(self) -> None:
         """Arm and MISSION_START. A copter that switched off again before it took off is started once more."""
         vehicle, said = self.vehicle, self.vehicle.state.said
-        started = vehicle.state.reached.clear
         for _ in range(3):
             vehicle.arm()
             result = vehicle.command(Cmd.MISSION_START, done=lambda: vehicle.mode == "AUTO")
             if result != Result.ACCEPTED:
                 vehicle.accept(result, "starting the mission", said)
-            started()
+            vehicle.state.forget_mission()
             self.guard.watch({"GUIDED", "AUTO"})
             vehicle.wait(
                 lambda: (vehicle.mode == "AUTO" and self._on_its_way()) or not vehicle.state.armed,
@@ -291,9 +222,7 @@ class Flight:
         track = Track.of(self.plan)
         start, _, _, yaw = track.at(0.0)
         over = start if self._transit is None else np.array([start[0], start[1], max(self._transit, start[2])])
-        follower = self._follower = getattr(self, "_follower", None) or Follower(
-            vehicle, site, track, self.options.rate
-        )
+        follower = self._follower = self._follower or Follower(vehicle, site, track, self.options.rate)
         if follower.time == 0.0:
             if vehicle.above_home() < 1.0 or not vehicle.state.armed:
                 self._tell("taking off", f"to {site.above_home(over[2]):.1f} m above home")
@@ -321,8 +250,6 @@ class Flight:
 
     def _go(self, point: np.ndarray, yaw: float | None) -> None:
         """To a point of map, and until it is there."""
-        from aerialworld_core.earth import heading_of
-
         vehicle, site = self.vehicle, self.site
         assert site is not None
         vehicle.reposition(site, point, None if yaw is None else heading_of(yaw))

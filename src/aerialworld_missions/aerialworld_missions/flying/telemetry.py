@@ -81,13 +81,11 @@ class Telemetry:
         self.healthy: bool | None = None
         #: Percent that are left in the battery; None where it does not tell.
         self.battery: int | None = None
-        #: The mission's current item, its number of items after home, and its state; None before it is told.
+        #: The mission's current item and its state; None before they are told.
         self.item: int | None = None
-        self.items: int | None = None
         self.mission_state: int | None = None
         self.reached: set[int] = set()
         self.fence_breached = False
-        self.landed: bool | None = None
         self.texts: deque[Text] = deque(maxlen=TEXTS)
         self.said = 0
         self.replies: deque[tuple[int, Any]] = deque(maxlen=REPLIES)
@@ -104,7 +102,6 @@ class Telemetry:
             "MISSION_CURRENT": self._mission,
             "MISSION_ITEM_REACHED": self._item_reached,
             "FENCE_STATUS": self._fence,
-            "EXTENDED_SYS_STATE": self._extended,
             "STATUSTEXT": self._text,
         }
 
@@ -141,6 +138,11 @@ class Telemetry:
         """Warnings and worse among the texts after a number, each once, in order."""
         return list(dict.fromkeys(t.text for t in self.texts_after(after) if t.severity <= Severity.WARNING))
 
+    def forget_mission(self) -> None:
+        """How far a mission had come: another one begins."""
+        self.item = self.mission_state = None
+        self.reached.clear()
+
     # Messages
 
     def _heartbeat(self, message: Any) -> None:
@@ -173,7 +175,6 @@ class Telemetry:
 
     def _mission(self, message: Any) -> None:
         self.item = int(message.seq)
-        self.items = int(getattr(message, "total", 0))
         self.mission_state = int(getattr(message, "mission_state", 0))
 
     def _item_reached(self, message: Any) -> None:
@@ -182,9 +183,6 @@ class Telemetry:
 
     def _fence(self, message: Any) -> None:
         self.fence_breached = bool(message.breach_status)
-
-    def _extended(self, message: Any) -> None:
-        self.landed = {1: True, 2: False}.get(message.landed_state)
 
     def _text(self, message: Any) -> None:
         piece = _printable(message.text)

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
-
-import numpy as np
 
 from aerialworld_core.earth import Earth
 from aerialworld_core.frames import Array, Georeference
 from aerialworld_core.mavlink.wire import Message, message_id
 from aerialworld_core.mavlink.words import CUSTOM_MODE, Cmd, Frame, Result, Status
 from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
+from aerialworld_missions.flying.site import Site
 from aerialworld_missions.flying.station import Station
 
 Kind = Literal["drone", "rover"]
@@ -43,27 +41,7 @@ MODES: Mapping[Kind, Mapping[str, int]] = {
 TYPES: Mapping[Kind, frozenset[int]] = {"drone": frozenset({2, 3, 4, 13, 14, 15, 29, 35}), "rover": frozenset({10, 11})}
 #: Messages that a mission needs, and Hz of the vehicle's time; the last ones are asked for and may be refused.
 STREAMS = {"global_position_int": 10.0, "sys_status": 2.0, "ekf_status_report": 2.0, "mission_current": 5.0}
-OPTIONAL_STREAMS = {"fence_status": 1.0, "extended_sys_state": 2.0}
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where the plan's map lies, and what height in it home has."""
-
-    earth: Earth
-    home_z: float
-
-    def lat_lon(self, position: Array) -> tuple[int, int]:
-        """Latitude and longitude × 1e7 of a point (3,) of map."""
-        return self.earth.e7_of(position)
-
-    def above_home(self, z: float) -> float:
-        return float(z) - self.home_z
-
-    def map_of(self, lat_e7: int, lon_e7: int, above_home: float) -> Array:
-        """The point (3,) of map at a latitude and longitude × 1e7 and a height above home."""
-        east, north = self.earth.map_of(lat_e7, lon_e7)
-        return np.array([east, north, above_home + self.home_z])
+OPTIONAL_STREAMS = {"fence_status": 1.0}
 
 
 class Vehicle:
@@ -84,10 +62,6 @@ class Vehicle:
 
     def mode_name(self, number: int | None) -> str:
         return "unknown" if number is None else self._names.get(number, f"mode {number}")
-
-    @property
-    def landed_and_off(self) -> bool:
-        return not self.state.armed
 
     def said(self, after: int = 0) -> str:
         """What the autopilot complained of after a text's number, for the end of a sentence."""
@@ -383,8 +357,3 @@ def _result(number: int) -> Result | int:
 def result_name(result: Result | int) -> str:
     """MAV_RESULT by name."""
     return result.name if isinstance(result, Result) else f"MAV_RESULT {result}"
-
-
-def command_name(number: int) -> str:
-    """MAV_CMD by name."""
-    return Cmd(number).name if number in set(Cmd) else f"MAV_CMD {number}"

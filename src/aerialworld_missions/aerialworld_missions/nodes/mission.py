@@ -26,7 +26,7 @@ from aerialworld_core.plan import Plan
 from aerialworld_core.world import load_world
 from aerialworld_missions.asked import plan_of, plan_of_file
 from aerialworld_missions.flying.fleet import Sortie, fly_all
-from aerialworld_missions.flying.mission import FlightOptions, Flown, Progress
+from aerialworld_missions.flying.options import FlightOptions, Flown, Progress
 from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
 from aerialworld_missions.flying.surroundings import ground_at, open_ground, transit_height
 from aerialworld_missions.nodes.parameters import Parameters, declared, read_parameters

@@ -15,7 +15,7 @@ from aerialworld_missions.asked import PATTERNS
 from aerialworld_missions.flying.fleet import Us
 from aerialworld_missions.flying.guard import Limits
 from aerialworld_missions.flying.items import ENDS
-from aerialworld_missions.flying.mission import METHODS
+from aerialworld_missions.flying.options import METHODS
 
 #: Default and description; all are read-only once the node runs. An empty text and a duration of 0.0 are not given.
 COMMON: dict[str, tuple[Any, str]] = {

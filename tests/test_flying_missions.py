@@ -65,10 +65,10 @@ def world() -> World:
 @pytest.mark.long
 @pytest.mark.timeout(280)
 def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A survey in AUTO over TCP, an orbit by setpoints and a rover in AUTO over one UDP port."""
+    """A survey in AUTO over TCP; an orbit by setpoints and a rover in AUTO over one UDP port."""
     centre = tuple(float(v) for v in world.bounds[:, :2].mean(axis=0))
     survey = plan_of(world, "survey", {"centre": centre, "size": 60.0, "spacing": SPACING, "altitude": 40.0})
-    asked = {"centre": centre, "radius": 30.0, "altitude": 45.0, "turns": 2.0, "look": "centre", "vehicle": "drone_2"}
+    asked = {"centre": centre, "radius": 30.0, "altitude": 45.0, "turns": 1.5, "look": "centre", "vehicle": "drone_2"}
     orbit = plan_of(world, "orbit", asked)
     drive = plan_of(world, "patrol", {"centre": centre, "size": 60.0, "vehicle": "rover_1", "duration": 60.0})
     reference = world.require_place()
@@ -91,9 +91,10 @@ def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fleet, "_flight", lambda *given: flights.append(made(*given)) or flights[-1])
     with ExitStack() as stack:
         stack.enter_context(rig.autopilot("drone", *where, port=tcp, speedup=5))
-        for kind, system, more in (("drone", "2", ()), ("rover", "3", ("--home", at))):
+        # Setpoints are streamed by the wall's clock: the slower the vehicle's, the less a busy machine disturbs.
+        for kind, system, speedup, more in (("drone", "2", 2, ()), ("rover", "3", 5, ("--home", at))):
             there = ("--udp", f"127.0.0.1:{udp}", "--sysid", system)
-            stack.enter_context(rig.autopilot(kind, *where, *there, *more, speedup=5))
+            stack.enter_context(rig.autopilot(kind, *where, *there, *more, speedup=speedup))
         flown = fly_all(
             [
                 Sortie(survey, f"tcp:127.0.0.1:{tcp}", None, options, marks[0]),
@@ -119,7 +120,7 @@ def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.Monkey
     circled = tracks[1]
     angle = np.arctan2(circled[:, 1] - centre[1], circled[:, 0] - centre[0])
     radius = np.hypot(circled[:, 0] - centre[0], circled[:, 1] - centre[1])
-    assert np.ptp(np.unwrap(angle)) >= 2 * 2 * math.pi - 0.3
+    assert np.ptp(np.unwrap(angle)) >= 1.5 * 2 * math.pi - 0.3
     assert np.abs(radius - 30.0).max() <= 1.0
     assert np.abs(circled[:, 2] - orbit.position[0, 2]).max() <= 1.0
 

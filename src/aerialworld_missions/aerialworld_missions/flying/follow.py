@@ -31,8 +31,9 @@ LONGEST_STEP = 0.5
 #: A vehicle that follows a moving setpoint flies a curve too wide, by its acceleration to the side times so many s²: as
 #: a guess, as the most that is believed, and how fast it is learned from the distance to the path (1/s).
 WIDE, WIDEST, GAIN = 0.5, 2.0, 0.25
-#: Acceleration to the side, m/s², below which nothing is learned; and the setpoints' farthest offset, metres.
-STRAIGHT, MOST_OFFSET = 0.3, 3.0
+#: Acceleration to the side, m/s², below which nothing is learned, and seconds between setpoints, above which nothing is;
+#: and the setpoints' farthest offset, metres.
+STRAIGHT, STALLED, MOST_OFFSET = 0.3, 0.3, 3.0
 #: Seconds of the plan behind and ahead of its time in which the vehicle's nearest point of the path is sought.
 BEHIND, AHEAD = 3.0, 1.0
 #: Acceleration, m/s², above which the plan is flown slower (WPNAV_ACCEL allows 2.5), and for how many seconds
@@ -169,7 +170,7 @@ class Follower:
         self.time += self._pace * seconds
         left = left_of(velocity)
         sideways = float(acceleration @ left) * self._pace**2
-        if keeps_up and abs(sideways) > STRAIGHT:
+        if keeps_up and seconds < STALLED and abs(sideways) > STRAIGHT:
             learned = self._wide - GAIN * seconds * self._track.off(self.time, here) / sideways
             self._wide = min(max(learned, 0.0), WIDEST)
         position = position + left * min(max(self._wide * sideways, -MOST_OFFSET), MOST_OFFSET)

@@ -88,14 +88,13 @@ class Truth:
     def check(self, plan: Plan) -> dict[str, float]:
         """Metres to the nearest building (at most `REACH`), least metres over the ground, and seconds in a solid."""
         p = plan.trajectory().sample(np.arange(0.0, plan.duration, STEP)).position
-        low, high = p.min(axis=0) - REACH, p.max(axis=0) + REACH
-        near = self._corners[((self._low <= high) & (self._high >= low)).all(axis=1)]
         nearest = REACH
-        for triangles in np.array_split(near, max(1, len(near) // 2000)):
-            points = _points_on(triangles)
+        for part in np.array_split(p, max(1, len(p) // 100)):
+            low, high = part.min(axis=0) - REACH, part.max(axis=0) + REACH
+            points = _points_on(self._corners[((self._low <= high) & (self._high >= low)).all(axis=1)])
             points = points[((points >= low) & (points <= high)).all(axis=1)]
             if len(points):
-                nearest = min(nearest, float(cKDTree(points).query(p, distance_upper_bound=REACH)[0].min()))
+                nearest = min(nearest, float(cKDTree(points).query(part, distance_upper_bound=REACH)[0].min()))
         down = np.broadcast_to([0.0, 0.0, -1.0], p.shape)
         over, _ = self._world.cast(p + np.array([0.0, 0.0, 0.5]), down, cull_backfaces=False)
         inside = float(self._world.inside_solid(p).sum()) * STEP

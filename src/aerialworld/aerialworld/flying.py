@@ -139,6 +139,7 @@ def _recording(node: str | None) -> Iterator[Any]:
         return
     client = stage("aerialworld_missions.nodes.recording", "RecorderClient")
     with client.of(node) as recording:
+        recording.require()
         yield recording
 
 

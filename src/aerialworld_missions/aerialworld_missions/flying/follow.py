@@ -31,8 +31,8 @@ LONGEST_STEP = 0.5
 #: A vehicle that follows a moving setpoint flies a curve too wide, by its acceleration to the side times so many s²: as
 #: a guess, as the most that is believed, and how fast it is learned from the distance to the path (1/s).
 WIDE, WIDEST, GAIN = 0.5, 2.0, 0.25
-#: Acceleration to the side, m/s², below which nothing is learned, and seconds between setpoints, above which nothing is;
-#: and the setpoints' farthest offset, metres.
+#: Acceleration to the side, m/s², below which nothing is learned, seconds between setpoints above which nothing is, and
+#: the setpoints' farthest offset, metres.
 STRAIGHT, STALLED, MOST_OFFSET = 0.3, 0.3, 3.0
 #: Seconds of the plan behind and ahead of its time in which the vehicle's nearest point of the path is sought.
 BEHIND, AHEAD = 3.0, 1.0

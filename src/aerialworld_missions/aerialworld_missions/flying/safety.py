@@ -13,6 +13,8 @@ from aerialworld_missions.flying.vehicle import Vehicle
 HOMEWARD, STOPPING = 600.0, 30.0
 #: Metres a second slower than which a rover stands.
 STANDING = 0.2
+#: Seconds of another mode on the way down after which somebody else flies.
+TAKEN = 5.0
 #: Modes in which a copter is already on its way down.
 DOWNWARD = frozenset({"RTL", "LAND"})
 #: What leaves the vehicle as it is: nothing was begun, or somebody else has it.
@@ -66,13 +68,28 @@ def _bring_down(vehicle: Vehicle, outcome: Outcome, end: str) -> None:
         vehicle.set_mode("LAND")
     elif outcome is Outcome.COMPLETE and vehicle.mode == "AUTO":
         pass  # the mission's own last item
-    elif vehicle.mode not in DOWNWARD and outcome is not Outcome.FAILSAFE:
+    elif vehicle.mode not in DOWNWARD:
         wanted = "LAND" if outcome is Outcome.COMPLETE and end == LAND else "RTL"
         try:
             vehicle.set_mode(wanted)
         except MissionEnded:
             vehicle.set_mode("LAND")
-    vehicle.wait(lambda: not state.armed, "landing", HOMEWARD)
+    _watch_down(vehicle)
+
+
+def _watch_down(vehicle: Vehicle) -> None:
+    """Until the motors are off. Raises MissionEnded when somebody else takes it."""
+    clock, strange = vehicle.state.clock, vehicle.state.clock.now
+
+    def down() -> bool:
+        nonlocal strange
+        if vehicle.mode in DOWNWARD or vehicle.mode == "AUTO":
+            strange = clock.now
+        elif clock.now - strange > TAKEN:
+            raise MissionEnded(Outcome.TAKEN_OVER, f"on its way down the mode was changed to {vehicle.mode}")
+        return not vehicle.state.armed
+
+    vehicle.wait(down, "landing", HOMEWARD)
 
 
 def _call_after(vehicle: Vehicle) -> str:

@@ -187,6 +187,19 @@ def test_a_clock_that_jumps_an_hour_is_no_time() -> None:
 
 
 @pytest.mark.long
+def test_a_vehicle_that_is_in_the_air_already_is_let_be() -> None:
+    port = rig.free_port()
+    plan = rig.line_plan([(0.0, 5.0, 10.0), (0.0, 25.0, 10.0)])
+    stays = FlightOptions(method="auto", end="hold", georeference=rig.HOME)
+    with rig.autopilot("drone", port=port):
+        first, _ = rig.fly_plan(f"tcp:127.0.0.1:{port}", plan, stays)
+        assert (first.outcome, first.armed) == (Outcome.COMPLETE, True), first.reason
+        second, _ = rig.fly_plan(f"tcp:127.0.0.1:{port}", plan, OPTIONS)
+    assert (second.outcome, second.armed) == (Outcome.TAKEN_OVER, True)
+    assert f"armed already, in {first.mode}" in second.reason
+
+
+@pytest.mark.long
 def test_missed_heartbeats_send_it_home_and_it_is_led_back() -> None:
     def dark(flight: Flight, way: rig.Way, port: int) -> None:
         on_the_way(flight)

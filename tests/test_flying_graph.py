@@ -23,7 +23,7 @@ from recorder_graph import engine, network, recorder
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed"),
-    pytest.mark.timeout(280),
+    pytest.mark.timeout(450),
 ]
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -64,7 +64,7 @@ def test_without_a_vehicle_the_exit_code_says_so(tmp_path: Path) -> None:
 def test_a_mission_is_recorded_from_its_first_waypoint_to_its_last(tmp_path: Path) -> None:
     domain, port = network.random_domain(), rig.free_port()
     world = ROOT / "worlds" / "small_city"
-    asked = {"size": 40.0, "spacing": 20.0, "altitude": 40.0}
+    asked = {"size": 40.0, "spacing": 20.0, "altitude": 40.0, "duration": 15.0}
     plan = plan_of(load_world(world), "survey", {**asked, "centre": (-80.0, 50.0)})
     shared = (f"world:={world}", "rig:=rig_small")
     grid = "grid:=[-24.0, -24.0, -2.0, 24.0, 24.0, 78.0, 1.2, 1.2, 2.5]"
@@ -92,7 +92,7 @@ def test_a_mission_is_recorded_from_its_first_waypoint_to_its_last(tmp_path: Pat
             with log.open("w") as out:
                 process = subprocess.Popen(words, env=network.environment(domain), stdout=out, stderr=out, text=True)
             flying = network.Running(process, log)
-            until = time.monotonic() + 240.0
+            until = time.monotonic() + 380.0
             while process.poll() is None and time.monotonic() < until:
                 client.spin(0.1)
             assert process.returncode == 0, log.read_text() + simulator.log
@@ -111,6 +111,6 @@ def test_a_mission_is_recorded_from_its_first_waypoint_to_its_last(tmp_path: Pat
     # From the first waypoint to the last, and not on the ground or on the way home.
     flown = np.array([[p["x"], p["y"], p["z"]] for p in poses])
     off = [np.linalg.norm(plan.position - p, axis=1).min() for p in flown]
-    assert len(flown) > 60 and max(off) < 3.0
+    assert len(flown) > 20 and max(off) < 3.0
     for end, pose in ((plan.position[0], flown[0]), (plan.position[-1], flown[-1])):
         assert np.linalg.norm(end - pose) < 10.0

@@ -101,6 +101,10 @@ class Flight:
         vehicle, options = self.vehicle, self.options
         self._tell("connecting", vehicle.station.link.where)
         vehicle.connect(options.connect)
+        if vehicle.state.armed:
+            raise MissionEnded(
+                Outcome.TAKEN_OVER, f"it is armed already, in {vehicle.mode}: somebody else flies it; disarm it first"
+            )
         vehicle.request_streams()
         self._tell("waiting", "until it may be armed")
         vehicle.wait_ready(options.ready)

@@ -283,7 +283,8 @@ class Vehicle:
         said, begin, vehicle = self.state.said, time.monotonic(), self.state.clock.now
         while not self.state.armed:
             result = self.command(Cmd.COMPONENT_ARM_DISARM, 1, done=lambda: self.state.armed)
-            late = self.state.clock.now - vehicle > seconds and time.monotonic() - begin > LEAST
+            wall = time.monotonic() - begin
+            late = (self.state.clock.now - vehicle > seconds and wall > LEAST) or wall > seconds * SLOWEST
             if result != Result.ACCEPTED and late:
                 self.accept(result, "arming", said)
             if result == Result.ACCEPTED:

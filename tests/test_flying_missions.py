@@ -4,6 +4,7 @@ what was asked."""
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -112,7 +113,8 @@ def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.Monkey
 
     # The survey: the square is covered, at the plan's height.
     surveyed, planned = tracks[0], survey.position
-    assert share_covered(surveyed, centre, 60.0, SPACING / 2 + 0.5) >= 0.98
+    covered = share_covered(surveyed, centre, 60.0, SPACING / 2 + 0.5)
+    assert covered >= 0.98
     heights = [planned[np.hypot(*(planned[:, :2] - p[:2]).T).argmin(), 2] for p in surveyed]
     assert np.abs(surveyed[:, 2] - np.array(heights)).max() <= 1.0
 
@@ -128,6 +130,10 @@ def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.Monkey
     way = tracks[2]
     off = [np.hypot(*(way[:, :2] - p[:2]).T).min() for p in drive.position]
     assert max(off) <= 3.0
+    print(
+        f"survey: {covered:.1%} covered; orbit: radius off by {np.abs(radius - 30.0).max():.2f} m at most, "
+        f"{np.sqrt(((radius - 30.0) ** 2).mean()):.2f} m rms; rover: {max(off):.2f} m from its way at most"
+    )
 
 
 @pytest.mark.long
@@ -178,3 +184,28 @@ def test_bad_input_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
     for words, wanted in cases:
         result = CliRunner().invoke(app, ["mission", "fly", *words])
         assert result.exit_code == 2 and wanted in result.output.replace("\n", " "), (words, result.output)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(("kind", "mode"), [("drone", "LAND"), ("rover", "HOLD")])
+def test_ctrl_c_lands_a_drone_and_stops_a_rover(kind: str, mode: str, tmp_path: Path) -> None:
+    port, plan = rig.free_port(), tmp_path / "plan.json"
+    rig.line_plan([(0, 5, 12), (0, 300, 12), (100, 300, 12)], vehicle=f"{kind}_1", speed=4.0).write(plan)
+    origin = f"{rig.HOME.latitude},{rig.HOME.longitude},{rig.HOME.height}"
+    words = ["mission", "fly", str(plan), "--connect", f"tcp:127.0.0.1:{port}", "--origin", origin]
+    with rig.autopilot(kind, port=port, speedup=10):
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "aerialworld", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("flying"):
+                process.send_signal(signal.SIGINT)
+                break
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said == f"{kind}_1: interrupted: asked to stop ({mode}, off)\n"

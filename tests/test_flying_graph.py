@@ -72,8 +72,12 @@ def test_a_mission_is_recorded_from_its_first_waypoint_to_its_last(tmp_path: Pat
     client = network.Client(domain)
     try:
         with (
-            engine(tmp_path, domain, *shared, *flown, "vehicle:=drone_1", "sensor_rate:=2.0") as simulator,
-            recorder(tmp_path, domain, *shared, grid, "autostart:=false", "patience:=5.0") as recording,
+            engine(
+                tmp_path, domain, *shared, *flown, "vehicle:=drone_1", "sensor_rate:=2.0", "lockstep:=[recorder]"
+            ) as simulator,
+            recorder(
+                tmp_path, domain, *shared, grid, "autostart:=false", "patience:=5.0", "lockstep:=true"
+            ) as recording,
         ):
             from rclpy.qos import DurabilityPolicy, QoSProfile
             from std_msgs.msg import String

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from aerialworld.campaign.draws import MissionFailed, PlanTask, draw, make_plan
-from aerialworld.campaign.places import Place
-from aerialworld.campaign.shapes import least_edge
-from aerialworld.campaign.spec import (
+from aerialworld.campaign.missions import (
     Corridor,
     Figure8,
     Mission,
@@ -22,8 +20,10 @@ from aerialworld.campaign.spec import (
     Roads,
     Survey,
     Waypoints,
-    parse_campaign,
 )
+from aerialworld.campaign.places import Place
+from aerialworld.campaign.shapes import least_edge
+from aerialworld.campaign.spec import parse_campaign
 from aerialworld.campaign.yaml_text import CampaignError
 from aerialworld_core.plan import Plan
 from aerialworld_core.world import World, load_world

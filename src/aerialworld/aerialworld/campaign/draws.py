@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from aerialworld.campaign.missions import Mission
 from aerialworld.campaign.places import Box, Ground, Place, cut, whole
 from aerialworld.campaign.shapes import fine, one_draw, placed
-from aerialworld.campaign.spec import Mission
 from aerialworld.lazy import stage
 from aerialworld_core.errors import AerialWorldError, PlanError
 from aerialworld_core.plan import Plan

@@ -14,9 +14,10 @@ from aerialworld.campaign.dealing import Deal
 from aerialworld.campaign.draws import PlaceTask, PlanTask, look_at, make_plan
 from aerialworld.campaign.jobs import Job, plan_file, rig_sha256
 from aerialworld.campaign.manifest import Manifest, WorldEntry, asked_of, is_file_name, relevant_versions, rig_name
+from aerialworld.campaign.missions import Mission
 from aerialworld.campaign.places import Place, leaks, reach, separation
 from aerialworld.campaign.shapes import least_edge
-from aerialworld.campaign.spec import Campaign, Mission
+from aerialworld.campaign.spec import Campaign
 from aerialworld.campaign.workforce import Outcome, Task, Workforce
 from aerialworld.campaign.worlds import WorldFolder
 from aerialworld.campaign.yaml_text import CampaignError

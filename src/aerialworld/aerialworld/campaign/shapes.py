@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aerialworld.campaign.spec import (
+from aerialworld.campaign.missions import (
     Corridor,
     Drive,
     Figure8,

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from aerialworld.campaign.missions import PATTERNS, MissionSpec, Orbit, Road, Survey
+from aerialworld.campaign.parts import OURS, Name, Number, Part, listed, one_or_more, refused
 from aerialworld.campaign.yaml_text import CampaignError, read_yaml
 from aerialworld_core.conditions_drawn import RandomConditions, conditions_from
 from aerialworld_core.entries import instead_of, shown
@@ -32,89 +30,17 @@ SplitName = Literal["train", "val", "test"]
 MAX_SESSIONS = 100_000
 MAX_FRAMES = 1_000_000
 
-#: The kind of error that speaks in our words already.
-_OURS = "campaign"
-
-Name = Annotated[str, Field(pattern=r"^[^\W_][\w.+-]{0,59}$")]
-
-
-def _refused(message: str) -> PydanticCustomError:
-    """An error to raise whose text is told as it stands."""
-    return PydanticCustomError(_OURS, "{message}", {"message": message})
-
-
-def _pair(value: Any) -> Any:
-    """A number stands for a range of one value; a list of two is one."""
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        return (float(value), float(value))
-    if isinstance(value, list) and len(value) == 2 and all(type(v) in (int, float) for v in value):
-        return (float(value[0]), float(value[1]))
-    raise _refused("is a number, or two in brackets: [lowest, highest]")
-
-
-def _listed(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _one_or_more(value: Any) -> Any:
-    """One table stands for a list of one."""
-    return (value,) if isinstance(value, dict) else _listed(value)
-
-
-def _between(least: float, most: float) -> AfterValidator:
-    """Refuses a range that does not rise or leaves [least, most]."""
-
-    def check(value: tuple[float, float]) -> tuple[float, float]:
-        low, high = value
-        if not (least <= low <= high <= most):
-            raise _refused(f"[{low:g}, {high:g}] must rise and lie within {least:g} and {most:g}")
-        return value
-
-    return AfterValidator(check)
-
-
-Number = Annotated[float, Field(ge=-1e9, le=1e9)]
-#: [low, high], from which numbers are drawn.
-Range = Annotated[tuple[float, float], BeforeValidator(_pair)]
-Edge = Annotated[Range, _between(5.0, 2000.0)]
-Spacing = Annotated[Range, _between(1.0, 500.0)]
-Height = Annotated[Range, _between(2.0, 500.0)]
-FlightSpeed = Annotated[Range, _between(0.5, 20.0)]
-DriveSpeed = Annotated[Range, _between(0.5, 5.0)]
-Radius = Annotated[Range, _between(3.0, 1000.0)]
-Degrees = Annotated[Range, _between(-360.0, 360.0)]
-Clearance = Annotated[Range, _between(2.0, 50.0)]
-
-
-class Part(BaseModel):
-    """A part of a campaign file: strict types, finite numbers, known keys."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            raise _refused(f"is a table of keys and values, not {_kind(data)}")
-        known = [field.alias or name for name, field in cls.model_fields.items()]
-        for key in data:
-            if key not in known:
-                raise _refused(f"unknown key {key}; {instead_of(key, known)}")
-        return data
-
 
 class ConvertSpec(Part):
     """Which part of a source is converted, as the options of `aerialworld city convert`."""
 
-    mesh: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
-    bbox: Annotated[tuple[float, float, float, float], BeforeValidator(_listed)] | None = None
-    around: Annotated[tuple[float, float], BeforeValidator(_listed)] | None = None
+    mesh: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
+    bbox: Annotated[tuple[float, float, float, float], BeforeValidator(listed)] | None = None
+    around: Annotated[tuple[float, float], BeforeValidator(listed)] | None = None
     radius: Annotated[float, Field(gt=0, le=200_000)] = 300.0
     lod: Literal["auto", "1", "2", "3"] = "auto"
     crs: Annotated[int, Field(ge=1, le=999_999)] | None = None
-    modules: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
+    modules: Annotated[tuple[str, ...], BeforeValidator(listed)] | None = None
 
     @field_validator("mesh", mode="before")
     @classmethod
@@ -134,7 +60,7 @@ class WorldSpec(Part):
 
     path: Annotated[str, Field(min_length=1, max_length=4096)]
     name: Name | None = None
-    region: Annotated[tuple[float, float, float, float], BeforeValidator(_listed)] | None = None
+    region: Annotated[tuple[float, float, float, float], BeforeValidator(listed)] | None = None
     split: SplitName | None = None
     convert: ConvertSpec | None = None
 
@@ -142,135 +68,8 @@ class WorldSpec(Part):
     @classmethod
     def _box(cls, value: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
         if value is not None and not (value[0] < value[2] and value[1] < value[3] and max(map(abs, value)) < 1e6):
-            raise _refused("is [west, south, east, north], metres in map, rising")
+            raise refused("is [west, south, east, north], metres in map, rising")
         return value
-
-
-class Mission(Part):
-    """What all missions have. A number is used as it is; of [low, high] every session draws its own."""
-
-    agent_type: ClassVar[str] = "drone"
-    pattern: str
-    name: Name | None = None
-    vehicle: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] | None = None
-    rig: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    count: Annotated[int, Field(ge=1, le=1000)] = 1
-    near_buildings: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-
-class Flight(Mission):
-    """What all flights have."""
-
-    altitude: Height = (20.0, 60.0)
-    altitude_frame: Literal["ground", "home"] = "ground"
-    speed: FlightSpeed = (3.0, 7.0)
-    clearance: Clearance = (5.0, 5.0)
-
-
-class Shaped(Flight):
-    """Flights that keep their shape."""
-
-    avoid: Literal["raise", "refuse"] = "raise"
-
-
-class Line(Flight):
-    """Flights that may bend around buildings."""
-
-    avoid: Literal["raise", "bend", "refuse"] = "raise"
-
-
-class Drive(Mission):
-    """What all drives have."""
-
-    agent_type: ClassVar[str] = "rover"
-    speed: DriveSpeed = (2.0, 4.0)
-    clearance: Clearance = (2.0, 2.0)
-
-
-class Survey(Shaped):
-    """Lanes over a square."""
-
-    pattern: Literal["survey"]
-    size: Edge = (40.0, 120.0)
-    spacing: Spacing = (10.0, 20.0)
-    heading: Degrees = (0.0, 360.0)
-
-
-class Orbit(Shaped):
-    """Circles around a point."""
-
-    pattern: Literal["orbit"]
-    radius: Radius = (20.0, 50.0)
-    look: Literal["path", "centre", "either"] = "either"
-    direction: Literal["left", "right", "either"] = "either"
-
-
-class Figure8(Shaped):
-    """Two circles that touch, one flown to the left and one to the right."""
-
-    pattern: Literal["figure8"]
-    radius: Radius = (15.0, 40.0)
-    heading: Degrees = (0.0, 360.0)
-
-
-class Corridor(Line):
-    """A line of straight legs that bends at random, flown back and forth."""
-
-    pattern: Literal["corridor"]
-    length: Annotated[Range, _between(20.0, 5000.0)] = (100.0, 250.0)
-    bend: Annotated[Range, _between(0.0, 90.0)] = (0.0, 60.0)
-
-
-class Random(Line):
-    """Flights to random places, up and down."""
-
-    pattern: Literal["random"]
-    size: Annotated[Range, _between(30.0, 2000.0)] = (80.0, 150.0)
-    vary: Annotated[Range, _between(0.0, 0.9)] = (0.25, 0.25)
-
-
-class Waypoints(Line):
-    """A shape of one's own, flown at places and headings that are drawn."""
-
-    pattern: Literal["waypoints"]
-    points: Annotated[tuple[Annotated[tuple[float, ...], BeforeValidator(_listed)], ...], BeforeValidator(_listed)]
-    heading: Degrees = (0.0, 360.0)
-
-    @field_validator("points")
-    @classmethod
-    def _is_a_shape(cls, value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
-        if not 2 <= len(value) <= 1000 or any(len(p) not in (2, 3) or max(map(abs, p)) > 5000 for p in value):
-            raise _refused("is a list of 2 to 1000 points [forward, left] or [forward, left, altitude], metres")
-        if len({p[:2] for p in value}) < 2:
-            raise _refused("needs two points that lie apart")
-        return value
-
-
-class Road(Drive):
-    """Drives along roads and open ground."""
-
-    pattern: Literal["road"]
-    size: Edge = (60.0, 150.0)
-
-
-class Roads(Drive):
-    """Drives on the lanes of the city's roads."""
-
-    pattern: Literal["roads"]
-    size: Annotated[Range, _between(20.0, 5000.0)] = (150.0, 400.0)
-
-
-class Patrol(Drive):
-    """Rounds of four posts."""
-
-    pattern: Literal["patrol"]
-    size: Annotated[Range, _between(20.0, 2000.0)] = (60.0, 150.0)
-
-
-MissionSpec = Annotated[
-    Survey | Orbit | Figure8 | Corridor | Random | Waypoints | Road | Roads | Patrol, Field(discriminator="pattern")
-]
-_PATTERNS = ("survey", "orbit", "figure8", "corridor", "random", "waypoints", "road", "roads", "patrol")
 
 
 class ConditionSpec(Part):
@@ -292,7 +91,7 @@ class ConditionSpec(Part):
         try:
             conditions_from(self.given())
         except AerialWorldError as error:
-            raise _refused(str(error)) from error
+            raise refused(str(error)) from error
         return self
 
     def given(self) -> dict[str, Any]:
@@ -318,7 +117,7 @@ class TrafficSpec(Part):
         try:
             self.options(0)
         except AerialWorldError as error:
-            raise _refused(str(error)) from error
+            raise refused(str(error)) from error
         return self
 
     def options(self, seed: int) -> TrafficOptions:
@@ -329,17 +128,17 @@ class TrafficSpec(Part):
 class GridSpec(Part):
     """The voxel grid around the vehicle."""
 
-    range: Annotated[tuple[float, float, float, float, float, float], BeforeValidator(_listed)] = (
+    range: Annotated[tuple[float, float, float, float, float, float], BeforeValidator(listed)] = (
         -40.0, -40.0, -2.0, 40.0, 40.0, 150.0,
     )  # fmt: skip
-    voxel_size: Annotated[tuple[float, float, float], BeforeValidator(_listed)] = DEFAULT_GRID.voxel_size
+    voxel_size: Annotated[tuple[float, float, float], BeforeValidator(listed)] = DEFAULT_GRID.voxel_size
 
     @model_validator(mode="after")
     def _is_a_grid(self) -> GridSpec:
         try:
             self.grid()
         except AerialWorldError as error:
-            raise _refused(str(error)) from error
+            raise refused(str(error)) from error
         return self
 
     def grid(self) -> VoxelGrid:
@@ -357,7 +156,7 @@ class SplitSpec(Part):
     @model_validator(mode="after")
     def _whole(self) -> SplitSpec:
         if abs(self.train + self.val + self.test - 1) > 1e-6:
-            raise _refused("train, val and test must add up to 1")
+            raise refused("train, val and test must add up to 1")
         return self
 
     def shares(self) -> dict[str, float]:
@@ -377,17 +176,17 @@ class Campaign(Part):
     """A campaign file."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    worlds: Annotated[tuple[WorldSpec, ...], BeforeValidator(_listed), Field(min_length=1, max_length=1000)]
+    worlds: Annotated[tuple[WorldSpec, ...], BeforeValidator(listed), Field(min_length=1, max_length=1000)]
     sessions: Annotated[int, Field(ge=1, le=MAX_SESSIONS)] | None = None
-    missions: Annotated[tuple[MissionSpec, ...], BeforeValidator(_listed), Field(min_length=1, max_length=100)] = Field(
+    missions: Annotated[tuple[MissionSpec, ...], BeforeValidator(listed), Field(min_length=1, max_length=100)] = Field(
         default_factory=_default_missions
     )
     conditions: Annotated[
-        tuple[ConditionSpec, ...], BeforeValidator(_one_or_more), Field(min_length=1, max_length=100)
+        tuple[ConditionSpec, ...], BeforeValidator(one_or_more), Field(min_length=1, max_length=100)
     ] = (ConditionSpec(),)
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=2**53)], ...],
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
         Field(min_length=1, max_length=10_000),
     ] = (0,)
     traffic: TrafficSpec | None = None
@@ -396,7 +195,7 @@ class Campaign(Part):
     frame_rate: Annotated[float, Field(ge=0.01, le=100)] = 2.0
     rig: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     grid: GridSpec = GridSpec()
-    modalities: Annotated[tuple[Literal["images", "depth", "lidar", "imu"], ...], BeforeValidator(_listed)] = (
+    modalities: Annotated[tuple[Literal["images", "depth", "lidar", "imu"], ...], BeforeValidator(listed)] = (
         "images",
         "depth",
         "lidar",
@@ -414,30 +213,30 @@ class Campaign(Part):
         """`worlds: [folder]` is short for `worlds: [{path: folder}]`, and so on."""
         key, example = _SHORT_FOR[str(field.field_name)]
         if not isinstance(value, list | tuple):
-            raise _refused(f"is a list: {example}")
+            raise refused(f"is a list: {example}")
         return tuple({key: v} if isinstance(v, str) else v for v in value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Campaign:
         if self.frames is not None and self.duration is not None:
-            raise _refused("frames and duration say the same; give one of them")
+            raise refused("frames and duration say the same; give one of them")
         if "depth" not in self.modalities:
-            raise _refused("modalities need depth, because occupancy is projected from it")
+            raise refused("modalities need depth, because occupancy is projected from it")
         if self.frame_count < 4 or self.frame_count > MAX_FRAMES:
-            raise _refused("duration and frame_rate must give 4 to 1,000,000 frames per session")
+            raise refused("duration and frame_rate must give 4 to 1,000,000 frames per session")
         for what, names in (("missions", self.mission_names), ("seeds", self.seeds)):
             twice = [n for n in names if list(names).count(n) > 1]
             if twice:
-                raise _refused(f"{what}: {twice[0]} is there twice; give a name of its own")
+                raise refused(f"{what}: {twice[0]} is there twice; give a name of its own")
         if self.sessions is None and self.cells > MAX_SESSIONS:
-            raise _refused(f"asks for {self.cells} sessions; 100000 are the most")
+            raise refused(f"asks for {self.cells} sessions; 100000 are the most")
         return self
 
     @property
     def mission_names(self) -> tuple[str, ...]:
         """The missions' names; one without is called by its pattern, and by its number where the pattern repeats."""
         patterns = [m.pattern for m in self.missions]
-        names, seen = [], dict.fromkeys(_PATTERNS, 0)
+        names, seen = [], dict.fromkeys(PATTERNS, 0)
         for mission in self.missions:
             seen[mission.pattern] += 1
             numbered = f"{mission.pattern}{seen[mission.pattern]}" if patterns.count(mission.pattern) > 1 else ""
@@ -490,7 +289,7 @@ def _where(location: tuple[int | str, ...]) -> str:
     for step in location:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif step not in _PATTERNS and not step.startswith(("function-", "tuple[")):
+        elif step not in PATTERNS and not step.startswith(("function-", "tuple[")):
             text += f".{step}" if text else step
     return f"{text}: " if text else ""
 
@@ -500,9 +299,9 @@ def _what(error: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
     value = shown(error.get("input"))
     if kind == "union_tag_invalid":
-        return f"unknown pattern {context.get('tag')}; {instead_of(context.get('tag'), _PATTERNS, 0.4)}"
+        return f"unknown pattern {context.get('tag')}; {instead_of(context.get('tag'), PATTERNS, 0.4)}"
     if kind == "union_tag_not_found":
-        return f"needs a pattern: {', '.join(_PATTERNS)}"
+        return f"needs a pattern: {', '.join(PATTERNS)}"
     if kind == "missing":
         return "is missing"
     if kind == "literal_error":
@@ -511,7 +310,7 @@ def _what(error: Any) -> str:
         return f"{value} does not have the form {_forms(str(context.get('pattern')))}"
     message = str(error["msg"])
     message = re.sub(r"^Input should be (a |an )?(valid )?", r"must be \1", message)
-    if kind == _OURS:
+    if kind == OURS:
         return message
     return f"{message[0].lower()}{message[1:]}, not {value}"
 
@@ -525,11 +324,3 @@ def _forms(pattern: str) -> str:
         r"^[a-z0-9][a-z0-9.+-]{0,59}$": "cc-by-4.0",
     }
     return known.get(pattern, pattern)
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    return {"str": "text", "list": "a list", "int": "a number", "float": "a number", "bool": "true or false"}.get(
-        type(value).__name__, type(value).__name__
-    )

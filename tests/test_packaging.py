@@ -69,6 +69,12 @@ def test_colcon_build_installs_data_and_index(installed: Path) -> None:
     assert list((installed / "aerialworld_bringup/share/aerialworld_bringup").glob("**/*.launch.py"))
 
 
+@needs_colcon
+def test_each_mission_is_an_executable(installed: Path) -> None:
+    folder = installed / "aerialworld_missions/lib/aerialworld_missions"
+    assert {p.name for p in folder.iterdir()} == {"survey", "orbit", "corridor", "random", "waypoints", "patrol"}
+
+
 def in_workspace(installed: Path, command: str, **environment: str) -> list[str]:
     """A shell command line run after sourcing the workspace."""
     exports = "".join(f"export {k}={v}; " for k, v in environment.items())

@@ -23,6 +23,7 @@ setup(
             "pillow>=13.0.0",
             "pymap3d>=3.1",
         ],
+        "mavlink": ["pymavlink>=2.4.50"],
     },
     entry_points={},
     data_files=[

@@ -15,7 +15,7 @@ setup(
     python_requires=">=3.11",
     install_requires=["aerialworld_core[world]", "simplejpeg>=1.8"],
     extras_require={
-        "autopilot": ["pymavlink>=2.4.50"],
+        "autopilot": ["aerialworld_core[mavlink]"],
         "gpu": ["warp-lang>=1.19,<2"],
         "ros": [
             "ros-jazzy-rclpy; platform_system=='Linux' and platform_machine=='x86_64'",

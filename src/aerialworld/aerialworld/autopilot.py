@@ -17,8 +17,10 @@ import numpy as np
 from aerialworld.lazy import stage
 from aerialworld.opened import open_world
 from aerialworld.options import OptionError
+from aerialworld_core.earth import Earth, yaw_of_heading
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Georeference, Pose
+from aerialworld_core.mavlink.signing import signer_of
 from aerialworld_core.piloting import MAVLINK_PORT, PHYSICS_PORT, PORTS_PER_INSTANCE
 
 #: Wall seconds after which ArduPilot counts as silent, and simulated nanoseconds between two reports.
@@ -68,13 +70,13 @@ class Start:
 
 
 DEFAULT_HOME = Home(35.681236, 139.767125, 10.0, 0.0)
-GEO, MAKING = "aerialworld_core.earth", "aerialworld_sim.vehicles.making"
+MAKING = "aerialworld_sim.vehicles.making"
 
 
 def start_of(options: AutopilotOptions) -> Start:
     """Home on a plane, or in a world."""
     home = options.home or DEFAULT_HOME
-    yaw = stage(GEO, "yaw_of_heading")(math.radians(home.heading))
+    yaw = yaw_of_heading(math.radians(home.heading))
     if options.world is None:
         reference = Georeference(home.latitude, home.longitude, home.altitude or 0.0)
         return Start(Pose.from_rpy(0.0, 0.0, 0.0, yaw=yaw), home.heading, reference)
@@ -82,7 +84,7 @@ def start_of(options: AutopilotOptions) -> Start:
     reference = world.georeference
     x, y = 0.0, 0.0
     if options.home is not None:
-        earth = stage(GEO, "Earth")(reference)
+        earth = Earth(reference)
         x, y = (float(v) for v in earth.map_of(round(home.latitude * 1e7), round(home.longitude * 1e7)))
     surroundings = stage("aerialworld_sim.vehicles.surroundings", "Surroundings")(world)
     try:
@@ -108,7 +110,7 @@ def embedded(options: AutopilotOptions) -> Any:
         reference = Georeference(reference.latitude, reference.longitude, reference.height - stands)
     settings = stage(f"{package}.settings", "Settings")(options.vehicle, reference, options.sysid, options.speedup)
     autopilot = stage(f"{package}.core", "Autopilot")(vehicle, settings, options.parameters, ground)
-    signer = stage(f"{package}.signing", "signer_of")(options.key, options.sysid) if options.key else None
+    signer = signer_of(options.key, options.sysid) if options.key else None
     served = stage(f"{package}.endpoint", "Served")(autopilot, signer=signer)
     served.open(places, options.allow_remote)
     # Beside UDP, which it cannot hear a client connect on, it boots at once, as a simulated ArduPilot does.
@@ -134,7 +136,7 @@ def by_ardupilot(options: AutopilotOptions) -> tuple[Any, str]:
         options.vehicle, start.pose, start.surroundings, options.seed, address=address, timeout=SILENCE
     )
     at = vehicle.body.home
-    latitude, longitude = (v * 1e-7 for v in stage(GEO, "Earth")(start.georeference).e7_of(np.array(at)))
+    latitude, longitude = (v * 1e-7 for v in Earth(start.georeference).e7_of(np.array(at)))
     altitude = start.georeference.height + (float(at[2]) if options.world is not None else 0.0)
     instance = (options.port - PHYSICS_PORT) // PORTS_PER_INSTANCE
     binary = "arducopter" if options.vehicle == "drone" else "ardurover"

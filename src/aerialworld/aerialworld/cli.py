@@ -16,6 +16,7 @@ from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
 from aerialworld.commands.generate import generate
 from aerialworld.commands.look import look
+from aerialworld.commands.mission_fly import mission_fly
 from aerialworld.commands.replay import replay
 from aerialworld.commands.report import report
 from aerialworld.commands.rerender import rerender
@@ -52,6 +53,11 @@ def _root(
 
 
 app.add_typer(city.app, name="city")
+mission.app.command(
+    "fly",
+    epilog="Examples: aerialworld mission fly plan.json --world world   |   aerialworld mission fly a.json b.json "
+    "rover.json --connect tcp:127.0.0.1:5760 --connect tcp:127.0.0.1:5770 --connect udpin:127.0.0.1:14550@3",
+)(mission_fly)
 app.add_typer(mission.app, name="mission")
 app.command(
     epilog="Examples: aerialworld simulate world plan.json --out sessions   |   "

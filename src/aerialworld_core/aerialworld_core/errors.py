@@ -27,3 +27,7 @@ class SessionError(InputError):
 
 class PlanError(InputError):
     """A mission that cannot be planned or a plan file that cannot be read."""
+
+
+class MavlinkError(InputError):
+    """A MAVLink address, key or link that cannot be used."""

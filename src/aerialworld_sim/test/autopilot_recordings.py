@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 
 from aerialworld_core.frames import Georeference
+from aerialworld_core.mavlink.signing import Signer
+from aerialworld_core.mavlink.wire import dialect
 from aerialworld_sim.autopilot import Autopilot, Settings
 from aerialworld_sim.autopilot.endpoint import Endpoint, Served
 from aerialworld_sim.autopilot.links import Place
-from aerialworld_sim.autopilot.signing import Signer
-from aerialworld_sim.autopilot.wire import dialect
 from aerialworld_sim.vehicles.multirotor import Multirotor
 from aerialworld_sim.vehicles.rover import Rover
 

@@ -118,6 +118,10 @@ class Client:
             self._executor.spin_once(timeout_sec=0.05)
             assert time.monotonic() < deadline, f"never: {what}\n{node.log if node else ''}"
 
+    def spin(self, seconds: float) -> None:
+        """Listen for so long, or until something has come."""
+        self._executor.spin_once(timeout_sec=seconds)
+
     def ask(self, kind: type, name: str, **request: object):
         """Send a request to a service; a future of the response."""
         client = self.node.create_client(kind, name)

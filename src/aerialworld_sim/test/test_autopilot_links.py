@@ -14,9 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from autopilot_recordings import HOME, Bench, Served20
 from pymavlink import mavparm, mavutil, mavwp
 
+from aerialworld_core.errors import MavlinkError
+from aerialworld_core.mavlink.places import checked_host, parse_address
 from aerialworld_sim.autopilot import Autopilot, AutopilotError, Settings
 from aerialworld_sim.autopilot.channel import OUTBOX
-from aerialworld_sim.autopilot.links import TcpServer, Udp, checked_host, parse_address
+from aerialworld_sim.autopilot.links import TcpServer, Udp
 from aerialworld_sim.vehicles.multirotor import Multirotor
 
 
@@ -209,9 +211,9 @@ def test_a_step_spends_no_more_than_its_tries() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "example.org", "::", ""])  # noqa: S104
 def test_only_loopback_without_leave_and_a_key(host: str) -> None:
-    with pytest.raises(AutopilotError, match="loopback"):
+    with pytest.raises(MavlinkError, match="loopback"):
         checked_host(host, allow_remote=False, signed=True)
-    with pytest.raises(AutopilotError, match="--key FILE"):
+    with pytest.raises(MavlinkError, match="--key FILE"):
         checked_host(host, allow_remote=True, signed=False)
     assert checked_host(host, allow_remote=True, signed=True) == host
 
@@ -227,5 +229,5 @@ def test_sockets_are_bound_to_loopback_and_a_taken_port_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["", "127.0.0.1", "127.0.0.1:", ":14550", "127.0.0.1:0", "127.0.0.1:70000", "a:b"])
 def test_addresses_that_are_none(text: str) -> None:
-    with pytest.raises(AutopilotError, match="--udp"):
+    with pytest.raises(MavlinkError, match="--udp"):
         parse_address(text, "--udp")

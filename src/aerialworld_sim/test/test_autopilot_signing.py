@@ -23,11 +23,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from autopilot_recordings import HOME, Served20
 from pymavlink import mavutil
 
-from aerialworld_sim.autopilot import Autopilot, AutopilotError, Settings, links
+from aerialworld_core.errors import MavlinkError
+from aerialworld_core.mavlink.signing import AHEAD, BEHIND, EPOCH, LIMIT, STREAMS, TICKS, Signer, signer_of
+from aerialworld_core.mavlink.wire import Encoder, Message, dialect
+from aerialworld_sim.autopilot import Autopilot, Settings, links
 from aerialworld_sim.autopilot.channel import Channel
 from aerialworld_sim.autopilot.links import TcpServer
-from aerialworld_sim.autopilot.signing import AHEAD, BEHIND, EPOCH, LIMIT, STREAMS, TICKS, Signer, signer_of
-from aerialworld_sim.autopilot.wire import Encoder, Message, dialect
 from aerialworld_sim.vehicles.multirotor import Multirotor
 
 WORDS = dialect()
@@ -250,7 +251,7 @@ def test_a_killed_process_has_stored_what_it_took(tmp_path: Path) -> None:
     """A real kill: the frame that it took last is replayed to its successor at once."""
     script = (
         "import os, signal, sys, pathlib\n"
-        "from aerialworld_sim.autopilot.signing import Signer\n"
+        "from aerialworld_core.mavlink.signing import Signer\n"
         "signer = Signer(bytes.fromhex(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
         "assert signer.take(bytes.fromhex(sys.argv[3])) is None\n"
         "print(signer.stamp(), flush=True)\n"
@@ -269,7 +270,7 @@ def test_a_killed_process_has_stored_what_it_took(tmp_path: Path) -> None:
 def test_a_state_is_one_processes_and_is_believed_or_refused(tmp_path: Path) -> None:
     state = tmp_path / "times"
     first = Signer(SECRET, state)
-    with pytest.raises(AutopilotError, match=r"times: in use by another autopilot.*--sysid"):
+    with pytest.raises(MavlinkError, match=r"times: in use by another program.*--sysid"):
         Signer(SECRET, state)
     first.stamp()
     first.close()
@@ -281,7 +282,7 @@ def test_a_state_is_one_processes_and_is_believed_or_refused(tmp_path: Path) -> 
         '{"time": 1, "streams": [[1, 2, 256, 4]]}', '{"time": 1, "streams": [[[], 2, 3, 4]]}',
     ):  # fmt: skip
         state.write_text(broken)
-        with pytest.raises(AutopilotError, match=r"times: holds no times.*make a new key"):
+        with pytest.raises(MavlinkError, match=r"times: holds no times.*make a new key"):
             Signer(SECRET, state)
     state.write_text(whole)
     Signer(SECRET, state).close()
@@ -292,7 +293,7 @@ def test_a_state_is_one_processes_and_is_believed_or_refused(tmp_path: Path) -> 
 
 def test_a_key_file_is_the_users_alone_and_whole_or_refused_with_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "my key"
-    with pytest.raises(AutopilotError, match="my key: No such file") as caught:
+    with pytest.raises(MavlinkError, match="my key: No such file") as caught:
         signer_of(path, 1)
     way_out = re.search(r"make a key: (\(.*\))$", str(caught.value))
     assert way_out is not None
@@ -302,18 +303,18 @@ def test_a_key_file_is_the_users_alone_and_whole_or_refused_with_the_way_out(tmp
     for one in both:
         one.close()
     path.chmod(0o640)
-    with pytest.raises(AutopilotError, match=r"mode 0640.*chmod 600 '.*my key'") as caught:
+    with pytest.raises(MavlinkError, match=r"mode 0640.*chmod 600 '.*my key'") as caught:
         signer_of(path, 1)
     assert "my key.new" in str(caught.value)  # what is there is not overwritten
     path.chmod(0o600)
     for content, words in ((b"k" * 31, "31 bytes"), (b"k" * 99, "more than 32 bytes"), (bytes(32), "zeros")):
         path.write_bytes(content)
-        with pytest.raises(AutopilotError, match=rf"my key holds {words}.*umask 077"):
+        with pytest.raises(MavlinkError, match=rf"my key holds {words}.*umask 077"):
             signer_of(path, 1)
-    with pytest.raises(AutopilotError, match=r"--key: .*not a regular file"):
+    with pytest.raises(MavlinkError, match=r"--key: .*not a regular file"):
         signer_of(tmp_path, 1)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(AutopilotError, match="pipe: not a regular file"):
+    with pytest.raises(MavlinkError, match="pipe: not a regular file"):
         signer_of(tmp_path / "pipe", 1)
 
 
@@ -322,7 +323,7 @@ def test_another_users_key_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     path.write_bytes(SECRET)
     path.chmod(0o600)
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
-    with pytest.raises(AutopilotError, match="belongs to another user"):
+    with pytest.raises(MavlinkError, match="belongs to another user"):
         signer_of(path, 1)
 
 
@@ -433,7 +434,7 @@ def test_a_silent_or_unsigned_client_does_not_keep_the_tcp_port(
 
 def test_an_unsigned_link_stays_on_loopback(tmp_path: Path, signer: Signer) -> None:
     autopilot = Autopilot(Multirotor(), Settings("drone", HOME))
-    with pytest.raises(AutopilotError, match="--allow-remote with --key FILE"):
+    with pytest.raises(MavlinkError, match="--allow-remote with --key FILE"):
         TcpServer(autopilot.open_channel("a"), "0.0.0.0", 0, allow_remote=True)  # noqa: S104
     TcpServer(autopilot.open_channel("b", signer), "0.0.0.0", 0, allow_remote=True).close()  # noqa: S104
 

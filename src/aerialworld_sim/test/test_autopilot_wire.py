@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent))
 from autopilot_recordings import STEP_NS, Bench
 
-from aerialworld_sim.autopilot.wire import INBOX, Decoder, Encoder, Message, dialect
+from aerialworld_core.mavlink.wire import INBOX, Decoder, Encoder, Message, dialect
 
 WORDS = dialect()
 #: Every message that the autopilot handles.
@@ -189,10 +189,11 @@ def test_without_the_library_the_error_says_what_to_install() -> None:
     script = (
         "import sys; sys.modules['pymavlink'] = None\n"
         "from aerialworld_core.frames import Georeference\n"
-        "from aerialworld_sim.autopilot import Autopilot, AutopilotError, Settings\n"
+        "from aerialworld_core.errors import MavlinkError\n"
+        "from aerialworld_sim.autopilot import Autopilot, Settings\n"
         "from aerialworld_sim.vehicles.rover import Rover\n"
         "try:\n    Autopilot(Rover(), Settings('rover', Georeference(0, 0, 0)))\n"
-        "except AutopilotError as error:\n    print(error)\n"
+        "except MavlinkError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert "pip install 'aerialworld_sim[autopilot]'" in done.stdout, done.stderr
+    assert "pip install 'aerialworld_core[mavlink]'" in done.stdout, done.stderr

@@ -21,8 +21,8 @@ from aerialworld.autopilot import (
     status,
 )
 from aerialworld.console import ERR, command, note, say
-from aerialworld.lazy import stage
 from aerialworld.options import OptionError, SeedOption, TrustColladaOption, numbers
+from aerialworld_core.mavlink.places import checked_host, parse_address
 from aerialworld_core.piloting import MAVLINK_PORT, PHYSICS_PORT, PILOTS, PORTS_PER_INSTANCE
 
 VEHICLES = ("drone", "rover")
@@ -109,7 +109,7 @@ def autopilot(
     if pilot == "sitl":
         _fly_by_ardupilot(options, duration)
         return
-    stage("aerialworld_sim.autopilot.links", "checked_host")(options.host, allow_remote, key is not None)
+    checked_host(options.host, allow_remote, key is not None)
     endpoint = embedded(options)
     try:
         say(_banner(endpoint, options))
@@ -139,9 +139,8 @@ def _options(given: dict[str, Any]) -> AutopilotOptions:
             "--allow-remote: needs --key FILE, so that only messages signed with it count; "
             "make one: (umask 077; head -c 32 /dev/urandom > mavlink.key)"
         )
-    links = stage("aerialworld_sim.autopilot.links")
     address = {
-        name: links.parse_address(given[name], option) if given[name] else None
+        name: parse_address(given[name], option) if given[name] else None
         for name, option in (("udp", "--udp"), ("udp_server", "--udp-server"))
     }
     same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "key", "trust_collada", "seed")

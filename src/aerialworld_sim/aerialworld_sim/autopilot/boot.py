@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aerialworld_sim.autopilot import words
-from aerialworld_sim.autopilot.words import Severity
+from aerialworld_core.mavlink import words
+from aerialworld_core.mavlink.words import Severity
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

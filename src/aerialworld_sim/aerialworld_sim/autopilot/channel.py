@@ -10,8 +10,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
-from aerialworld_sim.autopilot.signing import Signer
-from aerialworld_sim.autopilot.wire import Decoder, Encoder, Message
+from aerialworld_core.mavlink.signing import Signer
+from aerialworld_core.mavlink.wire import Decoder, Encoder, Message
 
 #: Bytes that wait for a slow client at most. What comes after that is dropped whole and counted.
 OUTBOX = 1 << 18

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aerialworld_core.earth import on_earth
-from aerialworld_sim.autopilot import telemetry_home
-from aerialworld_sim.autopilot.channel import Channel
-from aerialworld_sim.autopilot.mission_items import Item
-from aerialworld_sim.autopilot.wire import Message
-from aerialworld_sim.autopilot.words import (
+from aerialworld_core.mavlink.wire import Message
+from aerialworld_core.mavlink.words import (
     CUSTOM_MODE,
     FORCE_ARM,
     FORCE_DISARM,
@@ -24,6 +21,9 @@ from aerialworld_sim.autopilot.words import (
     Frame,
     Result,
 )
+from aerialworld_sim.autopilot import telemetry_home
+from aerialworld_sim.autopilot.channel import Channel
+from aerialworld_sim.autopilot.mission_items import Item
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

@@ -19,6 +19,9 @@ import numpy as np
 
 from aerialworld_core.earth import Earth
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.signing import Signer
+from aerialworld_core.mavlink.wire import Message
+from aerialworld_core.mavlink.words import ARMED, GUIDED_FLAG, Severity, Status
 from aerialworld_sim.autopilot.arming import Arming
 from aerialworld_sim.autopilot.battery import Battery
 from aerialworld_sim.autopilot.boot import BOOT_LEAD, Boot
@@ -37,11 +40,8 @@ from aerialworld_sim.autopilot.parameters import Parameters
 from aerialworld_sim.autopilot.rover import Rover
 from aerialworld_sim.autopilot.runner import MissionRunner
 from aerialworld_sim.autopilot.settings import AutopilotError, Settings
-from aerialworld_sim.autopilot.signing import Signer
 from aerialworld_sim.autopilot.sticks import Sticks
 from aerialworld_sim.autopilot.telemetry import Telemetry
-from aerialworld_sim.autopilot.wire import Message
-from aerialworld_sim.autopilot.words import ARMED, GUIDED_FLAG, Severity, Status
 from aerialworld_sim.vehicles.interface import Contact, Goal, Off, SimulatedVehicle
 
 

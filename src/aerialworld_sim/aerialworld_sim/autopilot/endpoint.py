@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from aerialworld_core.mavlink.signing import Signer
 from aerialworld_sim.autopilot.channel import TRIES_PER_STEP
 from aerialworld_sim.autopilot.core import Autopilot
 from aerialworld_sim.autopilot.links import Link, Place, TcpServer, open_link
-from aerialworld_sim.autopilot.signing import Signer
 from aerialworld_sim.vehicles.moments import TICK_NS
 
 #: Wall seconds of work after which the links are looked at although time is behind.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.autopilot import telemetry_home, words
+from aerialworld_core.mavlink import words
+from aerialworld_sim.autopilot import telemetry_home
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aerialworld_sim.autopilot.words import Severity
+from aerialworld_core.mavlink.words import Severity
 from aerialworld_sim.vehicles.interface import Contact
 
 if TYPE_CHECKING:

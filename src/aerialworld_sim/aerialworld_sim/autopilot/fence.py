@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.words import Cmd, Severity
 from aerialworld_sim.autopilot.mission_items import Item
-from aerialworld_sim.autopilot.words import Cmd, Severity
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

@@ -14,8 +14,8 @@ import numpy as np
 
 from aerialworld_core.earth import map_of_body, map_of_ned, on_earth, wrapped, yaw_of_heading
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.words import GLOBAL_FRAMES, Frame, Severity
 from aerialworld_sim.autopilot.goals import Kept
-from aerialworld_sim.autopilot.words import GLOBAL_FRAMES, Frame, Severity
 from aerialworld_sim.vehicles.interface import Brake, Goal, GoTo, Track, Velocity
 
 if TYPE_CHECKING:

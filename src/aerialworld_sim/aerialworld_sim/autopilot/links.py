@@ -7,11 +7,12 @@ channel's outbox, what it sends too fast stays in its own socket's buffers (TCP)
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import time
 from typing import Literal, NamedTuple, Protocol, cast, get_args
 
+from aerialworld_core.errors import MavlinkError
+from aerialworld_core.mavlink.places import checked_host, parse_address
 from aerialworld_core.piloting import MAVLINK_PORT
 from aerialworld_sim.autopilot.channel import Channel
 from aerialworld_sim.autopilot.settings import AutopilotError
@@ -68,23 +69,6 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
-def checked_host(host: str, allow_remote: bool, signed: bool) -> str:
-    """The host, if it is this machine's loopback, or remote ones are allowed and the link is signed.
-
-    Raises AutopilotError.
-    """
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not (local or (allow_remote and signed)):
-        raise AutopilotError(
-            f"{host} is not this machine's loopback: whoever reaches the port flies the vehicle; give a loopback "
-            "address, or --allow-remote with --key FILE, so that only signed messages count"
-        )
-    return host
-
-
 class TcpServer:
     """One client at a time. A second one may connect but gets no byte until the first has gone; whoever comes back
     finds the channel as it was. On a signed channel one that has not proved itself makes room for the next."""
@@ -106,7 +90,7 @@ class TcpServer:
                 error.errno == errno.EADDRINUSE
             )
             raise AutopilotError(f"TCP {host}:{port}: {error.strerror or error}{taken}") from error
-        except AutopilotError:
+        except MavlinkError:
             self._listening.close()
             raise
         self._listening.setblocking(False)
@@ -275,14 +259,6 @@ class Udp:
 
     def close(self) -> None:
         self._socket.close()
-
-
-def parse_address(text: str, option: str) -> tuple[str, int]:
-    """HOST:PORT, [HOST]:PORT not being known to MAVLink's programs. Raises AutopilotError."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise AutopilotError(f"{option}: {text!r} is not HOST:PORT, a port being 1 to 65535")
-    return host, int(port)
 
 
 def parse_place(text: str) -> Place:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from aerialworld_core.earth import map_of_body
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.words import Result
 from aerialworld_sim.autopilot.goals import Kept
 from aerialworld_sim.autopilot.guided import Guided
 from aerialworld_sim.autopilot.mission_items import Item
 from aerialworld_sim.autopilot.modes import Mode
-from aerialworld_sim.autopilot.words import Result
 from aerialworld_sim.autopilot.yaw import Yaw
 from aerialworld_sim.vehicles.interface import Brake, Circle, Goal
 

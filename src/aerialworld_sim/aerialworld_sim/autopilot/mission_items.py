@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from aerialworld_sim.autopilot.words import (
+from aerialworld_core.mavlink.words import (
     ABSOLUTE_FRAMES,
     GLOBAL_FRAMES,
     RELATIVE_FRAMES,

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from aerialworld_core.mavlink.wire import Message
+from aerialworld_core.mavlink.words import Frame, MissionResult, MissionType, Severity
 from aerialworld_sim.autopilot import mission_items
 from aerialworld_sim.autopilot.channel import Channel
 from aerialworld_sim.autopilot.mission_items import CAPACITY, Item
-from aerialworld_sim.autopilot.wire import Message
-from aerialworld_sim.autopilot.words import Frame, MissionResult, MissionType, Severity
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

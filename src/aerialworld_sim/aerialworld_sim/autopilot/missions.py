@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.words import ABSOLUTE_FRAMES, TERRAIN_FRAMES, Cmd, Frame
 from aerialworld_sim.autopilot.mission_items import Item
-from aerialworld_sim.autopilot.words import ABSOLUTE_FRAMES, TERRAIN_FRAMES, Cmd, Frame
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aerialworld_sim.autopilot.words import CUSTOM_MODE, GUIDED_FLAG, MANUAL_INPUT, STABILIZED
+from aerialworld_core.mavlink.words import CUSTOM_MODE, GUIDED_FLAG, MANUAL_INPUT, STABILIZED
 from aerialworld_sim.vehicles.interface import Kind
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aerialworld_core.mavlink.wire import Message
 from aerialworld_sim.autopilot.parameter_table import COPTER, ROVER
 from aerialworld_sim.autopilot.settings import AutopilotError
-from aerialworld_sim.autopilot.wire import Message
 from aerialworld_sim.vehicles.interface import Kind
 
 #: Least and greatest value of each MAV_PARAM_TYPE that is a whole number.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.words import Severity
 from aerialworld_sim.autopilot.logic import ModeLogic, speed_within
 from aerialworld_sim.autopilot.modes import Mode
-from aerialworld_sim.autopilot.words import Severity
 from aerialworld_sim.vehicles.interface import Circle, Drive, Goal, Leg
 
 

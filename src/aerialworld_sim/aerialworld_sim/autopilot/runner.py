@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.words import Cmd, Severity
 from aerialworld_sim.autopilot.mission_items import Item
 from aerialworld_sim.autopilot.steps import Step, WaypointStep, step_of
-from aerialworld_sim.autopilot.words import Cmd, Severity
 from aerialworld_sim.vehicles.interface import Goal
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aerialworld_core.errors import InputError
+from aerialworld_core.errors import MavlinkError
 from aerialworld_core.frames import Georeference
 from aerialworld_sim.vehicles.interface import Kind
 
 
-class AutopilotError(InputError):
+class AutopilotError(MavlinkError):
     """An autopilot that cannot be set up as asked."""
 
 

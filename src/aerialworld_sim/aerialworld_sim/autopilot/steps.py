@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.words import Cmd
 from aerialworld_sim.autopilot.goals import Kept
 from aerialworld_sim.autopilot.homecoming import Homecoming, Landing
 from aerialworld_sim.autopilot.logic import radius_within
 from aerialworld_sim.autopilot.mission_items import Item
-from aerialworld_sim.autopilot.words import Cmd
 from aerialworld_sim.vehicles.interface import Brake, Circle, Contact, Goal, GoTo, Leg, TakeOff
 
 if TYPE_CHECKING:

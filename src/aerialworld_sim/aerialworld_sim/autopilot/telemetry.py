@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from aerialworld_core.mavlink.wire import Message, message_id
+from aerialworld_core.mavlink.words import Severity
 from aerialworld_sim.autopilot.channel import LISTED_PER_STEP, Channel, Interval
 from aerialworld_sim.autopilot.settings import BUILD, VERSION
 from aerialworld_sim.autopilot.telemetry_motion import Motion
 from aerialworld_sim.autopilot.telemetry_system import System
-from aerialworld_sim.autopilot.wire import Message, message_id
-from aerialworld_sim.autopilot.words import Severity
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from aerialworld_sim.autopilot.wire import Message
+from aerialworld_core.mavlink.wire import Message
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

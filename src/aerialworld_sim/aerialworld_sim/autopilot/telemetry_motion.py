@@ -10,8 +10,8 @@ import numpy as np
 
 from aerialworld_core.earth import attitude_of, heading_of, ned_of
 from aerialworld_core.frames import Array
+from aerialworld_core.mavlink.wire import Message
 from aerialworld_core.sensing import GRAVITY, VehicleState
-from aerialworld_sim.autopilot.wire import Message
 
 if TYPE_CHECKING:
     from aerialworld_sim.autopilot.core import Autopilot

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from aerialworld_sim.autopilot import telemetry_home, words
+from aerialworld_core.mavlink import words
+from aerialworld_core.mavlink.wire import Message
+from aerialworld_sim.autopilot import telemetry_home
 from aerialworld_sim.autopilot.settings import BUILD, VERSION
 from aerialworld_sim.autopilot.telemetry_motion import whole
-from aerialworld_sim.autopilot.wire import Message
 from aerialworld_sim.vehicles.interface import Contact
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aerialworld_core.errors import MavlinkError
 from aerialworld_core.files import open_regular, read_counted, read_json, storage_errors, write_json
-from aerialworld_sim.autopilot.settings import AutopilotError
 
 #: Bytes of a key; of link id, time and signature, which end a signed frame; and of the signature alone.
 KEY, BLOCK, SIGNATURE = 32, 13, 6
@@ -45,12 +45,12 @@ class Signer:
     """One key with its times: all links of a vehicle share it, so that a frame is taken once on any of them.
 
     `state` is the file that keeps the times; its folder entry is replaced at each write. `clock` gives Unix seconds.
-    Raises AutopilotError for a key that is none, for a state that cannot be believed or is in use.
+    Raises MavlinkError for a key that is none, for a state that cannot be believed or is in use.
     """
 
     def __init__(self, key: bytes, state: Path, clock: Callable[[], float] = time.time) -> None:
         if len(key) != KEY or not any(key):
-            raise AutopilotError(f"a signing key is {KEY} random bytes, not {len(key)} bytes or zeros")
+            raise MavlinkError(f"a signing key is {KEY} random bytes, not {len(key)} bytes or zeros")
         self._key, self._state, self._clock = key, state, clock
         self._lock = _locked(state)
         try:
@@ -75,7 +75,7 @@ class Signer:
         """The time of the next outgoing frame: later than any before, also after a restart. May raise StorageError."""
         self._now = max(self._now + 1, self._ticks())
         if self._now >= LIMIT:
-            raise AutopilotError(f"{self._state}: its times are used up; delete it and make a new key")
+            raise MavlinkError(f"{self._state}: its times are used up; delete it and make a new key")
         if self._now > self._reserved:
             self._save(RESERVE)
         return self._now
@@ -136,7 +136,7 @@ class Signer:
 def signer_of(path: Path, sysid: int) -> Signer:
     """The signer of a vehicle with the key in a file, its times in a file beside it: `NAME.system1.json`.
 
-    Raises AutopilotError for a file that others may read, that is another's, or that holds no key.
+    Raises MavlinkError for a file that others may read, that is another's, or that holds no key.
     """
     path = Path(path)
     quoted = shlex.quote(str(path) if not path.exists() else f"{path}.new")
@@ -145,17 +145,17 @@ def signer_of(path: Path, sysid: int) -> Signer:
         with open_regular(path) as handle:
             status, key = os.fstat(handle.fileno()), read_counted(handle, KEY)
     except OSError as error:
-        raise AutopilotError(f"--key: {path}: {error.strerror or error}; {way_out}") from error
+        raise MavlinkError(f"--key: {path}: {error.strerror or error}; {way_out}") from error
     if status.st_uid != os.geteuid():
-        raise AutopilotError(f"--key: {path} belongs to another user, who can read and change it; {way_out}")
+        raise MavlinkError(f"--key: {path} belongs to another user, who can read and change it; {way_out}")
     if status.st_mode & 0o077:
-        raise AutopilotError(
+        raise MavlinkError(
             f"--key: {path} has mode {status.st_mode & 0o777:04o}: others may have read it; {way_out}, or, if nobody "
             f"has: chmod 600 {shlex.quote(str(path))}"
         )
     if len(key) != KEY or not any(key):
         what = "zeros" if len(key) == KEY else f"{'more than ' * (len(key) > KEY)}{min(len(key), KEY)} bytes"
-        raise AutopilotError(f"--key: {path} holds {what}, and a key is {KEY} random bytes; {way_out}")
+        raise MavlinkError(f"--key: {path} holds {what}, and a key is {KEY} random bytes; {way_out}")
     return Signer(key, path.with_name(f"{path.name}.system{sysid}.json"))
 
 
@@ -174,8 +174,8 @@ def _locked(state: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(descriptor)
-        raise AutopilotError(
-            f"{state}: in use by another autopilot with this key and system id; give this one another --sysid"
+        raise MavlinkError(
+            f"{state}: in use by another program with this key and system id; give this one another --sysid"
         ) from error
     return descriptor
 
@@ -188,7 +188,7 @@ def _read(state: Path) -> tuple[int, dict[Stream, int]]:
         return 0, {}
     except (OSError, ValueError, TypeError, KeyError) as error:
         problem = "no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise AutopilotError(
+        raise MavlinkError(
             f"{state}: holds no times of signed frames ({problem}); without them recorded frames could be sent again: "
             "make a new key, then delete this file"
         ) from error

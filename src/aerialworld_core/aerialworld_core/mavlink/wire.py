@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aerialworld_sim.autopilot.settings import AutopilotError
-from aerialworld_sim.autopilot.signing import BLOCK, Signer
+from aerialworld_core.errors import MavlinkError
+from aerialworld_core.mavlink.signing import BLOCK, Signer
 
 #: First bytes of MAVLink 1 and 2 frames, and what a frame has beside its payload.
 MAGIC_1, MAGIC_2 = 0xFE, 0xFD
@@ -35,13 +35,13 @@ class Message:
 
 
 def dialect() -> Any:
-    """pymavlink's MAVLink-2 ardupilotmega dialect. Raises AutopilotError with the pip line when it is not installed."""
+    """pymavlink's MAVLink-2 ardupilotmega dialect. Raises MavlinkError with the pip line when it is not installed."""
     try:
         return importlib.import_module("pymavlink.dialects.v20.ardupilotmega")
     except ModuleNotFoundError as error:
-        raise AutopilotError(
-            f"the autopilot's links need pymavlink, and Python module {error.name!r} is not installed here; "
-            "install it: pip install 'aerialworld_sim[autopilot]'"
+        raise MavlinkError(
+            f"MAVLink needs pymavlink, and Python module {error.name!r} is not installed here; "
+            "install it: pip install 'aerialworld_core[mavlink]'"
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""The numbers of MAVLink and ArduPilot that the autopilot speaks in, under names.
+"""The numbers of MAVLink and ArduPilot that autopilot and missions speak in, under names.
 
-They are written here instead of taken from the dialect, so that the core needs no MAVLink library: only `wire.py`,
-which turns messages into bytes and back, does. Source: MAVLink's common.xml and ardupilotmega.xml, ArduPilot's mode
-numbers.
+They are written here instead of taken from the dialect, so that only `wire`, which turns messages into bytes and back,
+needs the MAVLink library. Source: MAVLink's common.xml and
+ardupilotmega.xml, ArduPilot's mode numbers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,177 @@
+"""A plan's motion streamed as setpoints in GUIDED: position, velocity, acceleration and yaw, at a rate of the vehicle's
+own time.
+
+The plan's time runs with the vehicle's as long as the vehicle keeps up. It sets out from rest, slows down when the
+vehicle falls behind, and waits when it is far: after a lost link the motion goes on where it was, and wind or a limit
+of the vehicle's stretches the plan instead of cutting its corners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from aerialworld_core.earth import heading_of, ned_of
+from aerialworld_core.frames import Array, rotation_from_quaternion
+from aerialworld_core.mavlink.words import Frame
+from aerialworld_core.plan import Plan
+from aerialworld_missions.flying.site import Site
+from aerialworld_missions.flying.vehicle import LOOK, Vehicle
+
+#: Seconds between the samples of the plan that are kept.
+SAMPLE = 0.05
+#: How far behind, metres, the vehicle may be before the plan's time slows down, and before it stands.
+NEAR, FAR = 3.0, 6.0
+#: The pace of the plan's time grows by so much each second, at most.
+SETTING_OUT = 0.4
+#: Vehicle seconds that one step of the plan's time covers at most: what a lost link took is not made up for.
+LONGEST_STEP = 0.5
+#: A vehicle that follows a moving setpoint flies a curve too wide, by its acceleration to the side times so many s²: as
+#: a guess, as the most that is believed, and how fast it is learned from the distance to the path (1/s).
+WIDE, WIDEST, GAIN = 0.5, 2.0, 0.25
+#: Acceleration to the side, m/s², below which nothing is learned, seconds between setpoints above which nothing is, and
+#: the setpoints' farthest offset, metres.
+STRAIGHT, STALLED, MOST_OFFSET = 0.3, 0.3, 3.0
+#: Seconds of the plan behind and ahead of its time in which the vehicle's nearest point of the path is sought.
+BEHIND, AHEAD = 3.0, 1.0
+#: Acceleration, m/s², above which the plan is flown slower (WPNAV_ACCEL allows 2.5), and for how many seconds
+#: ahead it is looked for.
+HARDEST, FORESEEN = 1.5, 2.0
+#: Setpoints for each second of the wall at most.
+MOST = 100.0
+#: Bits of a setpoint's type_mask: take all but the yaw rate; only position and yaw.
+IGNORE_YAW_RATE = 0x800
+IGNORE_MOTION = 0x038 | 0x1C0
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A plan as samples `SAMPLE` seconds apart: position, velocity, acceleration (N, 3) in map, yaw (N,) unwrapped."""
+
+    position: Array
+    velocity: Array
+    acceleration: Array
+    yaw: Array
+
+    @classmethod
+    def of(cls, plan: Plan) -> Track:
+        motion = plan.trajectory().sample(np.arange(0.0, plan.duration, SAMPLE))
+        forward = np.array([rotation_from_quaternion(q)[:2, 0] for q in motion.orientation])
+        yaw = np.unwrap(np.arctan2(forward[:, 1], forward[:, 0]))
+        return cls(motion.position, motion.linear_velocity, motion.linear_acceleration, yaw)
+
+    @property
+    def duration(self) -> float:
+        return SAMPLE * (len(self.yaw) - 1)
+
+    def off(self, t: float, position: Array) -> float:
+        """How far to the left of the path a position (3,) is, by the path's nearest point on the map around `t`."""
+        first = max(int((t - BEHIND) / SAMPLE), 0)
+        near = self.position[first : int((t + AHEAD) / SAMPLE) + 2]
+        k = first + int(np.argmin(((near[:, :2] - position[:2]) ** 2).sum(axis=1)))
+        return float((position - self.position[k]) @ left_of(self.velocity[k]))
+
+    def pace_allowed(self, t: float) -> float:
+        """How fast the plan's time may run so that the accelerations soon after `t` can be followed, 0 … 1."""
+        k = int(t / SAMPLE)
+        coming = self.acceleration[k : k + int(FORESEEN / SAMPLE) + 1, :2]
+        hardest = float(np.sqrt((coming**2).sum(axis=1).max()))
+        return min(1.0, float(np.sqrt(HARDEST / hardest))) if hardest > 0 else 1.0
+
+    def at(self, t: float) -> tuple[Array, Array, Array, float]:
+        """Position, velocity, acceleration and yaw at a time of the plan."""
+        place = min(max(t / SAMPLE, 0.0), len(self.yaw) - 1.0)
+        k = min(int(place), len(self.yaw) - 2)
+        u = place - k
+        return (
+            (1 - u) * self.position[k] + u * self.position[k + 1],
+            (1 - u) * self.velocity[k] + u * self.velocity[k + 1],
+            (1 - u) * self.acceleration[k] + u * self.acceleration[k + 1],
+            float((1 - u) * self.yaw[k] + u * self.yaw[k + 1]),
+        )
+
+
+def left_of(velocity: Array) -> Array:
+    """The level unit vector (3,) to the left of a velocity; zero where nothing moves on the map."""
+    speed = float(np.hypot(velocity[0], velocity[1]))
+    return np.array([-velocity[1], velocity[0], 0.0]) / speed if speed > 0.1 else np.zeros(3)
+
+
+def send_setpoint(
+    vehicle: Vehicle,
+    site: Site,
+    position: Array,
+    yaw: float,
+    velocity: Array | None = None,
+    acceleration: Array | None = None,
+) -> None:
+    """One setpoint in map: a place with a yaw, and how it moves on, if it does."""
+    lat, lon = site.lat_lon(position)
+    north, east, down = ned_of(velocity if velocity is not None else np.zeros(3))
+    a_north, a_east, a_down = ned_of(acceleration if acceleration is not None else np.zeros(3))
+    vehicle.send(
+        "set_position_target_global_int",
+        time_boot_ms=0,
+        coordinate_frame=int(Frame.GLOBAL_RELATIVE_ALT_INT),
+        type_mask=IGNORE_YAW_RATE | (IGNORE_MOTION if velocity is None else 0),
+        lat_int=lat,
+        lon_int=lon,
+        alt=site.above_home(position[2]),
+        vx=north,
+        vy=east,
+        vz=down,
+        afx=a_north,
+        afy=a_east,
+        afz=a_down,
+        yaw=heading_of(yaw),
+        yaw_rate=0.0,
+    )
+
+
+class Follower:
+    """Streams a track; `time` is how far it has come. It may be left and taken up again."""
+
+    def __init__(self, vehicle: Vehicle, site: Site, track: Track, rate: float = 10.0) -> None:
+        self._vehicle, self._site, self._track, self._rate = vehicle, site, track, rate
+        self.time = 0.0
+        self._pace = 0.0
+        self._wide = WIDE
+
+    @property
+    def share(self) -> float:
+        """How much of the track is behind it, 0 … 1."""
+        return min(self.time / self._track.duration, 1.0)
+
+    def run(self, report: Callable[[float], None]) -> None:
+        """Until the track's end, where the last setpoint stands still. Raises what the vehicle's guard raises."""
+        vehicle, clock = self._vehicle, self._vehicle.state.clock
+        before, self._pace = clock.estimate(), 0.0
+        while self.time < self._track.duration:
+            with vehicle.station.changed:
+                vehicle.check()
+                now = clock.estimate()
+                self._step(min(max(now - before, 0.0), LONGEST_STEP))
+                before = now
+                pause = max(1.0 / (self._rate * max(clock.pace, 0.1)), 1.0 / MOST)
+            report(self.share)
+            vehicle.pause(min(pause, LOOK * 10))
+        position, _, _, yaw = self._track.at(self._track.duration)
+        send_setpoint(vehicle, self._site, position, yaw)
+
+    def _step(self, seconds: float) -> None:
+        position, velocity, acceleration, yaw = self._track.at(self.time)
+        here = self._vehicle.position(self._site)
+        behind = float(np.linalg.norm(here - position))
+        allowed = min(max((FAR - behind) / (FAR - NEAR), 0.0), 1.0)
+        keeps_up = allowed == 1.0
+        self._pace = min(allowed, self._track.pace_allowed(self.time), self._pace + SETTING_OUT * seconds)
+        self.time += self._pace * seconds
+        left = left_of(velocity)
+        sideways = float(acceleration @ left) * self._pace**2
+        if keeps_up and seconds < STALLED and abs(sideways) > STRAIGHT:
+            learned = self._wide - GAIN * seconds * self._track.off(self.time, here) / sideways
+            self._wide = min(max(learned, 0.0), WIDEST)
+        position = position + left * min(max(self._wide * sideways, -MOST_OFFSET), MOST_OFFSET)
+        send_setpoint(self._vehicle, self._site, position, yaw, velocity * self._pace, acceleration * self._pace**2)

@@ -1,0 +1,307 @@
+"""The parts of flying that need no vehicle: clocks, what is heard, links, items, the words of the nodes."""
+
+from __future__ import annotations
+
+import math
+import os
+import pty
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aerialworld_core.earth import Earth
+from aerialworld_core.errors import MavlinkError, PlanError
+from aerialworld_core.frames import Georeference
+from aerialworld_core.mavlink.signing import signer_of
+from aerialworld_core.mavlink.wire import Decoder, Encoder, Message, dialect
+from aerialworld_core.plan import Plan
+from aerialworld_missions.flying.clock import Step, VehicleClock
+from aerialworld_missions.flying.follow import SAMPLE, Track
+from aerialworld_missions.flying.items import check_reach, mission_of
+from aerialworld_missions.flying.links import open_link
+from aerialworld_missions.flying.site import Site
+from aerialworld_missions.flying.station import Station
+from aerialworld_missions.flying.telemetry import Telemetry
+
+HOME = Georeference(35.681236, 139.767125, 10.0)
+
+
+class Wall:
+    """A wall clock that the test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# The clock
+
+
+def test_time_passes_as_the_vehicle_says() -> None:
+    wall = Wall()
+    clock = VehicleClock(wall)
+    for k in range(200):
+        wall.now = k * 0.01
+        assert clock.note(5_000 + 200 * k) is Step.ON
+    assert clock.now == pytest.approx(39.8) and clock.pace == pytest.approx(20.0, rel=0.02)
+    wall.now += 0.02
+    assert clock.estimate() == pytest.approx(clock.now + 0.4, rel=0.05)
+    wall.now += 60.0
+    assert clock.estimate() == pytest.approx(clock.now + 1.0)  # it is not known how long the vehicle has stood
+
+
+def test_neither_disorder_nor_jumps_nor_restarts_are_time() -> None:
+    wall = Wall()
+    clock = VehicleClock(wall)
+    steps = []
+    for at, boot in [(0, 60_000), (1, 61_000), (1.1, 60_900), (2, 62_000), (2.1, 3_662_100), (3, 3_663_000), (4, 500)]:
+        wall.now = at
+        steps.append(clock.note(boot))
+    assert steps == [Step.ON, Step.ON, Step.OLD, Step.ON, Step.JUMP, Step.ON, Step.RESTART]
+    assert clock.now == pytest.approx(2.9) and (clock.jumps, clock.restarts) == (1, 1)
+
+
+def test_a_long_silence_is_time() -> None:
+    wall = Wall()
+    clock = VehicleClock(wall)
+    clock.note(10_000)
+    wall.now = 10.0
+    assert clock.note(210_000) is Step.ON and clock.now == pytest.approx(200.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.0, 5.0), st.integers(0, 2**32 - 1)), max_size=60))
+def test_no_clock_goes_back_or_fails(steps: list[tuple[float, int]]) -> None:
+    wall = Wall()
+    clock = VehicleClock(wall)
+    before = 0.0
+    for passed, boot in steps:
+        wall.now += passed
+        clock.note(boot)
+        assert clock.now >= before and math.isfinite(clock.pace) and clock.estimate() >= clock.now
+        before = clock.now
+
+
+# What is heard
+
+
+def test_texts_lose_what_a_terminal_would_obey_and_long_ones_are_joined() -> None:
+    words, state = dialect(), Telemetry(Wall())
+    state.take(words.MAVLink_statustext_message(4, b"\x1b[2Jred\x07 alert\x00rest", 0, 0))
+    assert state.texts[-1].text == " [2Jred  alert"
+    long = "PreArm: " + "x" * 80
+    state.take(words.MAVLink_statustext_message(2, long[:50].encode(), 7, 0))
+    assert state.said == 1
+    state.take(words.MAVLink_statustext_message(2, long[50:].encode(), 7, 1))
+    assert state.texts[-1].text == long and state.complaints() == [" [2Jred  alert", long]
+
+
+def test_what_is_heard_is_bounded_and_nothing_of_it_raises() -> None:
+    """Every message of the dialect, filled with noise."""
+    words, state, random = dialect(), Telemetry(Wall()), np.random.default_rng(3)
+    decoder, mavlink = Decoder(), dialect().MAVLink(None)
+    for number, kind in words.mavlink_map.items():
+        for _ in range(3):
+            payload = random.integers(0, 256, kind.unpacker.size, dtype=np.uint8).tobytes()
+            head = bytes([len(payload), 0, 0, 0, 1, 1, *int(number).to_bytes(3, "little")])
+            crc = words.x25crc(head + payload + bytes([kind.crc_extra])).crc
+            message = mavlink.decode(bytearray(b"\xfd" + head + payload + crc.to_bytes(2, "little")))
+            state.take(message)
+    for n in range(2000):
+        state.take(words.MAVLink_statustext_message(6, str(n).encode(), n % 40, n % 7))
+        state.take(words.MAVLink_mission_item_reached_message(n % 65536))
+    assert len(state.texts) <= 400 and len(state.replies) <= 400 and len(state.reached) <= 10_000
+    assert decoder.room() > 0
+
+
+# Links
+
+
+class Replies:
+    """What a station's peer hears, in a thread."""
+
+    def __init__(self, read: Any, write: Any) -> None:
+        self._read, self._write, self.decoder, self.heard = read, write, Decoder(), []  # type: ignore[var-annotated]
+        self.encoder = Encoder(1)
+
+    def beat(self) -> None:
+        fields = {"type": 2, "autopilot": 3, "base_mode": 89, "custom_mode": 4, "system_status": 3}
+        self._write(self.encoder.frame(Message("heartbeat", {**fields, "mavlink_version": 3})))
+
+    def listen(self) -> None:
+        try:
+            self.decoder.feed(self._read())
+        except (BlockingIOError, OSError):
+            return
+        self.heard += self.decoder.take(100)[0]
+
+
+def meet(station: Station, replies: Replies) -> None:
+    """Until each has heard the other."""
+    peer = station.expect(1)
+    with station:
+        until = time.monotonic() + 20.0
+        while peer.telemetry.kind is None or not replies.heard:
+            assert time.monotonic() < until, (peer.telemetry.kind, replies.heard, station.ignored)
+            replies.beat()
+            replies.listen()
+            time.sleep(0.01)
+    assert peer.telemetry.mode == 4 and replies.heard[0].get_srcSystem() == 255
+
+
+def test_a_serial_line() -> None:
+    master, slave = pty.openpty()
+    os.set_blocking(master, False)
+    name = os.ttyname(slave)
+    meet(Station.open(f"serial:{name}:57600"), Replies(lambda: os.read(master, 4096), lambda d: os.write(master, d)))
+    os.close(master)
+    os.close(slave)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udpin", "udpout"])
+def test_sockets_of_each_kind(kind: str) -> None:
+    if kind == "tcp":
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            station = Station.open(f"tcp:127.0.0.1:{server.getsockname()[1]}")
+            accepted: list[socket.socket] = []
+            threading.Thread(target=lambda: accepted.append(server.accept()[0]), daemon=True).start()
+
+            def read() -> bytes:
+                if not accepted:
+                    raise BlockingIOError
+                accepted[0].setblocking(False)
+                return accepted[0].recv(4096)
+
+            meet(station, Replies(read, lambda d: accepted[0].send(d) if accepted else None))
+            accepted[0].close()
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as vehicle:
+        vehicle.bind(("127.0.0.1", 0))
+        vehicle.setblocking(False)
+        if kind == "udpout":
+            station = Station.open(f"udpout:127.0.0.1:{vehicle.getsockname()[1]}")
+            to: list[Any] = []
+
+            def hear() -> bytes:
+                data, sender = vehicle.recvfrom(4096)
+                to[:] = [sender]
+                return data
+
+            meet(station, Replies(hear, lambda d: vehicle.sendto(d, to[0]) if to else None))
+        else:
+            station = Station(open_link("udpin:45871"))
+            meet(station, Replies(lambda: vehicle.recv(4096), lambda d: vehicle.sendto(d, ("127.0.0.1", 45871))))
+
+
+def test_another_address_and_another_system_do_not_count() -> None:
+    station = Station(open_link("udpin:45873"))
+    peer = station.expect(1)
+    true, false = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    beat = {"type": 2, "autopilot": 3, "base_mode": 0, "system_status": 3, "mavlink_version": 3}
+    one, two, other = Encoder(1), Encoder(1), Encoder(9)
+    with station, true, false:
+        until = time.monotonic() + 20
+        while station.ignored["from another address"] < 3 or station.ignored["of others"] < 3:
+            assert time.monotonic() < until, station.ignored
+            true.sendto(one.frame(Message("heartbeat", {**beat, "custom_mode": 4})), ("127.0.0.1", 45873))
+            time.sleep(0.02)
+            false.sendto(two.frame(Message("heartbeat", {**beat, "custom_mode": 9})), ("127.0.0.1", 45873))
+            false.sendto(other.frame(Message("heartbeat", {**beat, "custom_mode": 9})), ("127.0.0.1", 45873))
+    assert peer.telemetry.mode == 4
+
+
+def test_a_signed_station_takes_only_what_is_signed(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(os.urandom(32))
+    key.chmod(0o600)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as vehicle:
+        vehicle.bind(("127.0.0.1", 0))
+        vehicle.setblocking(False)
+        station = Station.open(f"udpout:127.0.0.1:{vehicle.getsockname()[1]}", key=key)
+        peer, signer = station.expect(1), signer_of(key, 1)
+        plain, signed = Encoder(1), Encoder(1, signer=signer)
+        fields = {"type": 2, "autopilot": 3, "base_mode": 0, "system_status": 3, "mavlink_version": 3}
+        try:
+            with station:
+                until, sender = time.monotonic() + 20, None
+                while peer.telemetry.heartbeats < 3:
+                    assert time.monotonic() < until
+                    time.sleep(0.01)
+                    try:
+                        data, sender = vehicle.recvfrom(4096)
+                        assert data[2] & 1  # signed
+                    except BlockingIOError:
+                        pass
+                    if sender is not None:
+                        vehicle.sendto(plain.frame(Message("heartbeat", {**fields, "custom_mode": 9})), sender)
+                        vehicle.sendto(signed.frame(Message("heartbeat", {**fields, "custom_mode": 4})), sender)
+                        assert peer.telemetry.mode in (None, 4)
+        finally:
+            signer.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("tcp:0.0.0.0:5760", "loopback"), ("udpin:0.0.0.0:14550", "loopback"), ("udpin:127.0.0.1:99999", "1 to 65535"),
+     ("http://x", "is none of"), ("serial:ttyUSB0", "is none of"), ("/dev/nothing_there", "No such file")],
+)  # fmt: skip
+def test_addresses_that_are_none_or_not_safe(address: str, words: str) -> None:
+    with pytest.raises(MavlinkError, match=words):
+        open_link(address)
+
+
+# Plans as missions
+
+
+def circle(radius: float = 30.0, speed: float = 5.0) -> Plan:
+    t = np.arange(0.0, 30.0, 0.1)
+    angle = speed / radius * t
+    position = np.column_stack([radius * np.cos(angle), radius * np.sin(angle), np.full(len(t), 40.0)])
+    yaw = angle + math.pi
+    orientation = np.column_stack([np.zeros(len(t)), np.zeros(len(t)), np.sin(yaw / 2), np.cos(yaw / 2)])
+    return Plan("circle", "drone_1", "drone", "orbit", "A", 0, t, position, orientation)
+
+
+def test_items_are_the_plans_waypoints_on_earth() -> None:
+    plan, earth = circle(), Earth(HOME)
+    site = Site(earth, 0.0)
+    home = (*earth.e7_of(np.zeros(3)), 10.0)
+    mission = mission_of(plan, site, home, "drone", "rtl", 55.0)
+    waypoints = [i for i in mission.items[mission.first : mission.last + 1] if i.command == 16]
+    assert len(waypoints) == len(plan.route())
+    for item, waypoint in zip(waypoints, plan.route(), strict=True):
+        assert [*earth.map_of(item.x, item.y), item.z] == pytest.approx(list(waypoint.position), abs=0.02)
+    commands = [i.command for i in mission.items]
+    assert commands[:3] == [16, 22, 16] and commands[-2:] == [16, 20]  # over the roofs to the start, and from the end
+    assert mission.items[1].z == mission.items[2].z == mission.items[-2].z == 55.0
+    looks = [i.params[0] for i in mission.items if i.command == 115]
+    assert looks[0] == pytest.approx(270.0, abs=0.1)  # from the east of the centre to the west
+
+
+def test_plans_out_of_reach_are_refused() -> None:
+    plan, earth = circle(), Earth(HOME)
+    with pytest.raises(PlanError, match=r"11\.1 km from the vehicle's home"):
+        check_reach(plan, Site(earth, 0.0), earth.e7_of(np.array([0.0, 11_100.0, 0.0])), "drone")
+    with pytest.raises(PlanError, match=r"lowest point is -5\.0 m above"):
+        check_reach(plan, Site(earth, 45.0), earth.e7_of(np.zeros(3)), "drone")
+    check_reach(plan, Site(earth, 45.0), earth.e7_of(np.zeros(3)), "rover")
+
+
+def test_a_track_knows_its_sides_and_how_hard_it_turns() -> None:
+    track = Track.of(circle(radius=30.0, speed=9.0))
+    position, velocity, acceleration, yaw = track.at(3.0)
+    assert np.linalg.norm(velocity) == pytest.approx(9.0, rel=1e-3)
+    assert np.linalg.norm(acceleration) == pytest.approx(81 / 30, rel=1e-3)
+    assert math.remainder(yaw - math.atan2(-position[1], -position[0]), 2 * math.pi) == pytest.approx(0, abs=1e-3)
+    inside = position * np.array([28 / 30, 28 / 30, 1.0])
+    assert track.off(3.0, inside) == pytest.approx(2.0, abs=0.01)  # counter-clockwise: the centre is on the left
+    assert track.pace_allowed(3.0) == pytest.approx(math.sqrt(1.5 / (81 / 30)), rel=0.02)
+    assert track.duration == pytest.approx(29.9, abs=2 * SAMPLE)

@@ -16,6 +16,7 @@ setup(
     install_requires=["aerialworld_core[world]", "numba>=0.61", "simplejpeg>=1.8"],
     extras_require={
         "autopilot": ["pymavlink>=2.4.50"],
+        "gazebo": ["PyYAML>=6.0"],
         "gpu": ["warp-lang>=1.19,<2"],
         "ros": [
             "ros-jazzy-rclpy; platform_system=='Linux' and platform_machine=='x86_64'",

@@ -1,5 +1,5 @@
-"""What the recorder subscribes to is what Gazebo publishes: sensors, bridge, engine and recorder have one source, and are
-compared each with the others by what Gazebo does with a sensor's <topic>."""
+"""What the recorder subscribes to is what Gazebo publishes: sensors, bridge, engine and recorder have one source, and
+are compared each with the others by what Gazebo does with a sensor's <topic>."""
 
 import posixpath
 

@@ -25,7 +25,13 @@ setup(
             "ros-jazzy-rosgraph-msgs; platform_system=='Linux' and platform_machine=='x86_64'",
         ],
     },
-    entry_points={"console_scripts": ["engine = aerialworld_sim.nodes.engine:main"]},
+    entry_points={
+        "console_scripts": [
+            "engine = aerialworld_sim.nodes.engine:main",
+            "pacer = aerialworld_sim.nodes.pacer:main",
+            "transforms = aerialworld_sim.nodes.transforms:main",
+        ]
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -10,6 +10,7 @@ from aerialworld_core import topics
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose, rotation_from_rpy
 from aerialworld_core.navigation import NavSatSpec
+from aerialworld_core.resources import share
 from aerialworld_core.rig import Rig
 from aerialworld_core.world import load_rig
 from aerialworld_sim.gazebo.drives import (
@@ -21,6 +22,8 @@ from aerialworld_sim.gazebo.drives import (
     ROTOR_SPEED,
     ROTOR_TORQUE,
     ROTORS,
+    SERVO_MAX,
+    SERVO_MIN,
     WHEEL_GAIN,
     WHEEL_RADIUS,
     WHEEL_SEPARATION,
@@ -204,6 +207,25 @@ def test_the_drone_hovers_at_half_throttle_and_has_strength_to_spare(rigs):
     spin_inertia = inertial(model.find("link[@name='rotor_0']"))[1][2, 2]
     assert 0 < STEP * (ROTOR_GAIN + damping) / spin_inertia < 1
     assert AUTOPILOT_IMU_RATE * STEP == 1
+    # Turning it by the drag of its rotors takes as much of it as of real propellers: 1 to 3 cm of torque for lift.
+    assert 0.01 < BLADE.drag(hover) * BLADE.radius / BLADE.lift(hover) < 0.03
+
+
+def test_ardupilots_thrust_curve_is_the_rotors(rigs):
+    """MOT_THST_EXPO and MOT_THST_HOVER of launch/config/drone.parm, from what the rotors lift at a motor output."""
+    lines = (share("aerialworld_bringup") / "config/drone.parm").read_text().splitlines()
+    parameters = {n: float(v) for n, v in (line.split() for line in lines if line and not line.startswith("#"))}
+    spin_min, spin_max = 0.15, 0.95  # MOT_SPIN_MIN, MOT_SPIN_MAX: ArduPilot's defaults
+    output = np.linspace(0, 1, 11)
+    lift = np.array([BLADE.lift(ROTOR_SPEED * (spin_min + (spin_max - spin_min) * o)) for o in output])
+    thrust = (lift - lift[0]) / (lift[-1] - lift[0])
+    expo = parameters["MOT_THST_EXPO"]
+    assert np.allclose((1 - expo) * output + expo * output**2, thrust, atol=0.005)
+    mass = sum(inertial(link)[0] for link in built(rigs).findall("link"))
+    hover = (mass * GRAVITY / 8 - lift[0]) / (lift[-1] - lift[0])
+    assert parameters["MOT_THST_HOVER"] == pytest.approx(hover, abs=0.02)
+    assert (parameters["FRAME_CLASS"], parameters["FRAME_TYPE"]) == (1, 1)
+    assert (parameters["MOT_PWM_MIN"], parameters["MOT_PWM_MAX"]) == (SERVO_MIN, SERVO_MAX)
 
 
 def test_motors_are_those_of_ardupilots_x_frame(rigs):

@@ -55,7 +55,7 @@ class Blade:
     area: float = 0.0028
     alpha: float = 0.3
     lift_slope: float = 4.25
-    drag_slope: float = 0.1
+    drag_slope: float = 0.8
     air_density: float = 1.2041
 
     def lift(self, speed: float) -> float:

@@ -12,7 +12,7 @@ Usage: scripts/launch_occworld_simulation.sh [OPTIONS] [NAME:=VALUE ...]
   --drones N         how many drones (default 1)
   --rovers N         how many rovers (default 1)
   --engine NAME      gazebo (default) or embedded, which needs no Gazebo
-  --mission NAME     what drones fly: survey (default), orbit, corridor, random, waypoints, patrol, none
+  --mission NAME     what drones fly: survey (default), orbit, corridor, random, waypoints, none
   --data-root PATH   folder that receives the sessions (default: data)
   --record           record sessions
   --headless         without a window

@@ -54,6 +54,8 @@ def test_every_argument_has_a_default_that_is_taken_and_a_description():
         ({"drones": "-1"}, "1 to 28 vehicles"),
         ({"drones": "29"}, "1 to 28 vehicles"),
         ({"mission": "dance"}, "mission:=dance"),
+        ({"mission": "patrol"}, "mission:=patrol: must be one of survey"),
+        ({"rover_mission": "orbit"}, "rover_mission:=orbit: must be one of patrol, none"),
         ({"altitude": "high"}, "altitude:=high: must be a number"),
         ({"altitude": "nan"}, "altitude:=nan"),
         ({"frame_rate": "0"}, "frame_rate:=0"),
@@ -203,7 +205,8 @@ def test_a_drone_and_a_rover_in_gazebo(tmp_path):
     processes = by_name(run)
     assert list(processes) == [
         "gazebo", "clock_bridge", "drone_1_bridge", "drone_1_images", "drone_1_sitl", "rover_1_bridge",
-        "rover_1_images", "rover_1_sitl", "transforms", "pacer", "recorder", "drone_1_survey", "rover_1_patrol",
+        "rover_1_images", "rover_1_sitl", "transforms", "pacer", "drone_1_recorder", "rover_1_recorder",
+        "drone_1_survey", "rover_1_patrol",
     ]  # fmt: skip
     made = tmp_path / "run/world.sdf"
     assert processes["gazebo"].command == (
@@ -220,9 +223,9 @@ def test_a_drone_and_a_rover_in_gazebo(tmp_path):
     assert processes["clock_bridge"].arguments == ("/world/small_city/control@ros_gz_interfaces/srv/ControlWorld",)
     assert processes["pacer"].parameters["service"] == "/world/small_city/control"
     assert (processes["pacer"].parameters["period"], processes["pacer"].parameters["step_size"]) == (0.1, 0.001)
-    recorder = processes["recorder"].parameters
+    recorder = processes["drone_1_recorder"].parameters
     assert (recorder["engine"], recorder["engine_version"], recorder["lockstep"]) == ("gazebo", "8.14.0", True)
-    assert processes["pacer"].parameters["listeners"] == ["recorder"]
+    assert processes["pacer"].parameters["listeners"] == ["drone_1_recorder", "rover_1_recorder"]
     assert all(p.role == ("mission" if p.package == "aerialworld_missions" else "required") for p in run.processes)
 
 
@@ -248,9 +251,9 @@ def test_sitl_flies_the_vehicle_whose_plugin_waits_for_it(tmp_path):
         for path in words[words.index("--defaults") + 1].split(","):
             assert Path(path).is_file()
         (mission,) = (p for p in run.processes if p.role == "mission" and p.parameters["vehicle"] == vehicle)
-        kind, address, where = mission.parameters["connection"].split(":")
+        kind, address, where = mission.parameters["connect"].split(":")
         assert words[words.index("--serial0") + 1] == f"udpclient:{address}:{where}" and kind == "udpin"
-    assert len({p.parameters["connection"] for p in run.processes if p.role == "mission"}) == 3
+    assert len({p.parameters["connect"] for p in run.processes if p.role == "mission"}) == 3
     assert "pacer" not in processes and "-r" in processes["gazebo"].command  # in real time: Gazebo runs by itself
 
 
@@ -320,11 +323,12 @@ def test_the_users_models_stay_findable(tmp_path):
 def test_the_embedded_engine_needs_nothing_of_gazebo(tmp_path):
     run = run_of(tmp_path, programs={}, engine="embedded", rig="rig_small", traffic="cars=2", fast="true")
     processes = by_name(run)
-    assert list(processes) == ["engine", "recorder", "drone_1_survey", "rover_1_patrol"] and not run.files
+    recorders = ["drone_1_recorder", "rover_1_recorder"]
+    assert list(processes) == ["engine", *recorders, "drone_1_survey", "rover_1_patrol"] and not run.files
     engine = processes["engine"].parameters
-    assert (engine["rate"], engine["autopilot"], engine["lockstep"]) == (0.0, "embedded", ["recorder"])
+    assert (engine["rate"], engine["autopilot"], engine["lockstep"]) == (0.0, "embedded", recorders)
     assert (engine["rig"], engine["traffic"]) == ("rig_small", "cars=2")
-    assert [p.parameters["connection"] for p in run.processes if p.role == "mission"] == [
+    assert [p.parameters["connect"] for p in run.processes if p.role == "mission"] == [
         "tcp:127.0.0.1:5760",
         "tcp:127.0.0.1:5770",
     ]
@@ -340,6 +344,9 @@ def test_missions_and_their_parameters(tmp_path):
     )
     (mission,) = (p for p in run.processes if p.role == "mission")
     assert (mission.package, mission.executable) == ("aerialworld_missions", "orbit") and "orbit" in MISSIONS
+    assert (mission.parameters["record"], mission.parameters["recorder"]) == (True, "drone_1_recorder")
+    # The mission starts its recorder; a vehicle without one is recorded from the start.
+    assert [p.parameters["autostart"] for p in run.processes if p.executable == "recorder"] == [False, True]
     assert mission.parameters["altitude"] == 45.0 and mission.parameter_files == (tmp_path / "more.yaml",)
 
 
@@ -426,3 +433,12 @@ def test_launch_files_are_installed_with_what_they_need():
     executed |= {p.package for p in run.processes if p.package} | {"rviz2"}
     assert {"aerialworld", "launch", "launch_ros"} <= imported
     assert imported - {"typing", "yaml"} | executed <= depends
+
+
+def test_missions_get_parameters_that_they_have(tmp_path):
+    pytest.importorskip("rclpy")
+    declared = pytest.importorskip("aerialworld_missions.nodes.parameters").declared
+    for mission in MISSIONS:
+        for process in run_of(tmp_path, mission=mission).processes:
+            if process.role == "mission":
+                assert set(process.parameters) - {"use_sim_time"} <= set(declared(process.executable))

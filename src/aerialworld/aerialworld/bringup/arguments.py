@@ -14,8 +14,9 @@ from aerialworld_core.traffic import TrafficOptions
 GAZEBO, EMBEDDED = ENGINES = ("gazebo", "embedded")
 AUTO, ARDUPILOT, NONE = "auto", "ardupilot", "none"
 AUTOPILOTS = (AUTO, ARDUPILOT, EMBEDDED, NONE)
-#: Executables of aerialworld_missions.
-MISSIONS = ("survey", "orbit", "corridor", "random", "waypoints", "patrol")
+#: Executables of aerialworld_missions, of drones and of rovers.
+MISSIONS = ("survey", "orbit", "corridor", "random", "waypoints")
+ROVER_MISSIONS = ("patrol",)
 
 #: Name → default and description, as `ros2 launch aerialworld_bringup simulation.launch.py --show-args` tells them.
 ARGUMENTS: dict[str, tuple[str, str]] = {
@@ -31,10 +32,10 @@ ARGUMENTS: dict[str, tuple[str, str]] = {
     "place": ("0,0", "Where the vehicles start, x,y in map (m): on the nearest free and level ground around it."),
     "rig": ("", "Sensor rig of all vehicles: a shipped one's name or an SDF file; without: rig_drone, rig_rover."),
     "mission": ("survey", f"What drones fly: {', '.join(MISSIONS)}, or none."),
-    "rover_mission": ("patrol", f"What rovers drive: {', '.join(MISSIONS)}, or none."),
+    "rover_mission": ("patrol", f"What rovers drive: {', '.join(ROVER_MISSIONS)}, or none."),
     "altitude": ("30.0", "Height of the drones' missions above the ground (m)."),
     "mission_params": ("", "ROS parameter file (YAML) with further parameters of the missions."),
-    "record": ("true", "Record sessions of all vehicles."),
+    "record": ("true", "Record sessions of all vehicles: of their missions, or from the start where they have none."),
     "data_root": ("data", "Folder in which the sessions' folders are made."),
     "frame_rate": ("2.0", "Frames per simulated second that are recorded (Hz)."),
     "headless": ("true", "Without a window; else Gazebo's is opened."),
@@ -84,8 +85,8 @@ class Simulation:
     def __post_init__(self) -> None:
         _choice("engine", self.engine, ENGINES)
         _choice("autopilot", self.autopilot, AUTOPILOTS[1:])
-        for name in ("mission", "rover_mission"):
-            _choice(name, getattr(self, name), (*MISSIONS, NONE))
+        _choice("mission", self.mission, (*MISSIONS, NONE))
+        _choice("rover_mission", self.rover_mission, (*ROVER_MISSIONS, NONE))
         if self.drones < 0 or self.rovers < 0 or not 0 < self.drones + self.rovers <= _MOST:
             raise InputError(f"drones:={self.drones} rovers:={self.rovers}: 1 to {_MOST} vehicles can be simulated")
         for name, low, high in (("frame_rate", 0.01, 10.0), ("altitude", 0.0, 10_000.0), ("seed", 0, 2**31 - 1)):

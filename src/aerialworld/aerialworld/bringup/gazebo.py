@@ -11,7 +11,7 @@ from typing import Any
 from aerialworld.bringup.arguments import ARDUPILOT, Simulation
 from aerialworld.bringup.places import STANDING
 from aerialworld.bringup.ports import mission_port
-from aerialworld.bringup.process import Place, Process, Run
+from aerialworld.bringup.process import Place, Process, Run, recorder_name
 from aerialworld_core import network
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Georeference, Pose
@@ -160,13 +160,13 @@ def _transforms(asked: Simulation) -> Process:
 
 
 def _pacer(asked: Simulation, vehicles: Sequence[GazeboVehicle]) -> Process:
-    """Steps of one sensor period; it waits for the recorder by name, and at first for every topic that it takes."""
+    """Steps of one sensor period; it waits for the recorders by name, and at first for every topic that it takes."""
     channels = [c for v in vehicles for c in vehicle_channels(v.name, recorded_rig(v.rig, MODALITIES))]
     parameters = {
         "service": control_service(world_name(asked.world)),
         "step_size": step_size(asked.world),
         "period": 1.0 / max(c.rate for c in channels if c.kind in SENSORS),
-        "listeners": ["recorder"],
+        "listeners": [recorder_name(v.name) for v in vehicles],
         "topics": [c.topic for c in channels],
     }
     return Process("pacer", "required", "aerialworld_sim", "pacer", parameters)

@@ -11,6 +11,11 @@ from typing import Any, Literal
 Role = Literal["required", "mission", "helper"]
 
 
+def recorder_name(vehicle: str) -> str:
+    """The node that records a vehicle; simulators in lockstep wait for it by this name."""
+    return f"{vehicle}_recorder"
+
+
 @dataclass(frozen=True)
 class Process:
     """A ROS node (`package`, `executable`, `parameters`), or any `command`.

@@ -6,18 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aerialworld.bringup import gazebo
-from aerialworld.bringup.arguments import EMBEDDED, GAZEBO, Simulation
+from aerialworld.bringup.arguments import EMBEDDED, GAZEBO, MISSIONS, Simulation
 from aerialworld.bringup.places import STANDING, starts
 from aerialworld.bringup.ports import connection
-from aerialworld.bringup.process import Place, Process, Run
+from aerialworld.bringup.process import Place, Process, Run, recorder_name
 from aerialworld_core.plan import agent_type
 from aerialworld_core.rig import Rig
 from aerialworld_core.world import load_rig, load_world
 
-#: The recorder's node; simulators in lockstep wait for it by this name.
-RECORDER = "recorder"
-#: Seconds that the recorder has to write what is queued and to close its sessions.
-RECORDER_PATIENCE = 120.0
+#: Seconds that a recorder has to write what is queued and to close its session, and a mission to land.
+RECORDER_PATIENCE, MISSION_PATIENCE = 120.0, 60.0
 
 
 def simulation(asked: Simulation, place: Place) -> Run:
@@ -31,7 +29,7 @@ def simulation(asked: Simulation, place: Place) -> Run:
         run = Run((engine(asked, rigs, ground),))
     processes = [*run.processes]
     if asked.record:
-        processes.append(recorder(asked, place))
+        processes += [recorder(asked, place, name) for name in asked.names]
     processes += [mission for number, name in enumerate(asked.names) if (mission := _mission(asked, name, number))]
     return Run(tuple(processes), run.files, run.folders, run.notes)
 
@@ -48,18 +46,19 @@ def engine(asked: Simulation, rigs: Mapping[str, Rig], ground: Iterable[Any]) ->
         parameters["autopilot"] = EMBEDDED
     parameters |= {name: getattr(asked, name) for name in ("rig", "conditions", "traffic") if getattr(asked, name)}
     if asked.record:
-        parameters["lockstep"] = [RECORDER]
+        parameters["lockstep"] = [recorder_name(name) for name in asked.names]
     for name, spot in zip(asked.names, ground, strict=True):
         x, y, z = (float(v) for v in spot)
         parameters[f"{name}.pose"] = [x, y, z + STANDING[agent_type(name)], 0.0]
     return Process("engine", "required", "aerialworld_sim", "engine", parameters)
 
 
-def recorder(asked: Simulation, place: Place) -> Process:
-    """The recorder of all vehicles, from the first frame on."""
+def recorder(asked: Simulation, place: Place, name: str) -> Process:
+    """The recorder of one vehicle: its mission starts and stops it; where there is none it records from the start."""
     parameters: dict[str, Any] = {
         "world": str(asked.world),
-        "vehicles": list(asked.names),
+        "vehicles": [name],
+        "autostart": asked.mission_of(name) is None,
         "data_root": str(asked.data_root),
         "frame_rate": asked.frame_rate,
         "engine": asked.engine,
@@ -69,7 +68,9 @@ def recorder(asked: Simulation, place: Place) -> Process:
     parameters |= {name: getattr(asked, name) for name in ("rig", "conditions") if getattr(asked, name)}
     if asked.engine == GAZEBO and place.gazebo_version:
         parameters["engine_version"] = place.gazebo_version
-    return Process(RECORDER, "required", "aerialworld_recorder", "recorder", parameters, patience=RECORDER_PATIENCE)
+    return Process(
+        recorder_name(name), "required", "aerialworld_recorder", "recorder", parameters, patience=RECORDER_PATIENCE
+    )
 
 
 def _mission(asked: Simulation, name: str, number: int) -> Process | None:
@@ -79,10 +80,17 @@ def _mission(asked: Simulation, name: str, number: int) -> Process | None:
     parameters: dict[str, Any] = {
         "vehicle": name,
         "world": str(asked.world),
-        "connection": connection(asked, number),
+        "connect": connection(asked, number),
+        "target_system": number + 1,
+        "seed": asked.seed,
+        "record": asked.record,
         "use_sim_time": True,
     }
-    if agent_type(name) == "drone":
+    if asked.record:
+        parameters["recorder"] = recorder_name(name)
+    if kind in MISSIONS:
         parameters["altitude"] = asked.altitude
     files = (asked.mission_params,) if asked.mission_params else ()
-    return Process(f"{name}_{kind}", "mission", "aerialworld_missions", kind, parameters, files)
+    return Process(
+        f"{name}_{kind}", "mission", "aerialworld_missions", kind, parameters, files, patience=MISSION_PATIENCE
+    )

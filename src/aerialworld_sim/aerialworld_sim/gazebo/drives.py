@@ -11,10 +11,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lxml import etree
+
 from aerialworld_core.errors import InputError
 from aerialworld_core.piloting import PHYSICS_PORT, PORTS_PER_INSTANCE
 from aerialworld_sim.gazebo.xml import add, add_all, plugin, written
 
+#: Of a vehicle that nothing moves but who sets its pose.
+PLACED = "placed"
 #: The autopilot's own IMU: exact and faster than its loop. Its frame is forward-right-down, as ArduPilot takes it.
 AUTOPILOT_IMU, AUTOPILOT_IMU_RATE = "autopilot_imu", 1000.0
 
@@ -187,8 +191,11 @@ def add_kinematic(model: Any, vehicle: str, kind: str) -> None:
 
 
 def add_drive(model: Any, base: Any, vehicle: str, kind: str, autopilot: str, instance: int) -> None:
-    """`autopilot` ardupilot, or none for the kinematic variant. Raises InputError for any other."""
-    if autopilot == "ardupilot":
+    """`autopilot` ardupilot, none for the kinematic variant, or PLACED. Raises InputError for any other."""
+    if autopilot == PLACED:
+        model.insert(0, etree.Element("static"))
+        model[0].text = "true"
+    elif autopilot == "ardupilot":
         add_ardupilot(model, base, kind, instance)
     elif autopilot == "none":
         add_kinematic(model, vehicle, kind)

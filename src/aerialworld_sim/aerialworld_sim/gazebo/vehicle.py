@@ -33,7 +33,8 @@ ODOMETRY_RATE = 50.0
 
 @dataclass(frozen=True)
 class GazeboVehicle:
-    """A vehicle to be: `autopilot` ardupilot or none, `instance` ArduPilot's (and the number of its visibility bit)."""
+    """A vehicle to be: `autopilot` ardupilot, none or placed (`drives`), `instance` ArduPilot's, which is the number of
+    its visibility bit as well."""
 
     name: str
     rig: Rig

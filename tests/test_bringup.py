@@ -62,8 +62,8 @@ def test_every_argument_has_a_default_that_is_taken_and_a_description():
         ({"record": "maybe"}, "record:=maybe: must be true or false"),
         ({"place": "here"}, "two numbers"),
         ({"place": "1,inf"}, "million metres"),
-        ({"conditions": "local_time=07:30"}, "use engine:=embedded"),
-        ({"traffic": "cars=3"}, "use engine:=embedded"),
+        ({"conditions": "local_time=noon"}, "local_time"),
+        ({"traffic": "cars=3"}, "aerialworld traffic export"),
         ({"engine": "embedded", "traffic": "ufos=3"}, "ufos"),
         ({"engine": "embedded", "conditions": "local_time=noon"}, "local_time"),
         ({"mission_params": "/nowhere.yaml"}, "mission_params"),
@@ -281,6 +281,19 @@ def test_a_gazebo_without_autopilots_needs_none_and_takes_velocities(tmp_path):
     assert "-s" not in processes["gazebo"].command and "-r" in processes["gazebo"].command
     bridged = yaml.safe_load(run.files[tmp_path / "run/bridges/drone_1.yaml"])
     assert {e["ros_topic_name"] for e in bridged if e["direction"] == "ROS_TO_GZ"} == {"/drone_1/cmd_vel"}
+
+
+def test_the_sun_of_the_conditions_shines_in_gazebo_and_weather_is_refused(tmp_path):
+    from lxml import etree
+
+    run = run_of(tmp_path, autopilot="none", conditions="local_time=07:30")
+    (light,) = etree.fromstring(run.files[tmp_path / "run/world.sdf"].encode()).findall("world/light")
+    east, _, up = (float(v) for v in light.findtext("direction").split())
+    assert east < 0 and up < 0  # light of the morning's sun travels west, and down
+    recorders = [p for p in run.processes if p.executable == "recorder"]
+    assert all(p.parameters["conditions"] == "local_time=07:30" for p in recorders)
+    with pytest.raises(InputError, match="weather is not shown by Gazebo"):
+        run_of(tmp_path, autopilot="none", conditions="weather=rain")
 
 
 def test_every_bridge_reads_a_file_that_is_written(tmp_path):

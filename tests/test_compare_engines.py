@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 from aerialworld.cli import app
 from aerialworld.comparing import compare_engines, evenly, iou
 from aerialworld.recording import RecordingOptions
-from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
@@ -28,7 +27,9 @@ def world():
 
 
 def engine(world, higher=0.0):
-    return Engine(world, {"d": Vehicle(load_rig("rig_small"), Static(Pose.from_rpy(0.0, 0.0, 40.0 + higher)))}, threads=1)
+    return Engine(
+        world, {"d": Vehicle(load_rig("rig_small"), Static(Pose.from_rpy(0.0, 0.0, 40.0 + higher)))}, threads=1
+    )
 
 
 def test_iou_by_hand():
@@ -64,7 +65,6 @@ def test_stamps_are_spread_over_the_plan():
         ({"engine": "gazebo", "keep": ("depth",)}, "takes no --keep"),
         ({"engine": "gazebo", "traffic": TrafficOptions.parse("cars=1")}, "takes no --traffic"),
         ({"engine": "gazebo", "backend": "warp"}, "takes no --backend"),
-        ({"engine": "gazebo", "conditions": Conditions(local_time="08:00")}, "takes no --conditions"),
     ],
 )
 def test_what_only_the_embedded_engine_has_is_refused(given, match):

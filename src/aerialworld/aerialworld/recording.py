@@ -76,7 +76,6 @@ class RecordingOptions:
         """What only the embedded engine has is refused, not left out in silence."""
         asked = {
             "--keep": bool(self.keep),
-            "--conditions": self.conditions != Conditions(),
             "--traffic": self.traffic is not None,
             "--backend": self.backend != "auto",
         }
@@ -234,13 +233,14 @@ def running_engine(
 ) -> Iterator[Any]:
     """The engine that `options` name, with the plan's vehicle; a Gazebo ends with the block."""
     vehicle = {plan.vehicle: stage("aerialworld_sim", "Vehicle")(rig, plan.trajectory())}
+    light = options.conditions.recorded(world.light, world.georeference, started)[1]
     if options.engine == GAZEBO:
         version = engine_entry(None, GAZEBO)["version"]
         make = stage("aerialworld_sim.gazebo.making", "gazebo_engine")
-        with make(world, vehicle, seed=options.seed, version=version) as engine:
+        changed = None if light is world.light else light
+        with make(world, vehicle, seed=options.seed, version=version, light=changed) as engine:
             yield engine
         return
-    light = options.conditions.recorded(world.light, world.georeference, started)[1]
     yield stage("aerialworld_sim", "Engine")(
         world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend,
         actors=moving(world, options.traffic),

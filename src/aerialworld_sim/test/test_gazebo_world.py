@@ -71,6 +71,28 @@ def test_a_fast_world_is_not_bound_to_the_wall_clock(tmp_path, drone):
     assert fast.findtext("world/physics/real_time_factor") == "0"
 
 
+def test_a_light_of_ones_own_is_read_back_as_it_was_given(tmp_path):
+    """Brighter than a colour can be, too: that is intensity."""
+    import numpy as np
+
+    from aerialworld_core.world import load_world
+    from aerialworld_core.world.scene import Light
+
+    old = "<light name='a' type='directional'><diffuse>1 0 0 1</diffuse></light><light name='b' type='point'/>"
+    box = "<geometry><box><size>9 9 1</size></box></geometry>"
+    ground = f"<model name='g'><static>true</static><link name='l'><visual name='v'>{box}</visual></link></model>"
+    path = world(tmp_path, PLUGINS, PLACE, old, ground)
+    way = np.array([0.6, 0.0, -0.8])
+    light = Light(way, np.array([2.0, 1.5, 0.5]), np.array([0.3, 0.2, 0.1]), np.array([0.5, 0.6, 0.7]), True)
+    made = tmp_path / "made.sdf"
+    made.write_text(run_world(path, [], light=light))
+    found = load_world(made).light
+    for name in ("direction", "sun", "ambient", "background"):
+        assert np.allclose(getattr(found, name), getattr(light, name), atol=1e-12), name
+    assert found.shadows
+    assert [e.get("name") for e in etree.parse(made).iter("light")] == ["b", "sun"]
+
+
 def test_meshes_are_found_from_where_the_run_writes_its_world(tmp_path, drone):
     visual = "<visual name='v'><geometry><mesh><uri>{}</uri></mesh></geometry></visual>"
     model = "<model name='m'><link name='l'>" + visual.format("meshes/a.glb") + visual.format("model://b/c.glb")

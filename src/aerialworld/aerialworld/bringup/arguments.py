@@ -41,7 +41,7 @@ ARGUMENTS: dict[str, tuple[str, str]] = {
     "headless": ("true", "Without a window; else Gazebo's is opened."),
     "fast": ("false", "As fast as the machine can, instead of at most in real time; no recorded frame is dropped."),
     "seed": ("0", "Seed of the simulation; in Gazebo, of its noise."),
-    "conditions": ("", "Time of day and weather, e.g. local_time=07:30,weather=rain (embedded engine)."),
+    "conditions": ("", "Time of day, e.g. local_time=07:30; and weather, e.g. weather=rain (embedded engine)."),
     "traffic": ("", "What else moves, e.g. cars=100,pedestrians=20/km (embedded engine)."),
     "arducopter": ("arducopter", "ArduCopter's SITL binary: a path, or a name on PATH."),
     "ardurover": ("ardurover", "Rover's SITL binary: a path, or a name on PATH."),
@@ -101,9 +101,11 @@ class Simulation:
                 "autopilot:=ardupilot flies Gazebo's vehicles; in the embedded engine start your SITL and the node "
                 "`engine` with autopilot:=sitl (docs/engine_node.md), or use autopilot:=embedded"
             )
-        for name in ("conditions", "traffic"):
-            if self.engine == GAZEBO and getattr(self, name):
-                raise InputError(f"{name}:= is of the embedded engine; use engine:=embedded, or leave it out")
+        if self.engine == GAZEBO and self.traffic:
+            raise InputError(
+                "traffic:= is of the embedded engine; for Gazebo write it into the world (aerialworld traffic export) "
+                "and give world:=…/world_traffic.sdf"
+            )
         if self.conditions:
             Conditions.parse(self.conditions)
         if self.traffic:

@@ -13,12 +13,14 @@ from aerialworld.bringup.places import STANDING
 from aerialworld.bringup.ports import mission_port
 from aerialworld.bringup.process import Place, Process, Run, recorder_name
 from aerialworld_core import network
+from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Georeference, Pose
 from aerialworld_core.plan import agent_type
 from aerialworld_core.resources import share
 from aerialworld_core.rig import Rig
 from aerialworld_core.world import World
+from aerialworld_core.world.scene import Light
 from aerialworld_recorder.stream.channels import MODALITIES, SENSORS, recorded_rig, vehicle_channels
 from aerialworld_sim.gazebo.bridge import bridge_yaml, clock_bridge, control_service, image_topics, vehicle_bridge
 from aerialworld_sim.gazebo.run_world import resource_path, run_world, step_size, world_name
@@ -40,7 +42,7 @@ def processes(asked: Simulation, place: Place, world: World, rigs: Mapping[str, 
         for number, (name, spot) in enumerate(zip(asked.names, ground, strict=True))
     ]
     made, config = place.folder / "world.sdf", place.folder / "bridges"
-    files: dict[Path, str] = {made: run_world(asked.world, vehicles, fast=asked.fast)}
+    files: dict[Path, str] = {made: run_world(asked.world, vehicles, fast=asked.fast, light=_light(asked, world))}
     started = [_server(asked, place, made)]
     started.append(_bridge("clock", config, files, bridge_yaml(clock_bridge()), place, _control(asked)))
     folders = []
@@ -102,6 +104,12 @@ def _require(asked: Simulation, place: Place) -> None:
             f"engine:=gazebo needs programs that are not found: {', '.join(lacking)}; {_INSTALL}. "
             "engine:=embedded needs none of them"
         )
+
+
+def _light(asked: Simulation, world: World) -> Light | None:
+    """What the conditions make of the world's light; None where they leave it."""
+    light = Conditions.parse(asked.conditions).light(world.light, world.georeference) if asked.conditions else None
+    return None if light is world.light else light
 
 
 def _standing(name: str, spot: Any) -> Pose:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld_core.errors import InputError
+from aerialworld_core.world.scene import Light
 from aerialworld_sim.gazebo.drives import PLACED
 from aerialworld_sim.gazebo.engine import GazeboEngine, placed_rig
 from aerialworld_sim.gazebo.pacing import steps_of
@@ -17,9 +18,10 @@ from aerialworld_sim.motion import Vehicle
 
 
 def gazebo_engine(
-    world: Any, vehicles: Mapping[str, Vehicle], *, seed: int = 0, version: str = "unknown"
+    world: Any, vehicles: Mapping[str, Vehicle], *, seed: int = 0, version: str = "unknown", light: Light | None = None
 ) -> GazeboEngine:
-    """Start a Gazebo with this world (`aerialworld_core.world.World`) and vehicles; close the engine to end it.
+    """Start a Gazebo with this world (`aerialworld_core.world.World`), in `light` where it is given, and its vehicles;
+    close the engine to end it.
 
     Raises GazeboError where Gazebo or its bindings are missing, WorldError for a world that it could not run.
     """
@@ -30,7 +32,7 @@ def gazebo_engine(
     ]
     step = step_size(file)
     server = GazeboServer(
-        run_world(file, placed, fast=True),
+        run_world(file, placed, fast=True, light=light),
         world_name(file),
         steps=steps_of(sensor_period(vehicles), step),
         step_size=step,

@@ -12,9 +12,11 @@ from typing import Any
 
 from lxml import etree
 
-from aerialworld_core.errors import WorldError
+from aerialworld_core.errors import InputError, WorldError
 from aerialworld_core.safexml import parse
+from aerialworld_core.world.scene import Light
 from aerialworld_sim.gazebo.vehicle import GazeboVehicle, vehicle_element
+from aerialworld_sim.gazebo.xml import add, add_all
 
 #: Systems that a world needs for what our vehicles carry: library of the plugin → its class.
 SYSTEMS = {
@@ -55,8 +57,9 @@ def world_name(world: Path) -> str:
     return str(_world(world).get("name"))
 
 
-def run_world(world: Path, vehicles: Sequence[GazeboVehicle], *, fast: bool = False) -> str:
-    """The world as SDF with `vehicles` in it; `fast`: not bound to the wall clock (real_time_factor 0).
+def run_world(world: Path, vehicles: Sequence[GazeboVehicle], *, fast: bool = False, light: Light | None = None) -> str:
+    """The world as SDF with `vehicles` in it; `fast`: not bound to the wall clock (real_time_factor 0); `light` instead
+    of its own.
 
     Relative mesh paths of the world's own models become absolute, since the file lies elsewhere. Raises WorldError for
     a world that Gazebo could not run our vehicles in, naming what it lacks; InputError for a vehicle.
@@ -77,6 +80,8 @@ def run_world(world: Path, vehicles: Sequence[GazeboVehicle], *, fast: bool = Fa
         raise WorldError(f"{path}: has no <spherical_coordinates>, so no vehicle knows where on earth it is")
     taken = {model.get("name") for model in element.findall("model")}
     taken |= {include.findtext("name") for include in element.findall("include")}
+    if light is not None:
+        _shine(element, light)
     if fast:
         _unbind(element.find("physics"))
     for uri in element.iter("uri"):
@@ -91,6 +96,45 @@ def run_world(world: Path, vehicles: Sequence[GazeboVehicle], *, fast: bool = Fa
     root.append(element)
     etree.indent(root)
     return '<?xml version="1.0"?>\n' + etree.tostring(root, encoding="unicode") + "\n"
+
+
+def _shine(world: Any, light: Light) -> None:
+    """Sun and surroundings in place of the world's. Gazebo's sky without <sky> is of one colour: the horizon's.
+
+    Raises InputError for air that is not clear: Gazebo shows none.
+    """
+    if light.air is not None:
+        raise InputError(
+            "weather is not shown by Gazebo; the embedded engine shows it, or leave it out of the conditions"
+        )
+    for old in [e for e in world.findall("light") if e.get("type") == "directional"]:
+        world.remove(old)
+    power = max(1.0, float(light.sun.max()))  # a colour is at most 1; what is more is intensity
+    sun = add(world, "light", name="sun", type="directional")
+    add_all(
+        sun,
+        (
+            ("pose", "0 0 500 0 0 0"),
+            ("cast_shadows", light.shadows),
+            ("diffuse", _colour(light.sun / power)),
+            ("specular", "0.1 0.1 0.1 1"),
+            ("intensity", power),
+            ("direction", " ".join(repr(float(v)) for v in light.direction)),
+        ),
+    )
+    scene = world.find("scene")
+    if scene is not None:
+        world.remove(scene)
+    values = (
+        ("ambient", _colour(light.ambient)),
+        ("background", _colour(light.background)),
+        ("shadows", light.shadows),
+    )
+    add_all(add(world, "scene"), values)
+
+
+def _colour(linear: Any) -> str:
+    return " ".join(repr(min(1.0, float(v))) for v in linear) + " 1"
 
 
 def _unbind(physics: Any) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,9 @@ def test_every_argument_has_a_default_that_is_taken_and_a_description():
         ({"drones": "0", "rovers": "0"}, "1 to 28 vehicles"),
         ({"drones": "-1"}, "1 to 28 vehicles"),
         ({"drones": "29"}, "1 to 28 vehicles"),
+        ({"mode": "walk"}, "mode:=walk: must be one of fly, sweep"),
+        ({"mode": "sweep"}, "go together"),
+        ({"plan": str(ROOT / "README.md")}, "go together"),
         ({"mission": "dance"}, "mission:=dance"),
         ({"mission": "patrol"}, "mission:=patrol: must be one of survey"),
         ({"rover_mission": "orbit"}, "rover_mission:=orbit: must be one of patrol, none"),
@@ -361,6 +365,23 @@ def test_missions_and_their_parameters(tmp_path):
     # The mission starts its recorder; a vehicle without one is recorded from the start.
     assert [p.parameters["autostart"] for p in run.processes if p.executable == "recorder"] == [False, True]
     assert mission.parameters["altitude"] == 45.0 and mission.parameter_files == (tmp_path / "more.yaml",)
+
+
+@pytest.mark.parametrize("engine", ["gazebo", "embedded"])
+def test_a_sweep_is_a_simulation_of_its_plan(tmp_path, engine):
+    """The command takes what it is given, and means it."""
+    from typer.main import get_command
+
+    from aerialworld.cli import app
+
+    plan = tmp_path / "plan.json"
+    plan.touch()
+    given = {"mode": "sweep", "plan": str(plan), "engine": engine, "rig": "rig_small", "frame_rate": "0.5", "seed": "7"}
+    (process,) = run_of(tmp_path, programs={}, **given).processes
+    assert process.role == "mission" and process.command[:4] == (sys.executable, "-m", "aerialworld", "simulate")
+    taken = get_command(app).commands["simulate"].make_context("simulate", list(process.command[4:])).params
+    assert (taken["world"], taken["plans"], taken["out"]) == (WORLD, [plan], tmp_path / "data")
+    assert (taken["engine"], taken["rig"], taken["frame_rate"], taken["seed"]) == (engine, "rig_small", 0.5, 7)
 
 
 # ---- the machine

@@ -17,6 +17,7 @@ AUTOPILOTS = (AUTO, ARDUPILOT, EMBEDDED, NONE)
 #: Executables of aerialworld_missions, of drones and of rovers.
 MISSIONS = ("survey", "orbit", "corridor", "random", "waypoints")
 ROVER_MISSIONS = ("patrol",)
+FLY, SWEEP = MODES = ("fly", "sweep")
 
 #: Name → default and description, as `ros2 launch aerialworld_bringup simulation.launch.py --show-args` tells them.
 ARGUMENTS: dict[str, tuple[str, str]] = {
@@ -27,6 +28,11 @@ ARGUMENTS: dict[str, tuple[str, str]] = {
         "Who flies: ardupilot (SITL), embedded (our autopilot; engine:=embedded), none (in Gazebo: /NAME/cmd_vel). "
         "auto: ardupilot in Gazebo, embedded in the embedded engine.",
     ),
+    "mode": (
+        FLY,
+        "fly, or sweep: visit the poses of `plan` without flying and record each (no autopilot, no ROS topics).",
+    ),
+    "plan": ("", "Plan file of mode:=sweep, as `aerialworld mission plan` writes it."),
     "drones": ("1", "How many drones; they are drone_1, drone_2 and so on."),
     "rovers": ("1", "How many rovers; they are rover_1, rover_2 and so on."),
     "place": ("0,0", "Where the vehicles start, x,y in map (m): on the nearest free and level ground around it."),
@@ -60,6 +66,8 @@ class Simulation:
     world: Path
     engine: str = GAZEBO
     autopilot: str = ARDUPILOT
+    mode: str = FLY
+    plan: Path | None = None
     drones: int = 1
     rovers: int = 1
     place: tuple[float, float] = (0.0, 0.0)
@@ -85,6 +93,9 @@ class Simulation:
     def __post_init__(self) -> None:
         _choice("engine", self.engine, ENGINES)
         _choice("autopilot", self.autopilot, AUTOPILOTS[1:])
+        _choice("mode", self.mode, MODES)
+        if (self.mode == SWEEP) != (self.plan is not None):
+            raise InputError("mode:=sweep and plan:=FILE go together: it visits that plan's poses")
         _choice("mission", self.mission, (*MISSIONS, NONE))
         _choice("rover_mission", self.rover_mission, (*ROVER_MISSIONS, NONE))
         if self.drones < 0 or self.rovers < 0 or not 0 < self.drones + self.rovers <= _MOST:
@@ -135,6 +146,8 @@ class Simulation:
             world=_file("world", text["world"]),
             engine=text["engine"],
             autopilot=autopilot,
+            mode=text["mode"],
+            plan=_optional("plan", text["plan"]),
             drones=_whole("drones", text["drones"]),
             rovers=_whole("rovers", text["rovers"]),
             place=_place(text["place"]),

@@ -176,5 +176,8 @@ def _pacer(asked: Simulation, vehicles: Sequence[GazeboVehicle]) -> Process:
         "period": 1.0 / max(c.rate for c in channels if c.kind in SENSORS),
         "listeners": [recorder_name(v.name) for v in vehicles],
         "topics": [c.topic for c in channels],
+        # A period of which nothing came through the bridge is never acknowledged: rather that frame than the run.
+        "lockstep_lost": "continue",
+        "lockstep_timeout": 60.0,
     }
     return Process("pacer", "required", "aerialworld_sim", "pacer", parameters)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aerialworld.bringup import gazebo
-from aerialworld.bringup.arguments import EMBEDDED, GAZEBO, MISSIONS, Simulation
+from aerialworld.bringup.arguments import EMBEDDED, GAZEBO, MISSIONS, SWEEP, Simulation
 from aerialworld.bringup.places import STANDING, starts
 from aerialworld.bringup.ports import connection
 from aerialworld.bringup.process import Place, Process, Run, recorder_name
@@ -20,6 +21,8 @@ RECORDER_PATIENCE, MISSION_PATIENCE = 120.0, 60.0
 
 def simulation(asked: Simulation, place: Place) -> Run:
     """Everything to write and to start. Raises AerialWorldError for what cannot be simulated, saying the way out."""
+    if asked.mode == SWEEP:
+        return Run((sweep(asked),))
     world = load_world(asked.world)
     rigs = {name: load_rig(asked.rig or f"rig_{agent_type(name)}") for name in asked.names}
     ground = starts(world, asked.place, len(asked.names))
@@ -32,6 +35,17 @@ def simulation(asked: Simulation, place: Place) -> Run:
         processes += [recorder(asked, place, name) for name in asked.names]
     processes += [mission for number, name in enumerate(asked.names) if (mission := _mission(asked, name, number))]
     return Run(tuple(processes), run.files, run.folders, run.notes)
+
+
+def sweep(asked: Simulation) -> Process:
+    """`aerialworld simulate` of a plan: a mission by itself, whichever engine renders."""
+    command = [sys.executable, "-m", "aerialworld", "simulate", str(asked.world), str(asked.plan)]
+    command += ["--out", str(asked.data_root), "--engine", asked.engine]
+    command += ["--frame-rate", repr(asked.frame_rate), "--seed", str(asked.seed)]
+    for name in ("rig", "conditions", "traffic"):
+        if getattr(asked, name):
+            command += [f"--{name}", getattr(asked, name)]
+    return Process("sweep", "mission", command=tuple(command), patience=MISSION_PATIENCE)
 
 
 def engine(asked: Simulation, rigs: Mapping[str, Rig], ground: Iterable[Any]) -> Process:

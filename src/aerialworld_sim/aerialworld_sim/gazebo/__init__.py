@@ -1,4 +1,3 @@
-"""Gazebo: what it must load to simulate a vehicle as the embedded engine does, and how its topics become ROS topics.
-
-No Gazebo is needed to write its files: everything here but `server` is a pure function of world, vehicles and rigs.
+"""Gazebo: what it must load to simulate a vehicle as the embedded engine does, how its topics become ROS topics, and
+Gazebo as an engine in process. Nothing here but `server` needs Gazebo.
 """

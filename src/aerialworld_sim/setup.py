@@ -16,6 +16,7 @@ setup(
     install_requires=["aerialworld_core[world]", "simplejpeg>=1.8"],
     extras_require={
         "autopilot": ["aerialworld_core[mavlink]"],
+        "gazebo": ["PyYAML>=6.0"],
         "gpu": ["warp-lang>=1.19,<2"],
         "ros": [
             "ros-jazzy-rclpy; platform_system=='Linux' and platform_machine=='x86_64'",
@@ -24,7 +25,13 @@ setup(
             "ros-jazzy-rosgraph-msgs; platform_system=='Linux' and platform_machine=='x86_64'",
         ],
     },
-    entry_points={"console_scripts": ["engine = aerialworld_sim.nodes.engine:main"]},
+    entry_points={
+        "console_scripts": [
+            "engine = aerialworld_sim.nodes.engine:main",
+            "pacer = aerialworld_sim.nodes.pacer:main",
+            "transforms = aerialworld_sim.nodes.transforms:main",
+        ]
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

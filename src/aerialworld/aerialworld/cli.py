@@ -12,6 +12,7 @@ import typer
 from aerialworld import __version__
 from aerialworld.commands import city, mission, session, traffic
 from aerialworld.commands.autopilot import autopilot
+from aerialworld.commands.compare_engines import compare_engines
 from aerialworld.commands.demo import demo
 from aerialworld.commands.doctor import doctor
 from aerialworld.commands.generate import generate
@@ -81,6 +82,10 @@ app.command(
     epilog="Examples: aerialworld generate --example > campaign.yaml   |   aerialworld generate campaign.yaml --dry-run"
     "   |   aerialworld generate campaign.yaml --out data/mine --workers 8"
 )(generate)
+app.command(
+    "compare-engines",
+    epilog="Example: aerialworld compare-engines world plan.json --frames 20 --out engines.json",
+)(compare_engines)
 app.command(epilog="Example: aerialworld replay flight.jsonl --world world")(replay)
 app.add_typer(session.app, name="session")
 app.add_typer(traffic.app, name="traffic")

@@ -183,5 +183,13 @@ TrustColladaOption = Annotated[
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Keep finished sessions in --out, go on with an unfinished one.")
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="What simulates: embedded, or gazebo (needs Gazebo and its Python bindings).",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same bytes.")]
 WorldArgument = Annotated[Path, typer.Argument(help="World folder (holds world.sdf).", show_default=False)]

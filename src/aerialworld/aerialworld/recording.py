@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from aerialworld.bringup.arguments import EMBEDDED, GAZEBO
+from aerialworld.bringup.machine import gazebo_version
 from aerialworld.lazy import stage
 from aerialworld_core.conditions import Conditions
 from aerialworld_core.errors import AerialWorldError, InputError
@@ -59,10 +62,25 @@ class RecordingOptions:
     most_frames: int | None = None
     backend: str = "auto"
     traffic: TrafficOptions | None = None
+    engine: str = EMBEDDED
 
     def __post_init__(self) -> None:
+        if self.engine not in (EMBEDDED, GAZEBO):
+            raise InputError(f"--engine: {self.engine!r} is neither {EMBEDDED} nor {GAZEBO}")
+        if self.engine == GAZEBO:
+            self._check_gazebo()
         if not 0.01 <= self.frame_rate <= 100:
             raise InputError(f"--frame-rate: {self.frame_rate} is not between 0.01 and 100 frames per second")
+
+    def _check_gazebo(self) -> None:
+        """What only the embedded engine has is refused, not left out in silence."""
+        asked = {
+            "--keep": bool(self.keep),
+            "--traffic": self.traffic is not None,
+            "--backend": self.backend != "auto",
+        }
+        if given := [name for name, is_given in asked.items() if is_given]:
+            raise InputError(f"--engine gazebo takes no {', '.join(given)}: the embedded engine has them")
 
     @property
     def period_ns(self) -> int:
@@ -88,6 +106,7 @@ class RecordingOptions:
             "conditions": self.conditions.to_dict(),
             "keep": list(self.keep),
             **traffic_entry(self.traffic),
+            **({} if self.engine == EMBEDDED else {"engine": self.engine}),
         }
 
 
@@ -137,9 +156,12 @@ def require_space(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def engine_entry(renderer: str | None) -> dict[str, str]:
+def engine_entry(renderer: str | None, engine: str = EMBEDDED) -> dict[str, str]:
     """`engine` of session.json: name, version and, where an engine runs, what renders."""
-    entry = dict(stage("aerialworld_sim", "Engine").ENGINE)
+    if engine == GAZEBO:
+        entry = {"name": GAZEBO, "version": gazebo_version(shutil.which("gz")) or "unknown"}
+    else:
+        entry = dict(stage("aerialworld_sim", "Engine").ENGINE)
     return entry if renderer is None else {**entry, "renderer": renderer}
 
 
@@ -162,7 +184,7 @@ def session_meta(
     return stage("aerialworld_core.session", "SessionMeta")(
         vehicle=plan.vehicle,
         agent_type=plan.agent_type,
-        engine=engine_entry(renderer),
+        engine=engine_entry(renderer, options.engine),
         world={"name": world.name, "sha256": world.sha256},
         georeference=place,
         grid=options.grid,
@@ -201,14 +223,44 @@ def record_plan(
     Returns the session's folder. Raises FramesMissing, and leaves the session unclosed, when a sensor gave no data or
     fewer frames were written than were asked.
     """
-    Engine, Vehicle = stage("aerialworld_sim", "Engine"), stage("aerialworld_sim", "Vehicle")
-    Recorder = stage("aerialworld_recorder", "Recorder")
+    with running_engine(world, plan, rig, options, started, threads) as engine:
+        return _record(engine, world, plan, rig, root, options, started, provenance, resume, on_frame)
+
+
+@contextmanager
+def running_engine(
+    world: Any, plan: Plan, rig: Rig, options: RecordingOptions, started: str, threads: int | None = None
+) -> Iterator[Any]:
+    """The engine that `options` name, with the plan's vehicle; a Gazebo ends with the block."""
+    vehicle = {plan.vehicle: stage("aerialworld_sim", "Vehicle")(rig, plan.trajectory())}
     light = options.conditions.recorded(world.light, world.georeference, started)[1]
-    vehicle = {plan.vehicle: Vehicle(rig, plan.trajectory())}
-    engine = Engine(
+    if options.engine == GAZEBO:
+        version = engine_entry(None, GAZEBO)["version"]
+        make = stage("aerialworld_sim.gazebo.making", "gazebo_engine")
+        changed = None if light is world.light else light
+        with make(world, vehicle, seed=options.seed, version=version, light=changed) as engine:
+            yield engine
+        return
+    yield stage("aerialworld_sim", "Engine")(
         world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend,
         actors=moving(world, options.traffic),
     )  # fmt: skip
+
+
+def _record(
+    engine: Any,
+    world: Any,
+    plan: Plan,
+    rig: Rig,
+    root: Path,
+    options: RecordingOptions,
+    started: str,
+    provenance: dict[str, Any],
+    resume: Path | None,
+    on_frame: Callable[[int], None],
+) -> Path:
+    """Every frame of a plan from a running engine into a session."""
+    Recorder = stage("aerialworld_recorder", "Recorder")
     first = 0
     if resume is None:
         meta = session_meta(plan, world, rig, options, started, engine.renderer)

@@ -153,7 +153,7 @@ def test_launch_arguments_are_parameters_with_their_defaults_and_descriptions():
 
     from aerialworld_recorder.nodes.parameters import DECLARED
 
-    file = Path(__file__).resolve().parents[3] / "launch/recorder.launch.py"
+    file = Path(__file__).resolve().parents[3] / "launch/record.launch.py"
     (rows,) = [
         node.value.elts
         for node in ast.parse(file.read_text()).body

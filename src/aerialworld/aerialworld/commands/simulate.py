@@ -13,6 +13,7 @@ from aerialworld.opened import open_world
 from aerialworld.options import (
     BackendOption,
     ConditionsOption,
+    EngineOption,
     FrameRateOption,
     GridRangeOption,
     KeepOption,
@@ -64,19 +65,21 @@ def simulate(
     traffic: TrafficOption = None,
     seed: SeedOption = 0,
     backend: BackendOption = "auto",
+    engine: EngineOption = "embedded",
     trust_collada: TrustColladaOption = False,
     resume: ResumeOption = False,
 ) -> None:
     """Render every sensor along each plan and record sessions: images, LiDAR, IMU, poses, 3-D occupancy.
 
-    Runs in this process, faster or slower than real time; the same seed gives the same bytes.
+    Runs in this process, faster or slower than real time; the same seed gives the same bytes. With --engine gazebo a
+    Gazebo is started that renders at the plan's poses (docs/gazebo.md).
     """
     require_folder(out)
     wanted = conditions_from_option(conditions)
     options = RecordingOptions(
         grid_from_options(grid_range, voxel_size), frame_rate, modalities_from_option(modalities), seed,
         Conditions(), keep_from_option(keep), backend=backend,
-        traffic=traffic_from_option(traffic),
+        traffic=traffic_from_option(traffic), engine=engine,
     )  # fmt: skip
     loaded = open_world(world, trust_collada=trust_collada)
     runs = [(index, plan, rig_for(plan, rig)) for index, plan in enumerate(Plan.read(path) for path in plans)]

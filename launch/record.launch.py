@@ -1,4 +1,4 @@
-"""The recorder: `ros2 launch aerialworld_bringup recorder.launch.py world:=path/to/world`.
+"""Recording what runs already: `ros2 launch aerialworld_bringup record.launch.py world:=path/to/world`.
 
 What is likely to change is an argument here; all other parameters: `recorder --help`, and `-p` of `ros2 run`.
 """

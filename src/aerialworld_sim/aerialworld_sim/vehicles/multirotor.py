@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Pose
+from aerialworld_core.frames import Array, Pose
 from aerialworld_core.sensing import GRAVITY, VehicleState
 from aerialworld_sim.vehicles.control import MultirotorControl
 from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector
@@ -105,6 +107,9 @@ class Multirotor(TickingVehicle):
         counts turns by it: the vehicle follows it with a lag."""
         return self._guidance.circled
 
+    def stopping_point(self) -> Array:
+        return np.array(self._guidance.stopping_point(self._now))
+
     def command(self, goal: Goal) -> None:
         """As the interface says. Raises InputError for numbers that are not finite and for `Drive`."""
         if same_goal(goal, self._goal):
@@ -129,7 +134,8 @@ class Multirotor(TickingVehicle):
         if isinstance(goal, Idle | Off) and self._motors in ("spooling", "flying") and self._touching:
             self._motors = "idle"
         if self._motors in ("flying", "spooling"):
-            self._guidance.take_up(goal, before, self._now)
+            if self._guidance.take_up(goal, before, self._now):
+                self._control.begin()
 
     def arrived(self) -> bool:
         """TakeOff: nine tenths of the height, and the climb nearly over (as ArduCopter's AutoTakeoff). Land, Idle, Off:

@@ -64,6 +64,7 @@ def same_frames(found: Session, original: Session) -> None:
             assert found.image_bytes(index, camera) == original.image_bytes(index, camera)
         assert np.array_equal(found.lidar(index), original.lidar(index))
         assert found.imu(index) == pytest.approx(original.imu(index), abs=1e-9)
+        assert found.actors(index) == original.actors(index)
 
 
 def copied(bag: Path, out: Path, store: str, rename: Callable[[str], str | None], compression: str = "") -> Path:

@@ -44,6 +44,8 @@ _UPRIGHT = 10.0
 _TURN_FILTER = 1.0 - math.exp(-2.0 * math.pi * 10.0 * TICK)
 #: A rover that was stopped by something is free again when it is this far away, metres.
 _FREE = 1.0
+#: Room around it in which something that stopped it still stands, metres.
+_CLEAR = 0.5
 #: With which it stops at a solid, m/s².
 _STOP = 40.0
 
@@ -135,6 +137,7 @@ class Rover(TickingVehicle):
         self._estimate = self._speed
         self._turn = self._asked = self._turn_error = self._turn_integral = 0.0
         self._blocked = 0.0
+        self._met = False
         self._stopped_at = now.position
 
     # --- one tick -----------------------------------------------------------------------------------------------------
@@ -267,8 +270,12 @@ class Rover(TickingVehicle):
     def _look(self, now: Moment) -> None:
         p = self.parameters
         x, y, z = now.position
+        lift = p.body_bottom + 0.5 * p.body_height
+        if self._met and not self.surroundings.met((x, y, z + lift), p.body_radius + _CLEAR, now.stamp_ns):
+            # What stopped it has gone.
+            self._met, self._incident, self._blocked = False, "", 0.0
         if self._incident and math.dist(now.position, self._stopped_at) > _FREE:
-            self._incident, self._blocked = "", 0.0
+            self._met, self._incident, self._blocked = False, "", 0.0
         if self._speed == 0.0 and self._now.velocity[2] == 0.0:
             self._looked = now.position
             self._behind = self._plane
@@ -278,7 +285,6 @@ class Rover(TickingVehicle):
             self._plane,
             self._look_at_ground(x + span * now.velocity[0], y + span * now.velocity[1]),
         )
-        lift = p.body_bottom + 0.5 * p.body_height
         before, after = self._looked, now.position
         # What it covers until the next look, and to stop.
         ahead = abs(self._speed) * (LOOK_EVERY * TICK + abs(self._speed) / (2.0 * _STOP))
@@ -286,11 +292,13 @@ class Rover(TickingVehicle):
             (before[0], before[1], before[2] + lift), (x, y, z + lift), p.body_radius, p.body_height, now.stamp_ns,
             ahead=ahead, on_ground=True,
         )  # fmt: skip
+        met = bool(what) and bool(self.surroundings.met((x, y, z + lift), p.body_radius + ahead, now.stamp_ns))
         what = what or self._no_way(x, y, ahead)
         if what and not self._blocked:
             self._incident = "stopped: " + what
             self._blocked = math.copysign(1.0, self._speed)
             self._stopped_at = after
+            self._met = met
         self._looked = after
 
     def _no_way(self, x: float, y: float, margin: float) -> str:

@@ -37,10 +37,8 @@ def nearest(actors: list, trajectory) -> float:
 
 
 def test_cars_let_a_rover_cross() -> None:
-    world, options = (
-        plain((-120, -7, 120, 7)),
-        TrafficOptions(cars=8, pedestrians=0, parked=0.0, emergencies=0.0, seed=2),
-    )
+    world = plain((-120, -7, 120, 7))
+    options = TrafficOptions(cars=8, pedestrians=0, parked=0.0, emergencies=0.0, seed=2)
     flown, driven = plan("drone"), plan("rover")
     assert nearest(moving(world, options, flown), flown.trajectory()) < 1.5  # nobody heeds a drone
     assert nearest(moving(world, options, driven), driven.trajectory()) > 2.0

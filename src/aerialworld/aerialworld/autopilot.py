@@ -39,8 +39,8 @@ class Home:
 
 @dataclass(frozen=True)
 class AutopilotOptions:
-    """What is asked for. `serials`: on the ports of SERIAL1 and SERIAL2 as well. `udp` and `udp_server` are (host, port);
-    `parameters` are set before the boot."""
+    """What is asked for. `serials`: on the ports of SERIAL1 and SERIAL2 as well. `udp` and `udp_server` are (host,
+    port); `parameters` are set before the boot."""
 
     vehicle: str
     home: Home | None

@@ -20,6 +20,7 @@ class MultirotorControl:
 
     def __init__(self, parameters: MultirotorParameters) -> None:
         self._p = parameters
+        self._most = GRAVITY * math.tan(parameters.lean_max)
         self._integral = [0.0, 0.0]
         self._error = [0.0, 0.0]
         self._change = [0.0, 0.0]
@@ -46,7 +47,7 @@ class MultirotorControl:
         if distance > 0:
             want = min(root_speed(distance, p.position_gain, p.acceleration), p.speed) / distance
             vx, vy = vx + want * dx, vy + want * dy
-        most = GRAVITY * math.tan(p.lean_max)
+        most = self._most
         out = [point.ax, point.ay]
         for axis, target in enumerate((vx, vy)):
             error = target - now.velocity[axis]

@@ -150,7 +150,7 @@ class Client:
         return None
 
     def upload(self, items: list[Any]) -> bool:
-        """The whole mission, and the whole of it anew after whatever went wrong. An item that is out of its turn does not
+        """The whole mission, and all of it anew after whatever went wrong. An item that is out of its turn does not
         end an upload (13), it is asked for again."""
 
         def ended(message: Any) -> bool:

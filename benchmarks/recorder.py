@@ -45,6 +45,7 @@ def play(world: Path, seconds: int, pid: int) -> None:
     from rclpy.qos import QoSProfile
     from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
     from std_msgs.msg import Header
+    from visualization_msgs.msg import MarkerArray
 
     from aerialworld_core import network, topics
     from aerialworld_core.frames import Pose
@@ -65,6 +66,7 @@ def play(world: Path, seconds: int, pid: int) -> None:
         for t in topics.vehicle_topics("drone_1", rig)
         if t.kind not in ("image", "navsat")
     }
+    publishers["actors", None] = node.create_publisher(MarkerArray, topics.actors("drone_1"), QoSProfile(depth=100))
     kept: dict[Any, Any] = {}
 
     def message(kind: str, sensor: str | None, stamp: int) -> Any:
@@ -79,6 +81,8 @@ def play(world: Path, seconds: int, pid: int) -> None:
             return make.point_cloud(stamp, link, frame.lidar, frame.lidar_ring, kept.get((kind, sensor)))
         if kind in ("depth", "semantic"):
             return make.image(stamp, link, getattr(frame, kind)[sensor], kept.get((kind, sensor)))
+        if kind == "actors":
+            return make.actors(stamp, frame.actors)
         return make.camera_info(stamp, link, specs[sensor])
 
     def send(kind: str, sensor: str | None, stamp: int) -> None:

@@ -57,7 +57,9 @@ class Player:
         from nav_msgs.msg import Odometry
         from rclpy.qos import QoSProfile
         from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
+        from visualization_msgs.msg import MarkerArray
 
+        from aerialworld_core import topics
         from aerialworld_core.frames import Pose
         from aerialworld_core.topics import vehicle_topics
         from aerialworld_core.world import load_rig, load_world
@@ -76,6 +78,8 @@ class Player:
             for t in vehicle_topics(vehicle, self.rig)
             if t.kind not in ("navsat", "image")
         }
+        actors = client.node.create_publisher(MarkerArray, topics.actors(vehicle), QoSProfile(depth=200))
+        self._publishers["actors", None] = actors
         self.client = client
         self._jpegs = {name: messages.jpeg(image) for name, image in self._frame.images.items()}
 
@@ -98,6 +102,8 @@ class Player:
             return make.point_cloud(stamp_ns, link, frame.lidar, frame.lidar_ring)
         if kind in ("depth", "semantic"):
             return make.image(stamp_ns, link, getattr(frame, kind)[sensor])
+        if kind == "actors":
+            return make.actors(stamp_ns, frame.actors)
         specs = {c.name: c for c in (*self.rig.cameras, *self.rig.depth)}
         return make.camera_info(stamp_ns, link, specs[sensor])
 

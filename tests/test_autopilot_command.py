@@ -123,6 +123,7 @@ def test_it_runs_for_a_duration_in_a_world() -> None:
         (["--udp", "10.1.2.3:14550", "--port", "0"], "loopback"),
         (["--udp", "localhost"], "--udp"),
         (["--port", "70000"], "--port"),
+        (["--port", "65534", "--serials"], "--port"),
         (["--port", "0"], "no way to reach"),
         (["--instance", "-1"], "--instance"),
         (["--home", "35,139"], "--home"),
@@ -143,6 +144,26 @@ def test_bad_options_are_named_and_end_with_2(arguments: list[str], word: str) -
     done = CliRunner().invoke(app, ["autopilot", "--duration", "0.05", "--no-wait", *arguments])
     assert done.exit_code == 2, done.output
     assert word in done.output
+
+
+def test_the_second_and_third_serial_port_are_served_as_the_first() -> None:
+    """A program on each of SERIAL0, SERIAL1 and SERIAL2: all hear the same vehicle, each its own answers."""
+    port = free_port()
+    command = [*COMMAND, "--vehicle", "rover", "--port", str(port), "--serials", "--speedup", "20", "--duration", "600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            banner = process.stdout.readline()
+            assert all(f"127.0.0.1:{port + further}" in banner for further in (0, 2, 3)), banner
+            links = [mavutil.mavlink_connection(f"tcp:127.0.0.1:{port + n}", source_system=200 + n) for n in (0, 2, 3)]
+            assert all(link.wait_heartbeat(timeout=60) is not None for link in links)
+            links[2].mav.command_long_send(1, 1, 512, 0, 148, 0, 0, 0, 0, 0, 0)  # REQUEST_MESSAGE AUTOPILOT_VERSION
+            assert links[2].recv_match(type="AUTOPILOT_VERSION", blocking=True, timeout=60) is not None
+            assert links[1].recv_match(type="COMMAND_ACK", blocking=False) is None
+            for link in links:
+                link.close()
+        finally:
+            process.terminate()
 
 
 def test_a_port_that_is_taken_is_named() -> None:

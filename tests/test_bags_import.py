@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from typer.testing import CliRunner, Result
 
 from aerialworld.cli import app
 from aerialworld_core.errors import AerialWorldError
-from aerialworld_core.session import Session, validate
+from aerialworld_core.session import Session, SessionWriter, validate
+from aerialworld_core.session.copying import stored_frame
 
 rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed (aerialworld_recorder[bags])")
 pytest.importorskip("mcap.reader", reason="mcap is not installed (aerialworld_recorder[bags])")
@@ -64,6 +66,7 @@ def same_frames(found: Session, original: Session) -> None:
             assert found.image_bytes(index, camera) == original.image_bytes(index, camera)
         assert np.array_equal(found.lidar(index), original.lidar(index))
         assert found.imu(index) == pytest.approx(original.imu(index), abs=1e-9)
+        assert found.actors(index) == original.actors(index)
 
 
 def copied(bag: Path, out: Path, store: str, rename: Callable[[str], str | None], compression: str = "") -> Path:
@@ -117,6 +120,51 @@ def test_a_session_comes_back_from_its_bag(bag: Path, original: Session, tmp_pat
     assert found.meta.engine["name"] == "bag" and found.meta.world == original.meta.world
     before, after = (validate(s.path) for s in (original, found))
     assert after.ok == before.ok and after.figures["lidar_agreement"] == before.figures["lidar_agreement"]
+
+
+def actors_at(index: int) -> list[dict]:
+    """A bus that goes, and somebody who stands; then nobody."""
+    if index > 1:
+        return []
+    turn = [0.0, 0.0, float(np.sin(0.3)), float(np.cos(0.3))]
+    bus = {"id": "bus_2", "class": 3, "position": [3.1 + index, 7.0, 1.5], "orientation": turn}
+    walker = {"id": 9, "class": 7, "position": [-1.0, 0.3, 0.85], "orientation": [0.0, 0.0, 0.0, 1.0]}
+    return [
+        {**bus, "size": [10.4, 2.46, 3.05], "velocity": [0.1 + 0.2, -6.7, 1e-7]},
+        {**walker, "size": [0.42, 0.52, 1.7], "velocity": [0.0, 0.0, 0.0]},
+    ]
+
+
+@pytest.fixture(scope="module")
+def peopled_bag(original: Session, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three frames of the session with actors, as a bag."""
+    folder = tmp_path_factory.mktemp("peopled")
+    writer = SessionWriter(folder, replace(original.meta, frames=None), {}, {})
+    for index in range(3):
+        stored = stored_frame(original, index)
+        stored.frame.actors = actors_at(index)
+        stored.write(writer, index)
+    writer.close()
+    assert run("session", "export", "mcap", writer.path, "--out", folder / "peopled.mcap").exit_code == 0
+    return folder / "peopled.mcap"
+
+
+def test_actors_come_back_to_the_bit(peopled_bag: Path, tmp_path: Path) -> None:
+    found = imported(peopled_bag, tmp_path)
+    assert [found.actors(i) for i in range(3)] == [actors_at(i) for i in range(3)]
+
+
+def test_actors_of_another_topic_are_mapped_and_missing_ones_told(peopled_bag: Path, tmp_path: Path) -> None:
+    def renamed(topic: str) -> str | None:
+        return "/tracks" if topic.endswith("/actors") else None if "/occupancy" in topic else topic
+
+    tracks, how = copied(peopled_bag, tmp_path / "tracks", "MCAP", renamed), ("--rig", "rig_small", "--datum", "0")
+    (tmp_path / "map.yaml").write_text("actors: /tracks\n")
+    assert imported(tracks, tmp_path / "plain", *how).actors(1) == []
+    assert imported(tracks, tmp_path / "mapped", *how, "--map", tmp_path / "map.yaml").actors(1) == actors_at(1)
+    (tmp_path / "map.yaml").write_text("actors: /nowhere\n")
+    refused = run("session", "import", tracks, "--out", tmp_path, *how, "--map", tmp_path / "map.yaml")
+    assert refused.exit_code == 2 and "/nowhere (actors)" in text_of(refused)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,15 @@ import pytest
 from aerialworld_core.frames import Pose
 from aerialworld_core.plan import Plan
 from aerialworld_core.session import Session, list_sessions, validate
+from aerialworld_core.traffic import TrafficOptions
 from aerialworld_core.world import load_rig, load_world
 from aerialworld_sim import Engine, Static, Vehicle
+from aerialworld_sim.traffic import Traffic
 
 sys.path.insert(0, str(Path(__file__).parent))
 from recorder_graph import MS, engine, finish, network, recorder
 
+TRAFFIC = "cars=2,pedestrians=2,parked=0,seed=1"
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")
 
 
@@ -45,7 +48,7 @@ def flown(folder: Path, seconds: float, rate: float, *more: str) -> tuple[Path, 
     with recorder(folder, domain, *shared, "lockstep:=true", f"frame_rate:={rate}", *more) as writer:
         with engine(
             folder, domain, *shared, "rover_1.pose:=[5.0, -3.0, 0.4, 0.6]", "rate:=0.0", "lockstep:=[recorder]",
-            f"duration:={seconds}",
+            f"duration:={seconds}", f"traffic:={TRAFFIC}",
         ) as simulated:  # fmt: skip
             assert simulated.process.wait(280) == 0, simulated.log + writer.log
         assert not network.foreign_sockets(writer.process.pid)
@@ -56,7 +59,9 @@ def assert_nothing_lost(folder: Path, seconds: float, rate: float) -> None:
     world, plan, log = flown(folder, seconds, rate)
     rig, frames = load_rig("rig_small"), round(seconds * rate) + 1
     motions = {"drone_1": Plan.read(plan).trajectory(), "rover_1": Static(Pose.from_rpy(5.0, -3.0, 0.4, 0, 0, 0.6))}
-    engine = Engine(load_world(world), {n: Vehicle(rig, m) for n, m in motions.items()})
+    plot = load_world(world)
+    actors = Traffic(plot, TrafficOptions.parse(TRAFFIC)).actors
+    engine = Engine(plot, {n: Vehicle(rig, m) for n, m in motions.items()}, actors=actors)
     sessions = {Session.open(p).meta.vehicle: Session.open(p) for p in list_sessions(folder / "data")}
     assert set(sessions) == set(motions)
     for name, session in sessions.items():
@@ -77,8 +82,13 @@ def assert_nothing_lost(folder: Path, seconds: float, rate: float) -> None:
             assert len(list(session.path.glob(f"images/{index:06d}_*.jpg"))) == 6
         assert not [e for e in validate(session.path).errors if "the data holds no world" not in e]
     last = frames - 1
-    while engine.stamp_ns < round(last * 1e9 / rate):
-        engine.step(round(1e9 / rate))
+    for index in range(frames):
+        if index:
+            engine.step(round(index * 1e9 / rate) - engine.stamp_ns)
+        for name, session in sessions.items():
+            moving = engine.render(name, modalities=()).actors
+            assert len(moving) == 4 and any(np.any(a["velocity"]) for a in moving)
+            assert session.actors(index) == moving, (name, index)
     for name, session in sessions.items():
         assert np.array_equal(session.lidar(last), engine.render(name).lidar), name
     assert "dropped 0, too slow for 0, 0 messages not used" in log

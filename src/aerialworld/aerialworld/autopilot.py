@@ -23,6 +23,8 @@ from aerialworld_core.frames import Georeference, Pose
 from aerialworld_core.mavlink.signing import signer_of
 from aerialworld_core.piloting import MAVLINK_PORT, PHYSICS_PORT, PORTS_PER_INSTANCE
 
+#: What ArduPilot's simulation adds to SERIAL0's port for SERIAL1 and SERIAL2.
+SERIAL_PORTS = (2, 3)
 #: Wall seconds after which ArduPilot counts as silent, and simulated nanoseconds between two reports.
 SILENCE, PHYSICS_STEP_NS = 0.5, 100_000_000
 
@@ -39,13 +41,15 @@ class Home:
 
 @dataclass(frozen=True)
 class AutopilotOptions:
-    """What is asked for. `udp` and `udp_server` are (host, port); `parameters` are set before the boot."""
+    """What is asked for. `serials`: on the ports of SERIAL1 and SERIAL2 as well. `udp` and `udp_server` are (host,
+    port); `parameters` are set before the boot."""
 
     vehicle: str
     home: Home | None
     world: Path | None = None
     host: str = "127.0.0.1"
     port: int = MAVLINK_PORT
+    serials: bool = False
     udp: tuple[str, int] | None = None
     udp_server: tuple[str, int] | None = None
     speedup: float = 1.0
@@ -121,9 +125,11 @@ def embedded(options: AutopilotOptions) -> Any:
 def _places(options: AutopilotOptions) -> list[Any]:
     """Where the embedded autopilot is to be reached, `autopilot.links.Place`s."""
     place = stage("aerialworld_sim.autopilot.links", "Place")
-    tcp = (options.host, options.port) if options.port else None
-    asked = (("tcp", tcp), ("udp", options.udp), ("udpin", options.udp_server))
-    places = [place(way, *address) for way, address in asked if address is not None]
+    ports = [options.port] if options.port else []
+    ports += [port + further for port in ports for further in SERIAL_PORTS if options.serials]
+    asked = (("udp", options.udp), ("udpin", options.udp_server))
+    places = [place("tcp", options.host, port) for port in ports]
+    places += [place(way, *address) for way, address in asked if address is not None]
     if not places:
         raise OptionError("--port 0 without --udp or --udp-server leaves no way to reach the autopilot")
     return places

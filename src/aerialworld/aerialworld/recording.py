@@ -170,9 +170,14 @@ def traffic_entry(traffic: TrafficOptions | None) -> dict[str, Any]:
     return {} if traffic is None else {TRAFFIC: traffic.to_dict()}
 
 
-def moving(world: Any, traffic: TrafficOptions | None) -> list[Any]:
-    """The actors of the traffic asked for. Raises InputError where the world has no room for it."""
-    return [] if traffic is None else list(stage("aerialworld_sim.traffic", "Traffic")(world, traffic).actors)
+def moving(world: Any, traffic: TrafficOptions | None, plan: Plan) -> list[Any]:
+    """The actors of the traffic asked for, which heeds the vehicle of `plan` where that drives. Raises InputError where
+    the world has no room for it."""
+    if traffic is None:
+        return []
+    rovers = [plan.trajectory()] if plan.agent_type == "rover" else []
+    guests = [stage("aerialworld_sim.traffic.guests", "PlannedGuest")(motion) for motion in rovers]
+    return list(stage("aerialworld_sim.traffic", "Traffic")(world, traffic, guests).actors)
 
 
 def session_meta(
@@ -243,7 +248,7 @@ def running_engine(
         return
     yield stage("aerialworld_sim", "Engine")(
         world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend,
-        actors=moving(world, options.traffic),
+        actors=moving(world, options.traffic, plan),
     )  # fmt: skip
 
 

@@ -72,7 +72,8 @@ def ground(vehicle: str) -> str:
 
 
 def actors(vehicle: str) -> str:
-    """Moving objects nearby, visualization_msgs/MarkerArray in map: in bags of sessions."""
+    """Moving objects nearby, as `aerialworld_core.markers` makes them, with every sensor frame. The embedded engine's
+    node and bags of sessions have it; Gazebo does not."""
     return f"/{vehicle}/actors"
 
 

@@ -141,6 +141,9 @@ class Engine:
         for vehicle in self.vehicles.values():
             if isinstance(vehicle.motion, Restarting):
                 vehicle.motion.restart()
+        for actor in self.actors:
+            if isinstance(actor.motion, Restarting):
+                actor.motion.restart()
         self._begin()
 
     def _begin(self) -> None:

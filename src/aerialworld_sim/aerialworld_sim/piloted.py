@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.piloting import MAVLINK_PORT, PHYSICS_PORT, PILOTS, PORTS_PER_INSTANCE, Pilot
+from aerialworld_sim.traffic.guests import PilotedGuest
 from aerialworld_sim.vehicles.flown_motion import FlownMotion
 from aerialworld_sim.vehicles.interface import Kind
 from aerialworld_sim.vehicles.making import sitl_vehicle, start_on_ground, vehicle_of
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Simulated seconds of motion that are kept: a frame's IMU samples may come from so far back.
 KEEP = 60.0
+#: Nanoseconds between two looks of a vehicle.
+LOOK_NS = 50_000_000
 #: Wall seconds that SITL may be silent before a run gives up.
 PATIENCE = 60.0
 
@@ -50,7 +53,10 @@ class Piloting:
 
 
 class PilotedMotion(FlownMotion):
-    """Implements `motion.Motion`, `motion.SampledMotion` and `motion.Restarting`."""
+    """Implements `motion.Motion`, `motion.SampledMotion` and `motion.Restarting`. `guest` is what traffic knows of the
+    vehicle, and how the vehicle knows of traffic."""
+
+    guest: PilotedGuest
 
     def restart(self) -> None:
         """Back to the start and time 0: the vehicle on its place, an embedded autopilot switched off and on."""
@@ -95,8 +101,14 @@ class SitlMotion(PilotedMotion):
     """What an ArduPilot flies, which speaks MAVLink itself."""
 
     def __init__(self, vehicle: SitlVehicle) -> None:
-        super().__init__(vehicle, keep=KEEP)
+        super().__init__(vehicle, keep=KEEP, before=self._look_around)
         self._sitl = vehicle
+
+    def _look_around(self, stamp_ns: int) -> None:
+        """Traffic is to know where it is, also of a body that looks for nothing."""
+        if stamp_ns % LOOK_NS == 0:
+            x, y, z = self.vehicle.state.pose.position.tolist()
+            self.guest.meet(stamp_ns, (x, y, z))
 
     def close(self) -> None:
         self._sitl.close()
@@ -121,6 +133,22 @@ def piloted(
     """
     surroundings, further = Surroundings(world), PORTS_PER_INSTANCE * how.number
     start = start_on_ground(surroundings, float(pose.position[0]), float(pose.position[1]), pose.yaw)
+    surroundings.company = guest = PilotedGuest(start)
+    motion = _flown(kind, start, surroundings, world, how, seed, speedup, further)
+    motion.guest = guest
+    return motion
+
+
+def _flown(
+    kind: Kind,
+    start: Pose,
+    surroundings: Surroundings,
+    world: Any,
+    how: Piloting,
+    seed: int,
+    speedup: float,
+    further: int,
+) -> PilotedMotion:
     if how.pilot == "sitl":
         address = ("127.0.0.1", PHYSICS_PORT + further)
         return SitlMotion(sitl_vehicle(kind, start, surroundings, seed, address=address, timeout=PATIENCE))

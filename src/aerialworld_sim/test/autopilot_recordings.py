@@ -9,6 +9,7 @@ vehicle that flies a leg a second slower is therefore no difference, a missing a
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import threading
@@ -21,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from aerialworld_core.frames import Georeference
+from aerialworld_core.frames import Georeference, Pose
 from aerialworld_core.mavlink.signing import Signer
 from aerialworld_core.mavlink.wire import dialect
 from aerialworld_sim.autopilot import Autopilot, Settings
@@ -222,7 +223,8 @@ class Bench:
     def __init__(self, kind: str = "drone", parameters: dict[str, float] | None = None, sysid: int = 1) -> None:
         stand = 0.25 if kind == "drone" else 0.0
         reference = Georeference(HOME.latitude, HOME.longitude, HOME.height - stand)
-        self.vehicle = Multirotor() if kind == "drone" else Rover()
+        north = Pose.from_rpy(0, 0, 0, 0, 0, math.pi / 2)
+        self.vehicle = Multirotor(north) if kind == "drone" else Rover(north)
         self.autopilot = Autopilot(self.vehicle, Settings(kind, reference, sysid), parameters)
         self.channel = self.autopilot.open_channel("client")
         self.words = dialect()

@@ -105,7 +105,7 @@ def test_modes_in_the_air() -> None:
         bench.send(bench.words.MAVLink_rc_channels_override_message(1, 1, 1500, 1100, 1500, 1500, *[65535] * 4))
         bench.run(0.1)
     assert height(bench) == pytest.approx(held, abs=0.7)
-    assert float(bench.vehicle.state.linear_velocity[0]) > 4.0  # pitch forward: its nose points east
+    assert float(bench.vehicle.state.linear_velocity[1]) > 4.0  # pitch forward: its nose points north
     assert bench.result(176, 1, GUIDED) == ACCEPTED
     bench.run(6.0)
     # CIRCLE: 20 degrees a second, less as the acceleration allows, its centre 10 m ahead.

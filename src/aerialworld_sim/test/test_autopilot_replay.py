@@ -81,11 +81,11 @@ def _steps(values: list[Any]) -> list[Any]:
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "kind", "mean", "most"),
-    [("full_arducopter_udp_7", "drone", 0.7, 2.0), ("full_ardurover_udp_11", "rover", 1.6, 5.5)],
+    [("full_arducopter_udp_7", "drone", 0.5, 1.3), ("full_ardurover_udp_11", "rover", 0.7, 2.0)],
 )
 def test_a_recorded_mission_is_flown_where_and_when_it_was(name: str, kind: str, mean: float, most: float) -> None:
     """Each item is reached within 2.5 s of the recorded time, and between them the track is the recorded one: metres
-    apart in the mean, and at most for 95 % of the time, aligned at the items that were reached."""
+    apart in the mean and at most, aligned at the items that were reached."""
     real, real_start, real_reached = _flight(told(name))
     bench, _ = play(load(name), kind)
     ours, start, reached = _flight(bench.heard)
@@ -99,7 +99,7 @@ def test_a_recorded_mission_is_flown_where_and_when_it_was(name: str, kind: str,
     places = np.stack([np.interp(aligned, ours[:, 0], ours[:, i]) for i in (1, 2, 3)], axis=1)
     apart = np.linalg.norm(places - moments[:, 1:], axis=1)
     assert apart.mean() < mean
-    assert np.percentile(apart, 95) < most
+    assert apart.max() < most
 
 
 def _flight(messages: list[Any]) -> tuple[Any, float, dict[int, float]]:

@@ -175,7 +175,7 @@ def driven() -> Flight:
 
 def test_the_rover_reaches_every_point_as_fast_as_recorded(driven):
     """Recorded: 21.8 to 22.2 s a line, 4.6 to 4.7 s a step."""
-    assert np.abs(np.diff(driven.events[:-1]) - np.diff(ROVER_REACHED)).max() < 0.3
+    assert np.abs(np.diff(driven.events[:-1]) - np.diff(ROVER_REACHED)).max() < 0.4
 
 
 def test_the_rover_survey_lies_within_two_metres_of_the_recorded_one(driven):
@@ -184,11 +184,11 @@ def test_the_rover_survey_lies_within_two_metres_of_the_recorded_one(driven):
     all_of_it = []
     for begin, end, ours in zip(ROVER_REACHED, ROVER_REACHED[1:], driven.events, strict=False):
         all_of_it += [*aligned(recording, driven, begin, end, ours - begin)]
-    assert max(all_of_it) < 2.0 and np.mean(all_of_it) < 0.6
+    assert max(all_of_it) < 1.3 and np.mean(all_of_it) < 0.4
     rows = recording.between(78.0, 236.0)
     log = driven.log
     speed, recorded = np.hypot(log[:, 4], log[:, 5]), np.hypot(*recording.velocity[rows, :2].T)
-    assert speed.max() == pytest.approx(recorded.max(), abs=0.15)
+    assert speed.max() == pytest.approx(recorded.max(), abs=0.2)
     assert speed[(log[:, 0] > 78) & (log[:, 0] < 236)].mean() == pytest.approx(recorded.mean(), abs=0.1)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from aerialworld.autopilot import (
     DEFAULT_HOME,
+    SERIAL_PORTS,
     AutopilotOptions,
     Home,
     by_ardupilot,
@@ -47,6 +48,15 @@ def autopilot(
             "--port",
             help="TCP port to listen on, as ArduPilot's simulation; 0: no TCP. With --autopilot sitl the UDP port of "
             f"the physics. Default: {MAVLINK_PORT}; {PHYSICS_PORT} for the physics.",
+            show_default=False,
+        ),
+    ] = None,
+    serials: Annotated[
+        bool | None,
+        typer.Option(
+            "--serials/--no-serials",
+            help="Listen on the port + 2 and + 3 as well, as ArduPilot's SERIAL1 and SERIAL2. Default: where --port is "
+            "not given.",
             show_default=False,
         ),
     ] = None,
@@ -130,8 +140,9 @@ def _options(given: dict[str, Any]) -> AutopilotOptions:
     usual = PHYSICS_PORT if given["pilot"] == "sitl" else MAVLINK_PORT
     port = usual if given["port"] is None else given["port"]
     port += PORTS_PER_INSTANCE * given["instance"] if port else 0
-    if not 0 <= port <= 65535:
-        raise OptionError(f"--port: {port} is not 0 to 65535")
+    serials = given["port"] is None if given["serials"] is None else given["serials"]
+    if not 0 <= port <= 65535 - max(SERIAL_PORTS) * serials:
+        raise OptionError(f"--port: {port} is not 0 to {65535 - max(SERIAL_PORTS) * serials}")
     if given["duration"] is not None and not 0 < given["duration"] < 1e9:
         raise OptionError(f"--duration: {given['duration']:g} is no time in seconds")
     if given["allow_remote"] and given["key"] is None and given["pilot"] != "sitl":
@@ -145,13 +156,27 @@ def _options(given: dict[str, Any]) -> AutopilotOptions:
     }
     same = ("vehicle", "world", "host", "speedup", "sysid", "wait", "allow_remote", "key", "trust_collada", "seed")
     values: dict[str, Any] = {name: given[name] for name in same} | address
-    values |= {"home": _home(given["home"]), "port": port, "parameters": _parameters(given["param"] or [])}
+    values |= {
+        "home": _home(given["home"]),
+        "port": port,
+        "serials": serials,
+        "parameters": _parameters(given["param"] or []),
+    }
     return AutopilotOptions(**values)
 
 
 def _refuse_mavlink_options(given: dict[str, Any]) -> None:
     """What belongs to the built-in autopilot is ArduPilot's own to be told."""
-    usual = {"udp": None, "udp_server": None, "key": None, "speedup": 1.0, "sysid": 1, "param": None, "wait": True}
+    usual = {
+        "serials": None,
+        "udp": None,
+        "udp_server": None,
+        "key": None,
+        "speedup": 1.0,
+        "sysid": 1,
+        "param": None,
+        "wait": True,
+    }
     for name, value in usual.items():
         if given[name] not in (value, []) or (name == "wait" and not given[name]):
             raise OptionError(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from aerialworld_core import topics
+from aerialworld_core import markers, topics
 from aerialworld_core.errors import InputError, SessionError
 from aerialworld_core.frames import Georeference
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
@@ -14,7 +14,10 @@ from aerialworld_core.rig import Rig
 from aerialworld_core.session import SessionMeta
 from aerialworld_recorder.bags.bag import Bag
 from aerialworld_recorder.bags.errors import BagError
+from aerialworld_recorder.stream import cdr
+from aerialworld_recorder.stream.assembly import read_actors
 from aerialworld_recorder.stream.channels import CALIBRATIONS, COMPRESSED, RAW, Channel, vehicle_channels
+from aerialworld_recorder.stream.messages import ContentError
 
 GRID, DEPTH, LIDAR = SOURCES = ("grid", "depth", "lidar")
 #: Channels of the map file that are not the recorder's: keys → kind of topic.
@@ -101,8 +104,10 @@ def choose(bag: Bag, options: ImportOptions) -> Choice:
             del extra[key]
         else:
             _require_type(bag, extra[key], _MESSAGE_TYPES[key])
-    full = vehicle_channels(vehicle, rig, _transport(bag, vehicle, rig), renamed)
+    moving, unread = _moving(bag, vehicle, renamed)
+    full = vehicle_channels(vehicle, rig, _transport(bag, vehicle, rig), renamed, actors=moving)
     rig, notes = _heard(bag, rig, full)
+    notes += unread
     source = _source(bag, options.source, extra, rig, full)
     if source != DEPTH:
         notes += ("depth images are not read: occupancy comes from the " + source,) if _has(bag, full, "depth") else ()
@@ -151,6 +156,25 @@ def _transport(bag: Bag, vehicle: str, rig: Rig) -> str:
     compressed = [f"{topics.camera(vehicle, c.name)}/compressed" in bag.topics for c in rig.cameras]
     raw = [topics.camera(vehicle, c.name) in bag.topics for c in rig.cameras]
     return RAW if any(raw) and not any(compressed) else COMPRESSED
+
+
+def _moving(bag: Bag, vehicle: str, renamed: Mapping[str, str]) -> tuple[bool, tuple[str, ...]]:
+    """Whether the bag says what moves nearby: markers that were not made for it are told, and left out."""
+    topic = renamed.get("actors", topics.actors(vehicle))
+    found = bag.topics.get(topic)
+    if found is None and "actors" not in renamed:
+        return False, ()
+    _require_type(bag, topic, markers.TYPE)
+    first = next(iter(bag.messages({topic})), None) if found is not None else None
+    if first is None:
+        raise InputError(f"{bag.path}: has nothing on {topic} (actors)")
+    try:
+        read_actors(cdr.message(topic, markers.TYPE, first.data).load())
+    except ContentError as error:
+        if "actors" in renamed:
+            raise InputError(f"{bag.path}: {topic}: {error}") from error
+        return False, (f"actors are not imported: {topic}: {error}",)
+    return True, ()
 
 
 def _has(bag: Bag, channels: tuple[Channel, ...], kind: str) -> bool:

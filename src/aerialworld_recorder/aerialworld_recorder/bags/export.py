@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aerialworld_core import topics
+from aerialworld_core import markers, topics
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import dump_json, write_bytes, write_stream
 from aerialworld_core.rig import CameraSpec
@@ -152,8 +152,7 @@ def frame_messages(session: Session, index: int, *, first: bool) -> Iterator[Sen
     yield Sent(stamp, topics.occupancy(vehicle), "sensor_msgs/msg/PointCloud2", cloud)
     voxels = messages.voxel_grid(stamp, frame, occupancy, meta.grid)
     yield Sent(stamp, topics.occupancy_grid(vehicle), "foxglove_msgs/msg/VoxelGrid", voxels)
-    markers = messages.actor_markers(stamp, session.actors(index))
-    yield Sent(stamp, topics.actors(vehicle), "visualization_msgs/msg/MarkerArray", markers)
+    yield Sent(stamp, topics.actors(vehicle), markers.TYPE, messages.actors(stamp, session.actors(index)))
 
 
 def _imu(session: Session, index: int) -> Iterator[Sent]:

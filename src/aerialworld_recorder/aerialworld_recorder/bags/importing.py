@@ -202,7 +202,7 @@ class _Importer:
         self, raw: Raw, by_topic: Mapping[str, Channel], aside: Mapping[str, str], synchroniser: Synchroniser
     ) -> Iterator[Any]:
         try:
-            stamp = cdr.stamp_of(raw.data) - self.offset
+            stamp = cdr.stamp_of(raw.data, raw.type) - self.offset
             if stamp < 0:
                 raise ContentError("its stamp is before the bag's first")
             if raw.topic in aside:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_core import topics
+from aerialworld_core import markers, topics
 from aerialworld_core.frames import Georeference, Pose, grid_pose
 from aerialworld_core.grid import VoxelGrid
-from aerialworld_core.labels import COLOURS, FREE, NAMES
+from aerialworld_core.labels import COLOURS, FREE
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.rig import CameraSpec, Rig
 from aerialworld_core.session import PoseRecord
@@ -26,7 +26,6 @@ _POINT_UINT8, _POINT_FLOAT32, _PACKED_UINT8 = 2, 7, 1
 #: One voxel of a VoxelGrid: its colour, its class (17 free) and whether it was observed.
 VOXEL = np.dtype([(name, "u1") for name in ("red", "green", "blue", "alpha", "class", "observed")])
 _FIX, _GPS = 0, 1  # sensor_msgs/NavSatStatus
-_CUBE, _ADD, _DELETE_ALL = 1, 0, 3
 
 
 def time(stamp_ns: int) -> Any:
@@ -263,19 +262,13 @@ def vehicle_transforms(record: PoseRecord, vehicle: str, datum: float) -> Any:
     )
 
 
-def actor_markers(stamp_ns: int, actors: list[dict[str, Any]]) -> Any:
-    """The moving objects nearby as boxes in map, coloured by class, for viewers; the last frame's are cleared."""
-    clear = Pose.identity()
-    parts = [_marker(stamp_ns, 0, _DELETE_ALL, clear, (0.0, 0.0, 0.0), 0, "")]
-    for number, actor in enumerate(actors):
-        pose = Pose(actor["position"], actor["orientation"])
-        kind = int(actor["class"])
-        parts.append(_marker(stamp_ns, number, _ADD, pose, actor["size"], kind, str(actor["id"])))
-    return message("visualization_msgs/msg/MarkerArray", markers=parts)
+def actors(stamp_ns: int, present: list[dict[str, Any]]) -> Any:
+    """What moves nearby, as `aerialworld_core.markers` says; all of one stamp."""
+    return message(markers.TYPE, markers=[_marker(stamp_ns, m) for m in markers.actor_markers(present)])
 
 
-def _marker(stamp_ns: int, number: int, action: int, pose: Pose, size: Any, kind: int, text: str) -> Any:
-    red, green, blue = (float(c) / 255.0 for c in COLOURS[kind])
+def _marker(stamp_ns: int, marker: markers.Marker) -> Any:
+    red, green, blue, alpha = marker.colour
     never = message("builtin_interfaces/msg/Duration", sec=0, nanosec=0)
     nothing = message(
         "sensor_msgs/msg/CompressedImage",
@@ -283,22 +276,26 @@ def _marker(stamp_ns: int, number: int, action: int, pose: Pose, size: Any, kind
     )  # fmt: skip
     return message(
         "visualization_msgs/msg/Marker",
-        header=header(stamp_ns, "map"),
-        ns=NAMES[kind],
-        id=number,
-        type=_CUBE,
-        action=action,
-        pose=_pose(pose),
-        scale=_vector(size),
-        color=message("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=0.6),
+        header=header(stamp_ns, markers.FRAME),
+        ns=marker.ns,
+        id=marker.id,
+        type=marker.type,
+        action=marker.action,
+        pose=message(
+            "geometry_msgs/msg/Pose",
+            position=_vector(marker.position, "Point"),
+            orientation=_quaternion(marker.orientation),
+        ),
+        scale=_vector(marker.scale),
+        color=message("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha),
         lifetime=never,
         frame_locked=False,
-        points=[],
+        points=[_vector(p, "Point") for p in marker.points],
         colors=[],
         texture_resource="",
         texture=nothing,
         uv_coordinates=[],
-        text=text,
+        text=marker.text,
         mesh_resource="",
         mesh_file=message("visualization_msgs/msg/MeshFile", filename="", data=np.zeros(0, np.uint8)),
         mesh_use_embedded_materials=False,

@@ -19,7 +19,7 @@ from aerialworld_recorder.stream.tracks import POSITIONS, TWIST, VELOCITIES
 
 RELIABLE, BEST_EFFORT = "reliable", "best_effort"
 EMBEDDED, GAZEBO = "embedded", "gazebo"
-AUTO = "auto"
+AUTO, WITH, WITHOUT = "auto", "with", "without"
 #: How voxels are made of a frame: what its depth faces see.
 DEPTH_SURFACES = "depth"
 
@@ -38,6 +38,10 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "tolerance": (0.0, "How far a stamp may be from its frame's (s); 0.0: half a sensor period."),
     "patience": (1.0, "How long a frame's last message may take, in simulated seconds."),
     "modalities": (list(MODALITIES), "Which sensors a frame must have: images, depth, lidar, imu. Depth always."),
+    "actors": (
+        AUTO,
+        "Frames with or without what moves nearby (/NAME/actors); auto: with, of the embedded engine.",
+    ),
     "image_transport": (COMPRESSED, "Camera topics: compressed (JPEGs, stored as they come) or raw (encoded here)."),
     "jpeg_quality": (95, "Quality of pictures that are encoded here, 1 to 100."),
     "keep_depth": (False, "Keep depth and class images of the faces in the session."),
@@ -76,6 +80,7 @@ _CHOICES = {
     "image_transport": TRANSPORTS,
     "occupancy_mode": (DEPTH_SURFACES,),
     "velocity": (AUTO, *VELOCITIES),
+    "actors": (AUTO, WITH, WITHOUT),
     "qos": (RELIABLE, BEST_EFFORT),
     "engine": (EMBEDDED, GAZEBO),
 }
@@ -101,6 +106,7 @@ class Parameters:
     tolerance: float | None
     patience: float
     modalities: tuple[str, ...]
+    actors: bool
     image_transport: str
     jpeg_quality: int
     keep_depth: bool
@@ -162,6 +168,7 @@ def read_parameters(node: Node) -> Parameters:
         grid=_grid(v["grid"]),
         conditions=conditions(v["conditions"]),
         velocity=velocity,
+        actors=v["actors"] == WITH or (v["actors"] == AUTO and v["engine"] == EMBEDDED),
         **{name: v[name] for name in rest},
     )
 

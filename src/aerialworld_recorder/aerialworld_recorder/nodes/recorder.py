@@ -22,6 +22,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
+from visualization_msgs.msg import MarkerArray
 
 from aerialworld_core import topics
 from aerialworld_core.errors import InputError
@@ -38,7 +39,7 @@ from aerialworld_recorder.stream.messages import ContentError, Message
 from aerialworld_recorder.stream.pipeline import Limits, Pipeline
 from aerialworld_recorder.voxel_cloud import OFFSETS, VOXEL_POINT, voxel_points
 
-_TYPES = {t.__name__: t for t in (Odometry, CameraInfo, CompressedImage, Image, Imu, PointCloud2)}
+_TYPES = {t.__name__: t for t in (Odometry, CameraInfo, CompressedImage, Image, Imu, PointCloud2, MarkerArray)}
 #: Wall seconds between looks at silence and changes; between reports on /diagnostics; until unheard topics are named.
 LOOK, REPORT, UNHEARD = 0.2, 1.0, 10.0
 #: Wall seconds at the end for messages that have arrived and are not taken; spins without any that end it earlier.

@@ -49,7 +49,7 @@ class Setup:
             self.notes.append(f"{wanted.name} follows {wanted.plan}, which was made for {plan.vehicle}")
         agent = agent_type(wanted.name, plan)
         rig = recorded_rig(load_rig(wanted.rig or f"rig_{agent}"), p.modalities)
-        channels = vehicle_channels(wanted.name, rig, p.image_transport)
+        channels = vehicle_channels(wanted.name, rig, p.image_transport, actors=p.actors)
         period = min(1.0 / c.rate for c in channels if c.kind in SENSORS)
         maker = SessionMaker(
             root=p.data_root,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aerialworld_core.errors import InputError
+from aerialworld_core.markers import marked_actors
 from aerialworld_core.rig import CameraSpec, Rig
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_recorder.stream.channels import DEPTH, Channel
@@ -19,7 +21,7 @@ from aerialworld_recorder.stream.images import (
     decode_depth,
     decode_picture,
 )
-from aerialworld_recorder.stream.messages import ContentError, Message, Payload
+from aerialworld_recorder.stream.messages import ContentError, Markers, Message, Payload
 from aerialworld_recorder.stream.synchroniser import Bad, Bundle
 
 _ENCODINGS = {"image": PICTURES, "depth": DEPTHS, "semantic": CLASSES}
@@ -47,6 +49,8 @@ class Assembler:
         payload = message.load()
         if channel.kind == "lidar":
             check_cloud(payload)
+        elif channel.kind == "actors":
+            read_actors(payload)
         elif channel.kind == "compressed":
             check_jpeg(payload, self._spec(channel))
         else:
@@ -73,6 +77,9 @@ class Assembler:
         if channel.kind == "lidar":
             frame.lidar, frame.lidar_ring = decode_cloud(payload)
             return
+        if channel.kind == "actors":
+            frame.actors = read_actors(payload)
+            return
         spec = self._spec(channel)
         if channel.kind == "compressed":
             jpegs[spec.name] = bytes(check_jpeg(payload, spec))
@@ -88,3 +95,12 @@ class Assembler:
     def _spec(self, channel: Channel) -> CameraSpec:
         specs = self._cameras if channel.kind in ("compressed", "image") else self._faces
         return specs[channel.sensor or ""]
+
+
+def read_actors(payload: Payload) -> list[dict[str, Any]]:
+    if not isinstance(payload, Markers):
+        raise ContentError(f"a {type(payload).__name__}, where markers are expected")
+    try:
+        return marked_actors(payload.markers)
+    except InputError as error:
+        raise ContentError(str(error)) from error

@@ -10,11 +10,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from aerialworld_core.markers import TYPE as MARKERS
+from aerialworld_core.markers import Marker
 from aerialworld_recorder.stream.messages import (
     CameraInfo,
     CompressedImage,
     ContentError,
     Imu,
+    Markers,
     Message,
     Odometry,
     Payload,
@@ -23,8 +26,8 @@ from aerialworld_recorder.stream.messages import (
     RawImage,
 )
 
-#: Fields of a point, distortion coefficients and characters of a text, at most.
-MOST_FIELDS, MOST_COEFFICIENTS, LONGEST_TEXT = 256, 64, 4096
+#: Fields of a point, distortion coefficients, characters of a text, markers and points of one, at most.
+MOST_FIELDS, MOST_COEFFICIENTS, LONGEST_TEXT, MOST_MARKERS, MOST_POINTS = 256, 64, 4096, 20_000, 64
 _BIG, _LITTLE = 0, 1
 
 
@@ -79,9 +82,12 @@ class _Reader:
         return self.text()
 
 
-def stamp_of(data: bytes | memoryview) -> int:
-    """Nanoseconds of the header's stamp, with which every message here begins. Raises ContentError."""
+def stamp_of(data: bytes | memoryview, kind: str = "") -> int:
+    """Nanoseconds of the header's stamp, with which every message here begins; markers (`kind`) with their first one's.
+    Raises ContentError."""
     reader = _Reader(data)
+    if kind == MARKERS and not reader.count(MOST_MARKERS, "markers"):
+        raise ContentError("no marker, so no stamp: an array without objects begins with one that clears the last")
     seconds, nanoseconds = reader.number("i"), reader.number("I")
     if seconds < 0 or nanoseconds >= 1_000_000_000:
         raise ContentError(f"a stamp of {seconds} s and {nanoseconds} ns")
@@ -92,7 +98,7 @@ def message(topic: str, kind: str, data: bytes | memoryview) -> Message:
     """The message that `data` serialises, of a type in READERS. It is read when it is needed; its stamp is read now:
     raises ContentError where there is none."""
     reader = READERS[kind]
-    return Message(topic, stamp_of(data), lambda: reader(_Reader(data)))
+    return Message(topic, stamp_of(data, kind), lambda: reader(_Reader(data)))
 
 
 def _image(r: _Reader) -> RawImage:
@@ -136,6 +142,37 @@ def _imu(r: _Reader) -> Imu:
     return Imu(_three(v[13:]), _three(v[25:]))
 
 
+def _markers(r: _Reader) -> Markers:
+    return Markers(tuple(_marker(r) for _ in range(r.count(MOST_MARKERS, "markers"))))
+
+
+def _marker(r: _Reader) -> Marker:
+    r.header()
+    name = r.text()
+    number, kind, action = (int(v) for v in r.values("i", 3))
+    pose, scale, colour = r.values("d", 7), r.values("d", 3), r.values("f", 4)
+    r.values("i", 1)  # lifetime
+    r.number("I")
+    r.number("B")  # frame_locked
+    points = tuple(_three(r.values("d", 3)) for _ in range(r.count(MOST_POINTS, "points")))
+    for _ in range(r.count(MOST_POINTS, "colours")):
+        r.values("f", 4)
+    r.text()  # texture_resource; texture
+    r.header()
+    r.text()
+    r.view()
+    for _ in range(r.count(MOST_POINTS, "texture coordinates")):
+        r.values("f", 2)
+    text = r.text()
+    r.text()  # mesh_resource; mesh_file
+    r.text()
+    r.view()
+    r.number("B")  # mesh_use_embedded_materials
+    turn = (pose[3], pose[4], pose[5], pose[6])
+    shade = (colour[0], colour[1], colour[2], colour[3])
+    return Marker(name, number, kind, action, _three(pose), turn, _three(scale), shade, points, text)
+
+
 def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
     return values[0], values[1], values[2]
 
@@ -148,4 +185,5 @@ READERS: dict[str, Callable[[_Reader], Payload]] = {
     "sensor_msgs/msg/CameraInfo": _info,
     "nav_msgs/msg/Odometry": _odometry,
     "sensor_msgs/msg/Imu": _imu,
+    MARKERS: _markers,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from aerialworld_core import topics
+from aerialworld_core import markers, topics
 from aerialworld_core.errors import InputError
 from aerialworld_core.rig import Rig
 
@@ -13,7 +13,7 @@ DEPTH = "depth"
 MODALITIES = ("images", DEPTH, "lidar", "imu")
 COMPRESSED, RAW = TRANSPORTS = ("compressed", "raw")
 #: One message of each is needed for a frame, the nearest to its tick.
-SENSORS = ("compressed", "image", "depth", "semantic", "lidar")
+SENSORS = ("compressed", "image", "depth", "semantic", "lidar", "actors")
 #: Said once for the whole run; checked, and not part of frames.
 CALIBRATIONS = ("camera_info", "depth_info")
 
@@ -40,10 +40,10 @@ class Channel:
 
     @property
     def key(self) -> str:
-        """A name for maps from channels to topics: `odom`, `imu`, `lidar`, `camera/cam_front`, `depth/down`,
+        """A name for maps from channels to topics: `odom`, `imu`, `lidar`, `actors`, `camera/cam_front`, `depth/down`,
         `semantic/down`, `camera_info/cam_front`, `depth_info/down`."""
         kind = "camera" if self.kind in ("compressed", "image") else self.kind
-        return kind if kind in ("odom", "imu", "lidar") else f"{kind}/{self.sensor}"
+        return kind if kind in ("odom", "imu", "lidar", "actors") else f"{kind}/{self.sensor}"
 
 
 def recorded_rig(rig: Rig, modalities: Collection[str]) -> Rig:
@@ -57,9 +57,15 @@ def recorded_rig(rig: Rig, modalities: Collection[str]) -> Rig:
 
 
 def vehicle_channels(
-    vehicle: str, rig: Rig, transport: str = COMPRESSED, renamed: Mapping[str, str] | None = None
+    vehicle: str,
+    rig: Rig,
+    transport: str = COMPRESSED,
+    renamed: Mapping[str, str] | None = None,
+    *,
+    actors: bool = False,
 ) -> tuple[Channel, ...]:
-    """Every topic that a session of `rig` (see `recorded_rig`) needs, cameras by `transport`.
+    """Every topic that a session of `rig` (see `recorded_rig`) needs, cameras by `transport`; with `actors` also what
+    moves nearby, in every frame.
 
     `renamed` gives other topics to channels, by `Channel.key`; a camera whose topic ends in "/compressed" is taken
     compressed, any other raw. Raises InputError for a key that no channel has.
@@ -72,6 +78,9 @@ def vehicle_channels(
         for t in topics.vehicle_topics(vehicle, rig)
         if t.kind not in unwanted
     ]
+    if actors:
+        rate = max(c.rate for c in channels if c.kind in SENSORS)
+        channels.append(Channel(topics.actors(vehicle), markers.TYPE, "actors", None, rate))
     names = dict(renamed or {})
     channels = [_renamed(c, names.pop(c.key)) if c.key in names else c for c in channels]
     if names:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aerialworld_core.errors import InputError
+from aerialworld_core.markers import Marker
 
 #: What holds bytes: bytes, memoryview, array.array or a NumPy array of uint8.
 Buffer = bytes | memoryview
@@ -95,7 +96,14 @@ class Imu:
     accel: tuple[float, float, float]
 
 
-Payload = RawImage | CompressedImage | PointCloud | CameraInfo | Odometry | Imu
+@dataclass(frozen=True, slots=True)
+class Markers:
+    """visualization_msgs/MarkerArray."""
+
+    markers: tuple[Marker, ...]
+
+
+Payload = RawImage | CompressedImage | PointCloud | CameraInfo | Odometry | Imu | Markers
 
 
 @dataclass(frozen=True, eq=False, slots=True)

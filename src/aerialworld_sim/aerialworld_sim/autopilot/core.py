@@ -226,6 +226,12 @@ class Autopilot:
         assert isinstance(self.modes, Copter)
         return self.modes
 
+    @property
+    def rover(self) -> Rover:
+        """The logic of a rover; only for what is a rover."""
+        assert isinstance(self.modes, Rover)
+        return self.modes
+
     def enter(self, name: str) -> bool:
         """Go into a mode by its name; False when it cannot be."""
         return self.set_mode(mode_named(self.settings.kind, name).number)

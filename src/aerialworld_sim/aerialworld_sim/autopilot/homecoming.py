@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Seconds on the ground until it counts as landed and the motors stop (recorded).
 SETTLED = 2.05
+#: Seconds that RTL takes to find that it need not climb (recorded).
+CONSIDERED = 0.5
 #: Metres above home that RTL climbs to at least, however near it is.
 LEAST_RTL = 2.0
 
@@ -59,8 +61,9 @@ class Homecoming:
         self._altitude = self._height(position)
         self._yaw = autopilot.vehicle.state.pose.yaw
         self._stage = "climb"
-        self._start = position
-        self._climb_to = np.array([position[0], position[1], self._altitude])
+        self._begun_at = autopilot.now
+        self._start = autopilot.vehicle.stopping_point()
+        self._climb_to = np.array([self._start[0], self._start[1], self._altitude])
         self._over_home = np.array([self._home[0], self._home[1], self._altitude])
         self._there_at = 0.0
 
@@ -84,8 +87,10 @@ class Homecoming:
 
     def goal(self) -> Goal:
         autopilot, vehicle = self._autopilot, self._autopilot.vehicle
-        if self._stage == "climb" and float(vehicle.state.pose.position[2]) >= self._altitude - 0.5:
-            self._stage = "return"
+        if self._stage == "climb":
+            up = float(vehicle.state.pose.position[2]) >= self._altitude - 0.5
+            if up and autopilot.now - self._begun_at >= CONSIDERED:
+                self._stage = "return"
         elif self._stage == "return" and autopilot.arrived(self._kept.last):
             self._stage, self._there_at = "loiter", autopilot.now
         elif (

@@ -19,8 +19,12 @@ class Rover(ModeLogic):
         return speed_within(self.autopilot.parameters["WP_SPEED"])
 
     def circle_rate(self, radius: float) -> float:
-        """Radians per second around a circle: CIRC_SPEED, or the usual speed."""
-        return speed_within(self.autopilot.parameters["CIRC_SPEED"] or self.speed) / radius
+        """Radians per second around a circle: CIRC_SPEED, or WP_SPEED, whatever speed a mission has asked for."""
+        return speed_within(self.autopilot.parameters["CIRC_SPEED"] or self.default_speed()) / radius
+
+    def homeward_speed(self) -> float:
+        """RTL_SPEED, or WP_SPEED, whatever speed a mission has asked for."""
+        return speed_within(self.autopilot.parameters["RTL_SPEED"] or self.default_speed())
 
     def enter(self, mode: Mode) -> str:
         autopilot = self.autopilot
@@ -64,7 +68,7 @@ class Rover(ModeLogic):
 
     def _home(self, home: Array) -> Goal:
         autopilot = self.autopilot
-        start, speed = autopilot.estimator.position, speed_within(autopilot.parameters["RTL_SPEED"] or self.speed)
+        start, speed = autopilot.estimator.position, self.homeward_speed()
         goal = self.kept.of(("home", speed), lambda: Leg(start, home, None, speed, autopilot.waypoint_radius()))
         if autopilot.arrived(goal) and not self._told:
             self._told = True

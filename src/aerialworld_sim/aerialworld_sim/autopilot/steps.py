@@ -46,14 +46,11 @@ class Step:
     def finish(self) -> None:
         """What is said at its end."""
 
-    def leg_to(self, place: Array, yaw: float | None = None, following: Array | None = None) -> Goal:
-        """Straight from where the vehicle is now to a place, and stay (or cut the corner to the one `following`); the
-        same goal until the speed or `yaw` changes."""
-        autopilot, speed = self.autopilot, self.autopilot.modes.speed
+    def leg_to(self, place: Array, yaw: float | None = None, speed: float | None = None) -> Goal:
+        """Straight from where the vehicle is now to a place, and stay; the same goal until speed or `yaw` change."""
+        autopilot, pace = self.autopilot, self.autopilot.modes.speed if speed is None else speed
         start, radius = autopilot.estimator.position, autopilot.waypoint_radius()
-        return self.kept.of(
-            (tuple(place.tolist()), speed, yaw), lambda: Leg(start, place, following, speed, radius, yaw)
-        )
+        return self.kept.of((tuple(place.tolist()), pace, yaw), lambda: Leg(start, place, None, pace, radius, yaw))
 
     def waited(self, seconds: float) -> bool:
         """Whether so long has gone since this was first asked."""
@@ -157,16 +154,17 @@ class LoiterStep(Step):
 
 
 class TurnsStep(Step):
-    """To the edge of a circle and around it, the nose at its centre; a negative radius turns to the left."""
+    """Around a circle; a negative radius turns to the left. A copter first flies to the circle's edge, keeps its nose
+    at the centre and says each turn; a rover's `Circle` itself leads it there."""
 
     def __init__(self, autopilot: Autopilot, seq: int, item: Item) -> None:
         super().__init__(autopilot, seq, item)
         self._centre = autopilot.missions.target(item)
-        drone = autopilot.settings.kind == "drone"
-        usual = autopilot.parameters["CIRCLE_RADIUS"] / 100.0 if drone else autopilot.parameters["CIRC_RADIUS"]
+        self._drone = autopilot.settings.kind == "drone"
+        usual = autopilot.parameters["CIRCLE_RADIUS"] / 100.0 if self._drone else autopilot.parameters["CIRC_RADIUS"]
         asked = item.params[2]
         self._radius = radius_within(abs(asked) or abs(usual))
-        rate = autopilot.copter.circle_rate(self._radius) if drone else autopilot.modes.default_speed() / self._radius
+        rate = autopilot.modes.circle_rate(self._radius)
         self._rate = rate if asked < 0 else -rate
         self._edge = self._nearest_edge()
         self._told_turns = 0
@@ -189,23 +187,14 @@ class TurnsStep(Step):
 
     def goal(self) -> Goal:
         autopilot = self.autopilot
-        if self._circle is None and autopilot.arrived(self.kept.last):
+        if self._circle is None and (not self._drone or autopilot.arrived(self.kept.last)):
             self._circle = Circle(self._centre, self._radius, self._rate)
             self._tell(1)
-        if self._circle is not None:
-            return self._circle
-        return self.leg_to(self._edge, following=self._onwards())
-
-    def _onwards(self) -> Array | None:
-        """A rover drives into the circle; a copter stops at its edge."""
-        if self.autopilot.settings.kind == "drone":
-            return None
-        outwards, turn = self._edge - self._centre, math.copysign(1.0, self._rate)
-        return self._edge + turn * np.array([-outwards[1], outwards[0], 0.0])
+        return self._circle or self.leg_to(self._edge)
 
     def _tell(self, turn: int) -> None:
         self._told_turns = turn
-        if self.autopilot.settings.kind == "drone":
+        if self._drone:
             self.autopilot.say(f"Mission: starting circle {turn}/{self.item.params[0]:.0f}")
 
     def done(self) -> bool:
@@ -236,7 +225,7 @@ class ReturnStep(Step):
             goal = self._way.goal()
             self.landing = self._way.landing
             return goal
-        return self.leg_to(self._home)
+        return self.leg_to(self._home, speed=self.autopilot.rover.homeward_speed())
 
     def done(self) -> bool:
         return self._way.done if self._way is not None else self.autopilot.arrived(self.kept.last)

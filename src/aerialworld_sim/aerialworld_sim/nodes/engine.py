@@ -59,10 +59,18 @@ class EngineNode(Node):
         world = load_world(p.world)
         self.fleet = fleet = Fleet(p.vehicles, world, seed=p.seed, speedup=p.rate or 1.0)
         course = _course(p, fleet)
-        actors = Traffic(world, p.traffic).actors if p.traffic is not None else ()
+        traffic = Traffic(world, p.traffic, fleet.guests) if p.traffic is not None else None
+        if traffic is not None:
+            fleet.meet(traffic)
         light = p.conditions.light(world.light, world.georeference)
         self.engine = Engine(
-            world, fleet.vehicles, seed=p.seed, threads=p.threads, light=light, actors=actors, **p.engine
+            world,
+            fleet.vehicles,
+            seed=p.seed,
+            threads=p.threads,
+            light=light,
+            actors=traffic.actors if traffic else (),
+            **p.engine,
         )
         self._encoders = ThreadPoolExecutor(min(6, processors()), thread_name_prefix="jpeg")
         self._time = Outlet(self, Clock, CLOCK, QoSProfile(depth=100))

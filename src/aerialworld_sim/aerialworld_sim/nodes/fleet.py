@@ -15,6 +15,8 @@ from aerialworld_core.plan import Plan, agent_type
 from aerialworld_core.world import load_rig
 from aerialworld_sim.motion import Motion, Static, Vehicle
 from aerialworld_sim.piloted import PilotedMotion, Piloting, piloted
+from aerialworld_sim.traffic import Traffic
+from aerialworld_sim.traffic.guests import Guest, PlannedGuest
 from aerialworld_sim.vehicles.interface import Kind
 
 
@@ -45,6 +47,7 @@ class Fleet:
         self.ends_ns: dict[str, int] = {}
         self.notes: list[str] = []
         self.piloted: dict[str, PilotedMotion] = {}
+        self.rovers: set[str] = set()
         try:
             self._gather(wanted, world, seed, speedup)
         except BaseException:
@@ -58,6 +61,8 @@ class Fleet:
                 self.ends_ns[vehicle.name] = round(plan.duration * 1e9)
                 if plan.vehicle != vehicle.name:
                     self.notes.append(f"{vehicle.name} follows {vehicle.plan}, which was made for {plan.vehicle}")
+            if agent_type(vehicle.name, plan) == "rover":
+                self.rovers.add(vehicle.name)
             rig = load_rig(vehicle.rig or f"rig_{agent_type(vehicle.name, plan)}")
             if vehicle.piloting is None:
                 self.vehicles[vehicle.name] = Vehicle(rig, motion(vehicle.pose, plan))
@@ -67,6 +72,20 @@ class Fleet:
             self.piloted[vehicle.name] = flown
             self.notes.append(f"{vehicle.name}: {flown.where()}")
             self.vehicles[vehicle.name] = Vehicle(rig, flown)
+
+    @property
+    def guests(self) -> list[Guest]:
+        """The rovers, as traffic is to heed them: piloted ones where they are, others also where they will be."""
+        return [
+            self.piloted[name].guest if name in self.piloted else PlannedGuest(vehicle.motion)
+            for name, vehicle in self.vehicles.items()
+            if name in self.rovers
+        ]
+
+    def meet(self, traffic: Traffic) -> None:
+        """Let piloted vehicles run into traffic."""
+        for flown in self.piloted.values():
+            flown.guest.around = traffic.near
 
     def listen(self) -> None:
         """Let autopilots answer while no time passes."""

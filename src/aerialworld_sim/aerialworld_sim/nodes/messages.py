@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Quaternion, Transform, TransformStamped, Vector3
+from geometry_msgs.msg import Pose as PoseMessage
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, NavSatStatus, PointCloud2, PointField
-from std_msgs.msg import Header
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
 
 from aerialworld_core import topics
 from aerialworld_core.frames import Array, Pose
+from aerialworld_core.markers import FRAME, actor_markers
 from aerialworld_core.rig import CameraSpec, ImuSpec, NavSatSpec, Rig
 from aerialworld_core.sensing import VehicleState
 
@@ -203,3 +206,33 @@ def navsat(state: VehicleState, vehicle: str, place: tuple[float, float, float],
         message.position_covariance = _diagonal(deviations**2)
         message.position_covariance_type = NavSatFix.COVARIANCE_TYPE_DIAGONAL_KNOWN
     return message
+
+
+def actors(stamp_ns: int, present: list[dict[str, Any]]) -> MarkerArray:
+    """What moves nearby, as `aerialworld_core.markers` says; all of one stamp."""
+    shared = header(stamp_ns, FRAME)
+    return MarkerArray(
+        markers=[
+            Marker(
+                header=shared,
+                ns=m.ns,
+                id=m.id,
+                type=m.type,
+                action=m.action,
+                pose=PoseMessage(position=_point(m.position), orientation=_turn(m.orientation)),
+                scale=Vector3(x=m.scale[0], y=m.scale[1], z=m.scale[2]),
+                color=ColorRGBA(r=m.colour[0], g=m.colour[1], b=m.colour[2], a=m.colour[3]),
+                points=[_point(p) for p in m.points],
+                text=m.text,
+            )
+            for m in actor_markers(present)
+        ]
+    )
+
+
+def _point(p: tuple[float, float, float]) -> Point:
+    return Point(x=p[0], y=p[1], z=p[2])
+
+
+def _turn(q: tuple[float, float, float, float]) -> Quaternion:
+    return Quaternion(x=q[0], y=q[1], z=q[2], w=q[3])

@@ -14,6 +14,7 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
 from aerialworld_core import topics
 from aerialworld_core.frames import Georeference
@@ -27,6 +28,7 @@ from aerialworld_sim.nodes import messages
 _TYPES = {
     t.__name__: t for t in (Odometry, CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2)
 }  # the last part of a topic's type
+Key = tuple[str, str | None]
 _MODALITY = {
     "image": engine.IMAGES,
     "compressed": engine.IMAGES,
@@ -37,11 +39,10 @@ _MODALITY = {
     "lidar": engine.LIDAR,
     "imu": engine.IMU,
 }
+_ACTORS: Key = ("actors", None)
 #: Kinds that come with a sensor frame, at the node's `sensor_rate`; those that are seen only when rays are cast.
-_FRAME_KINDS = frozenset(_MODALITY) - {"imu"}
-_RENDERED = _FRAME_KINDS - {"camera_info", "depth_info"}
-
-Key = tuple[str, str | None]
+_FRAME_KINDS = frozenset(_MODALITY) - {"imu"} | {"actors"}
+_RENDERED = _FRAME_KINDS - {"camera_info", "depth_info", "actors"}
 
 
 class Outlet:
@@ -68,7 +69,8 @@ class Outlet:
 
 
 class VehiclePublishers:
-    """Publishers of `topics.vehicle_topics` for the modalities asked for, one second of messages deep."""
+    """Publishers of `topics.vehicle_topics` for the modalities asked for, and of `topics.actors`; one second of
+    messages deep."""
 
     def __init__(
         self,
@@ -101,6 +103,8 @@ class VehiclePublishers:
             self._outlets[topic.kind, topic.sensor] = Outlet(node, kind, topic.name, quality)
             if topic.kind == "navsat":
                 self.navsat_ns = round(1e9 / topic.rate)
+        quality = QoSProfile(depth=max(1, math.ceil(sensor_rate)), reliability=reliability)
+        self._outlets[_ACTORS] = Outlet(node, MarkerArray, topics.actors(name), quality)
 
     def publishers(self) -> Iterable[Any]:
         return (outlet.publisher for outlet in self._outlets.values())
@@ -142,6 +146,8 @@ class VehiclePublishers:
     def publish_frame(self, frame: SensorFrame, stamp_ns: int, wanted: set[Key]) -> None:
         """What the rig saw, of what is wanted, all with one stamp. JPEGs are encoded by the pool while the rest goes
         out, and go last; none is left over when this returns."""
+        if _ACTORS in wanted:
+            self._outlets[_ACTORS].send(messages.actors(stamp_ns, frame.actors))
         jpegs: list[tuple[str, Future[bytes]]] = [
             (camera.name, self._encoders.submit(messages.jpeg, frame.images[camera.name]))
             for camera in self.rig.cameras

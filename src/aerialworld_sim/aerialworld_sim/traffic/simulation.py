@@ -12,11 +12,15 @@ Whoever has waited long for a crossing that it could leave books it: others that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
 from aerialworld_sim.traffic.agent import Agent
+from aerialworld_sim.traffic.guests import ROVER, Guest
 from aerialworld_sim.traffic.network import Network
 
 #: Simulated time of a step, nanoseconds and seconds.
@@ -29,14 +33,26 @@ HARDEST, EMERGENCY, JERK = 7.0, 6.0, 3.0
 SHIFT, SHOCK, PATIENCE, BOOKED, ANOTHER_WAY = 0.6, 2.5, 5.0, 12.0, 30.0
 #: Steps until a mover that got no room asks again; twice as many while it stands.
 AGAIN = 3
+#: Metres within which a guest matters to a mover.
+FARTHEST = 80.0
 _CHUNK = 1024
+
+
+@dataclass(eq=False)
+class _Present:
+    """A guest at a step: its cells, the same as a mask of all cells, and which movers have it ahead of them (N,)."""
+
+    cells: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    ahead: NDArray[np.bool_]
 
 
 class Simulation:
     """Movers on a network. `agents` have begun, and hold no room yet; `speed` (N,) is what each likes to go, m/s.
 
     `emergencies` full brakings per second (N,). `warm` steps are made before the first that is logged: traffic that has
-    just begun stands still.
+    just begun stands still. `guests` are vehicles from outside: no room is taken where they are or will be, and who has
+    them ahead stops before them, braking as hard as it can where it must.
     """
 
     def __init__(
@@ -47,6 +63,7 @@ class Simulation:
         emergencies: Array,
         random: np.random.Generator,
         warm: int = 300,
+        guests: Sequence[Guest] = (),
     ) -> None:
         self._network, self._agents, self._random = network, agents, random
         n = len(agents)
@@ -56,12 +73,16 @@ class Simulation:
         self._booked = np.zeros(network.cells.count, np.int32)
         self._bookings: dict[int, tuple[float, NDArray[np.int32]]] = {}
         self._tickets = 1
+        self._guests = guests
+        self._present: list[_Present] = []
+        self._free = np.full(n, np.inf)
         self._last_sample = np.diff(network.first) - 1
         self._like = speed
         self._pull = np.array([a.kind.pull for a in agents])
         self._brake = np.array([a.kind.brake for a in agents])
         self._slot = np.array([a.kind.shape.slot for a in agents])
         self._rate = emergencies
+        self._gear = np.array([way.curve.gear for way in network.ways.ways], np.float64)
         self.position, self.velocity = np.zeros(n), np.zeros(n)
         self._acceleration = np.zeros(n)
         self._claimed, self._oldest = np.zeros(n), np.zeros(n)
@@ -86,6 +107,11 @@ class Simulation:
         for _ in range(warm):
             self.step()
 
+    @property
+    def logged(self) -> int:
+        """How many steps are known."""
+        return self.steps - self._warm + 1
+
     def log(self, step: int) -> tuple[Array, Array]:
         """Distances (N,) along the routes and speeds (N,) at a logged step; steps are made as far as needed."""
         while self.steps - self._warm < step:
@@ -97,6 +123,7 @@ class Simulation:
         """One step of all movers, which is logged once they are warm."""
         now = self.steps * DT
         if self._agents:
+            self._meet()
             self._ask(now)
             self._move(now)
             self._leave()
@@ -111,6 +138,41 @@ class Simulation:
             self._log.append((np.zeros((_CHUNK, n)), np.zeros((_CHUNK, n))))
         self._log[chunk][0][row] = self.position
         self._log[chunk][1][row] = self.velocity
+
+    # -- guests -------------------------------------------------------------------------------------------------------
+
+    def _meet(self) -> None:
+        """Where guests are and will be: whoever has them ahead of it gets no room there, and stops before them."""
+        if not self._guests:
+            return
+        for present in self._present:
+            present.mask[present.cells] = False
+        net, stamp = self._network, max(self.steps - self._warm, 0) * STEP_NS
+        sample = ((self.position - self._start) / net.step[self._way]).astype(np.int64)
+        row = net.first[self._way] + np.minimum(np.maximum(sample, 0), self._last_sample[self._way])
+        here, forward = net.xy[row], np.stack([np.cos(net.yaw[row]), np.sin(net.yaw[row])], axis=1)
+        forward *= self._gear[self._way][:, None]
+        masks = [p.mask for p in self._present] or [np.zeros(net.cells.count, bool) for _ in self._guests]
+        self._present = []
+        self._free[:] = np.inf
+        for guest, mask in zip(self._guests, masks, strict=True):
+            xy, yaw = guest.places(stamp)
+            cells = net.cells.numbers(np.unique(net.cells.touched(ROVER, xy, yaw)[1]))
+            mask[cells] = True
+            way = xy[0] - here
+            present = _Present(cells, mask, (way * forward).sum(axis=1) > 0.0)
+            self._present.append(present)
+            for i in np.flatnonzero(present.ahead & ((way * way).sum(axis=1) < FARTHEST**2)).tolist():
+                self._free[i] = min(self._free[i], self._free_until(self._agents[i], mask))
+
+    def _free_until(self, agent: Agent, mask: NDArray[np.bool_]) -> float:
+        """How far along its route a mover may go before it enters a slot that a guest is in."""
+        begin = float(self.position[agent.number])
+        for cells, _, end in agent.held:
+            if mask[cells].any():
+                return begin
+            begin = end
+        return float("inf")
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
@@ -141,6 +203,8 @@ class Simulation:
         stretch, me = agent.ask(), agent.number
         cells = stretch.cells
         if not len(stretch.slots) or _others(self._owner.take(cells), me):
+            return False
+        if any(p.ahead[me] and p.mask[cells].any() for p in self._present):
             return False
         if self._bookings and len(stretch.slots) > 1 and _others(self._booked.take(cells), me):
             return False
@@ -198,12 +262,16 @@ class Simulation:
         target = np.minimum(self._like, net.limit[row])
         room = np.maximum(np.minimum(self._claimed, self._halt) - self.position, 0.0)
         target = np.minimum(target, _stopping(room, v, self._brake))
+        free = np.maximum(self._free - self.position, 0.0)
+        target = np.minimum(target, _stopping(free, v, self._brake))
+        # Who cannot stop at ease before a guest brakes as hard as it can.
+        hard = self._braking | (v * v > 2.0 * self._brake * free)
         ahead = np.maximum(self._next_start - self.position, 0.0)
         target = np.minimum(target, np.sqrt(self._next_limit**2 + 2 * self._brake * ahead))
         self._emergencies(now)
         target[self._braking | (self._resume > now)] = 0.0
         most = np.minimum(np.maximum(self._acceleration, 0.0) + JERK * DT, self._pull)
-        least = np.where(self._braking, -EMERGENCY, -1.5 * self._brake)
+        least = np.where(hard, -EMERGENCY, -1.5 * self._brake)
         a = np.minimum(np.maximum((target - v) / DT, least), most)
         after = np.maximum(v + a * DT, 0.0)
         # Whatever is wished: one can always stop within the room that one holds.

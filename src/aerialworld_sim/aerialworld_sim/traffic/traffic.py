@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +18,18 @@ from aerialworld_core.traffic import TrafficOptions
 from aerialworld_core.world.scene import Scene
 from aerialworld_sim.motion import Actor
 from aerialworld_sim.traffic.agent import Agent
+from aerialworld_sim.traffic.guests import ROVER, Guest, PilotedGuest
 from aerialworld_sim.traffic.kinds import KINDS, PEDESTRIANS, Kind
 from aerialworld_sim.traffic.meshes import body
 from aerialworld_sim.traffic.network import Network
 from aerialworld_sim.traffic.parking import Parking, Stand
 from aerialworld_sim.traffic.simulation import DT, STEP_NS, Simulation
+from aerialworld_sim.vehicles.surroundings import MovingBox
 
 #: How often a place to begin is drawn for a mover before the roads count as full.
 _TRIES = 400
+#: Metres from a guest within which it is told of others.
+REACH = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,32 +64,16 @@ class Snapshot:
 class Traffic:
     """Traffic in `world` as asked for by `options`; a pure function of both.
 
-    `actors` are for `aerialworld_sim.Engine`; `members` the same in order, the moving ones first. Raises InputError
-    where there is no room for so many, saying how many there is room for.
+    `guests` are vehicles on the ground that traffic keeps clear of: it takes no room where they are or will be, and
+    brakes, as hard as it can if need be. `actors` are for `aerialworld_sim.Engine`; `members` the same in order, the
+    moving ones first. Raises InputError where there is no room for so many, saying how many there is room for.
     """
 
-    def __init__(self, world: World, options: TrafficOptions) -> None:
+    def __init__(self, world: World, options: TrafficOptions, guests: Sequence[Guest] = ()) -> None:
         self.options = options
         self.network = Network.of(world)
-        self._random = np.random.default_rng([options.seed, 0])
-        self._agents: list[Agent] = []
-        cars = options.count("cars", self.network.length("car") * 1e-3)
-        walkers = options.count("pedestrians", self.network.length(WALKER.name) * 1e-3)
-        standing = round(options.parked * cars)
-        taken = np.zeros(self.network.cells.count, bool)
-        movers = self._movers("car", KINDS, cars - standing, taken)
-        movers += self._movers("pedestrian", PEDESTRIANS, walkers, taken)
-        self.members = movers + self._parked(world, standing)
-        vehicles = np.array([member.kind in KINDS for member in movers], bool)
-        like = np.array([self._random.uniform(*member.kind.speed) for member in movers])
-        rate = np.where(vehicles, options.emergencies / 3600.0, 0.0)
-        self.simulation = Simulation(self.network, self._agents, like, rate, self._random)
-        self._ahead = np.array([member.kind.ahead for member in movers])
-        shape = np.array([member.kind.shape.name for member in movers])
-        self._of = {str(name): np.flatnonzero(shape == name) for name in np.unique(shape)}
-        self._gear = np.array([way.curve.gear for way in self.network.ways.ways])
-        self._still = _standing([(member.kind, member.parked) for member in self.members if member.parked is not None])
-        self._latest: Snapshot | None = None
+        self._world, self._guests = world, tuple(guests)
+        self._begin()
         bodies: dict[tuple[str, tuple[int, int, int]], Scene] = {}
         self.actors: list[Actor] = []
         for index, member in enumerate(self.members):
@@ -92,6 +81,59 @@ class Traffic:
             if look not in bodies:
                 bodies[look] = body(member.kind, member.colour)
             self.actors.append(Actor(member.name, bodies[look], _Motion(self, index), member.kind.label))
+        self._size = np.array([actor.body.bounds[1] - actor.body.bounds[0] for actor in self.actors]).reshape(-1, 3)
+        self._middle = np.array([0.5 * (actor.body.bounds[0] + actor.body.bounds[1]) for actor in self.actors])
+
+    def _begin(self) -> None:
+        """Members and their motion, from the seed."""
+        world, options = self._world, self.options
+        self._random = np.random.default_rng([options.seed, 0])
+        self._agents: list[Agent] = []
+        cars = options.count("cars", self.network.length("car") * 1e-3)
+        walkers = options.count("pedestrians", self.network.length(WALKER.name) * 1e-3)
+        standing = round(options.parked * cars)
+        taken = self._expected()
+        movers = self._movers("car", KINDS, cars - standing, taken)
+        movers += self._movers("pedestrian", PEDESTRIANS, walkers, taken)
+        self.members = movers + self._parked(world, standing)
+        vehicles = np.array([member.kind in KINDS for member in movers], bool)
+        like = np.array([self._random.uniform(*member.kind.speed) for member in movers])
+        rate = np.where(vehicles, options.emergencies / 3600.0, 0.0)
+        self.simulation = Simulation(self.network, self._agents, like, rate, self._random, guests=self._guests)
+        self._ahead = np.array([member.kind.ahead for member in movers])
+        shape = np.array([member.kind.shape.name for member in movers])
+        self._of = {str(name): np.flatnonzero(shape == name) for name in np.unique(shape)}
+        self._gear = np.array([way.curve.gear for way in self.network.ways.ways])
+        self._still = _standing([(member.kind, member.parked) for member in self.members if member.parked is not None])
+        self._latest: Snapshot | None = None
+
+    def restart(self) -> None:
+        """Back to stamp 0, where guests may come another way this time."""
+        if any(guest.live for guest in self._guests) and self.simulation.logged > 1:
+            for guest in self._guests:
+                if isinstance(guest, PilotedGuest):
+                    guest.restart()
+            self._begin()
+
+    def near(self, stamp_ns: int, place: Array) -> list[MovingBox]:
+        """The members within REACH of a place (3,) of map, as boxes."""
+        now = self.snapshot(stamp_ns)
+        close = np.flatnonzero(np.hypot(*(now.position[:, :2] - place[:2]).T) < REACH)
+        boxes = []
+        for i in close.tolist():
+            pose = Pose(now.position[i], now.orientation[i])
+            boxes.append(
+                MovingBox(self.members[i].name, Pose(pose.transform(self._middle[i]), pose.orientation), self._size[i])
+            )
+        return boxes
+
+    def _expected(self) -> NDArray[np.bool_]:
+        """The cells where guests are at the beginning: nobody begins there."""
+        cells = self.network.cells
+        taken = np.zeros(cells.count, bool)
+        for guest in self._guests:
+            taken[cells.numbers(np.unique(cells.touched(ROVER, *guest.places(0))[1]))] = True
+        return taken
 
     @property
     def summary(self) -> dict[str, int]:
@@ -230,6 +272,9 @@ class _Motion:
 
     traffic: Traffic
     index: int
+
+    def restart(self) -> None:
+        self.traffic.restart()
 
     def state(self, stamp_ns: int) -> VehicleState:
         """The state of the body's origin. Raises InputError for stamps before 0."""

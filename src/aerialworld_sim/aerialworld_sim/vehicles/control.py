@@ -20,13 +20,23 @@ class MultirotorControl:
 
     def __init__(self, parameters: MultirotorParameters) -> None:
         self._p = parameters
+        self._most = GRAVITY * math.tan(parameters.lean_max)
         self._integral = [0.0, 0.0]
         self._error = [0.0, 0.0]
         self._change = [0.0, 0.0]
+        self._asked = [0.0, 0.0]
+        self._begins = False
+
+    def begin(self) -> None:
+        """The target jumps to another movement: what was asked until now is handed to the integral, as ArduCopter's
+        controller begins, so that a lean goes on and fades."""
+        self._integral = [*self._asked]
+        self._begins = True
 
     def relax(self) -> None:
         """Forget what was integrated: a new flight begins."""
         self._integral = [0.0, 0.0]
+        self._asked = [0.0, 0.0]
 
     def acceleration(self, point: Shaped, now: Moment) -> Vector:
         """What thrust is asked for at `now` to follow `point`: acceleration in map without gravity, within the lean."""
@@ -37,10 +47,12 @@ class MultirotorControl:
         if distance > 0:
             want = min(root_speed(distance, p.position_gain, p.acceleration), p.speed) / distance
             vx, vy = vx + want * dx, vy + want * dy
-        most = GRAVITY * math.tan(p.lean_max)
+        most = self._most
         out = [point.ax, point.ay]
         for axis, target in enumerate((vx, vy)):
             error = target - now.velocity[axis]
+            if self._begins:
+                self._error[axis], self._change[axis] = error, 0.0
             step = _FILTER * (error - self._error[axis])
             self._error[axis] += step
             self._change[axis] += _FILTER * (step / TICK - self._change[axis])
@@ -49,6 +61,7 @@ class MultirotorControl:
                 + self._integral[axis]
                 + p.derivative_gain * self._change[axis]
             )  # fmt: skip
+        self._begins = False
         size = math.sqrt(out[0] * out[0] + out[1] * out[1])
         for axis in range(2):
             # A saturated lean must not wind up what it cannot give.
@@ -56,6 +69,7 @@ class MultirotorControl:
                 self._integral[axis] += p.integral_gain * self._error[axis] * TICK
         if size > most:
             out = [out[0] * most / size, out[1] * most / size]
+        self._asked = out
         error = point.z - now.position[2]
         climb = math.copysign(root_speed(abs(error), p.height_gain, p.vertical_acceleration), error)
         up = point.az + p.climb_gain * (point.vz + climb - now.velocity[2])

@@ -21,6 +21,7 @@ import numpy as np
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import storage_errors
+from aerialworld_core.frames import Array
 from aerialworld_core.sensing import VehicleState
 from aerialworld_sim.vehicles.goals import same_goal
 from aerialworld_sim.vehicles.interface import Contact, Goal, Kind
@@ -88,6 +89,9 @@ class LoggedVehicle:
     @property
     def circled(self) -> float:
         return self.vehicle.circled
+
+    def stopping_point(self) -> Array:
+        return self.vehicle.stopping_point()
 
     def command(self, goal: Goal) -> None:
         self.vehicle.command(goal)

@@ -40,11 +40,10 @@ class MultirotorGuidance:
         self.heading = self._wanted_heading = heading
         self.heading_rate = 0.0
 
-    def take_up(self, goal: Goal, before: Goal | None, moment: Moment) -> None:
-        """A new goal; the target goes on from where it is."""
+    def take_up(self, goal: Goal, before: Goal | None, moment: Moment) -> bool:
+        """A new goal; the target goes on from where it is, but for a first leg, at whose start it begins (True)."""
         if isinstance(goal, Leg):
-            self._take_leg(goal, before, moment)
-            return
+            return self._take_leg(goal, before, moment)
         self._legs.leave()
         if isinstance(goal, Circle) and not (
             isinstance(before, Circle) and same(vector(goal.centre), vector(before.centre))
@@ -56,18 +55,20 @@ class MultirotorGuidance:
             self._angle_rate = self.circled = 0.0
         if isinstance(goal, Track):
             self._track = vector(goal.position)
+        return False
 
-    def _take_leg(self, goal: Leg, before: Goal | None, moment: Moment) -> None:
+    def _take_leg(self, goal: Leg, before: Goal | None, moment: Moment) -> bool:
         end = vector(goal.end)
         following = None if goal.following is None else vector(goal.following)
         if isinstance(before, Leg) and self._legs.take_up(
             vector(goal.start), end, following, goal.speed, goal.radius, (vector(before.start), vector(before.end))
         ):
-            return
+            return False
         start = self.stopping_point(moment)
         if isinstance(before, TakeOff):
             start = self.point.x, self.point.y, before.altitude
         self._legs.begin(start, end, following, goal.speed, goal.radius)
+        return not isinstance(before, Leg)
 
     def stopping_point(self, moment: Moment) -> Vector:
         """Where the vehicle comes to rest within its limits."""

@@ -149,6 +149,10 @@ class SimulatedVehicle(Protocol):
         """The angle that the present `Circle`'s target has covered, radians, counter-clockwise positive."""
         ...
 
+    def stopping_point(self) -> Array:
+        """(3,) of map where it would come to rest if a leg began now: what ArduPilot takes for a leg's start."""
+        ...
+
     def command(self, goal: Goal) -> None:
         """What is wanted from now on. The same goal again changes nothing; a changed one is taken up smoothly."""
         ...

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Pose
+from aerialworld_core.frames import Array, Pose
 from aerialworld_core.sensing import GRAVITY, VehicleState
 from aerialworld_sim.vehicles.control import MultirotorControl
 from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector
@@ -105,6 +107,9 @@ class Multirotor(TickingVehicle):
         counts turns by it: the vehicle follows it with a lag."""
         return self._guidance.circled
 
+    def stopping_point(self) -> Array:
+        return np.array(self._guidance.stopping_point(self._now))
+
     def command(self, goal: Goal) -> None:
         """As the interface says. Raises InputError for numbers that are not finite and for `Drive`."""
         if same_goal(goal, self._goal):
@@ -129,7 +134,8 @@ class Multirotor(TickingVehicle):
         if isinstance(goal, Idle | Off) and self._motors in ("spooling", "flying") and self._touching:
             self._motors = "idle"
         if self._motors in ("flying", "spooling"):
-            self._guidance.take_up(goal, before, self._now)
+            if self._guidance.take_up(goal, before, self._now):
+                self._control.begin()
 
     def arrived(self) -> bool:
         """TakeOff: nine tenths of the height, and the climb nearly over (as ArduCopter's AutoTakeoff). Land, Idle, Off:
@@ -181,6 +187,7 @@ class Multirotor(TickingVehicle):
         self._thrust = GRAVITY if air_start else 0.0
         self._throttle = self.parameters.hover_throttle if air_start else 0.0
         self._control = MultirotorControl(self.parameters)
+        self._motor_share = 1.0 - math.exp(-TICK / self.parameters.motor_time)
         self._left = now.position[2]
         self._air = Air(self.wind, self.seed, TICK)
         self._wind_now = self._air.next()
@@ -253,7 +260,7 @@ class Multirotor(TickingVehicle):
             upright = max(up_axis(now.orientation)[2], 0.3)
             fall = self._drag(now.velocity)[2]
             wanted = min(max((GRAVITY + az + fall) / upright, 0.0), p.thrust_ratio * GRAVITY)
-        self._thrust += (wanted - self._thrust) * (1.0 - math.exp(-TICK / p.motor_time))
+        self._thrust += (wanted - self._thrust) * self._motor_share
         self._throttle = p.hover_throttle * self._thrust / GRAVITY
 
     def _fly(self, now: Moment, rate: Vector) -> None:
@@ -290,7 +297,8 @@ class Multirotor(TickingVehicle):
         """Deceleration by the air. Its linear part is the air that the rotors turn around, which grows with the root of
         their thrust; the quadratic part is the body's."""
         p = self.parameters
-        wx, wy, wz = (v - a for v, a in zip(velocity, self._wind_now, strict=True))
+        (vx, vy, vz), (ax, ay, az) = velocity, self._wind_now
+        wx, wy, wz = vx - ax, vy - ay, vz - az
         rotors = math.sqrt(self._thrust / GRAVITY)
         body = p.drag_quadratic * math.sqrt(wx * wx + wy * wy + wz * wz)
         level, vertical = p.drag_linear * rotors + body, p.drag_vertical * rotors + body

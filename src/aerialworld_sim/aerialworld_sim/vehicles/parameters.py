@@ -184,7 +184,11 @@ class RoverParameters:
     turn_radius        tightest, metres (TURN_RADIUS)
     yaw_rate           rad/s (ATC_STR_RAT_MAX)
     heading_gain       1/s, of a wanted heading (ATC_STR_ANG_P)
-    steering_time      with which the wheels turn, seconds
+    turn_acceleration  rad/s² of a wanted turn rate (ATC_STR_ACC_MAX)
+    turn_feed, turn_gain, turn_integral
+                       full steering per m/s and rad/s that is wanted, that is missing, and that stays missing
+                       (ATC_STR_RAT_FF, _P, _I); a car's only
+    wheel_angle        of full steering, radians
     wheelbase, track   metres, between the wheels that follow the ground
     body_radius, body_height, body_bottom
                        of what collides; the body's underside above the ground
@@ -198,7 +202,7 @@ class RoverParameters:
     cruise_speed: float = 5.0
     speed_gain: float = 0.1
     speed_integral: float = 0.2
-    estimate_time: float = 0.4
+    estimate_time: float = 0.1
     speed: float = 5.0
     acceleration: float = 1.0
     snap: float = 15.0
@@ -209,7 +213,11 @@ class RoverParameters:
     turn_radius: float = 0.9
     yaw_rate: float = math.radians(120.0)
     heading_gain: float = 2.0
-    steering_time: float = 0.4
+    turn_acceleration: float = math.radians(120.0)
+    turn_feed: float = 0.75
+    turn_gain: float = 0.2
+    turn_integral: float = 0.2
+    wheel_angle: float = math.radians(35.0)
     wheelbase: float = 0.6
     track: float = 0.6
     body_radius: float = 0.45

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Pose, quaternion_from_rotation
+from aerialworld_core.frames import Array, Pose, quaternion_from_rotation
 from aerialworld_core.sensing import VehicleState
 from aerialworld_sim.vehicles.goals import check_goal, same_goal, vector, wrap
 from aerialworld_sim.vehicles.interface import (
@@ -40,8 +40,12 @@ ABOVE_GROUND = 0.03
 #: The suspension: natural frequency (1/s) with which body follows wheels, critically damped.
 _SPRING = 20.0
 _UPRIGHT = 10.0
+#: Filter of the turn rate's error, Hz (ATC_STR_RAT_FLTE).
+_TURN_FILTER = 1.0 - math.exp(-2.0 * math.pi * 10.0 * TICK)
 #: A rover that was stopped by something is free again when it is this far away, metres.
 _FREE = 1.0
+#: Room around it in which something that stopped it still stands, metres.
+_CLEAR = 0.5
 #: With which it stops at a solid, m/s².
 _STOP = 40.0
 
@@ -79,6 +83,10 @@ class Rover(TickingVehicle):
         """The angle that the present `Circle`'s target has covered, radians, counter-clockwise positive."""
         return self._guidance.circled
 
+    def stopping_point(self) -> Array:
+        x, y, _ = self._guidance.stopping_point(self._now.position, self._now.velocity)
+        return np.array([x, y, self._now.position[2]])
+
     def command(self, goal: Goal) -> None:
         """As the interface says. Raises InputError for numbers that are not finite and for goals of the air."""
         if same_goal(goal, self._goal):
@@ -87,7 +95,7 @@ class Rover(TickingVehicle):
             raise InputError(f"a rover does not fly: {type(goal).__name__} is for multirotors")
         check_goal(goal)
         before, self._goal = self._goal, goal
-        self._guidance.take_up(goal, before, self._now.position, self._now.velocity, self._speed)
+        self._guidance.take_up(goal, before, self._now, self._heading, self._speed)
 
     def arrived(self) -> bool:
         """GoTo: within the radius. Leg: passed (half through the corner) or, at its last point, within the radius.
@@ -127,8 +135,9 @@ class Rover(TickingVehicle):
         self._guidance = RoverGuidance(self.parameters)
         self._integral = 0.0
         self._estimate = self._speed
-        self._turn = 0.0
+        self._turn = self._asked = self._turn_error = self._turn_integral = 0.0
         self._blocked = 0.0
+        self._met = False
         self._stopped_at = now.position
 
     # --- one tick -----------------------------------------------------------------------------------------------------
@@ -142,13 +151,14 @@ class Rover(TickingVehicle):
         p, goal = self.parameters, self._goal or Off()
         if isinstance(goal, Off):
             self._throttle = self._integral = 0.0
-            wanted_rate = 0.0
+            turn = self._by_hand(0.0)
         elif isinstance(goal, Drive):
             self._integral = 0.0
             self._throttle = min(max(goal.throttle, -1.0), 1.0)
-            wanted_rate = self._steered(min(max(goal.steering, -1.0), 1.0))
+            turn = self._by_hand(min(max(goal.steering, -1.0), 1.0))
         else:
-            speed, wanted_rate = self._guidance.advance(goal, now.position, now.velocity, self._heading, self._speed)
+            speed, wanted = self._guidance.advance(goal, now.position, now.velocity, self._heading, self._speed)
+            turn = self._turn_towards(wanted)
             still = isinstance(goal, Brake | Idle) or speed == 0.0
             self._throttle = 0.0 if still and abs(self._speed) < 0.05 else self._throttle_for(speed)
         if self._blocked * self._throttle > 0:
@@ -159,7 +169,7 @@ class Rover(TickingVehicle):
             change = math.copysign(min(abs(self._speed) / TICK, max(abs(change), 0.5)), -self._speed)
         if self._blocked * self._speed > 0:
             change = math.copysign(min(abs(self._speed) / TICK, _STOP), -self._speed)
-        return change, self._turn_rate(wanted_rate)
+        return change, self._limited_turn(turn)
 
     def _throttle_for(self, speed: float) -> float:
         p = self.parameters
@@ -172,20 +182,42 @@ class Rover(TickingVehicle):
         return min(max(throttle, -1.0), 1.0)
 
     def _steered(self, steering: float) -> float:
+        """The turn rate that the wheels (or, of a skid, the sides) give at `steering`, −1 … 1, left positive."""
         p = self.parameters
         if p.steering == "skid":
             return steering * p.yaw_rate
-        return steering * self._speed / p.turn_radius
+        return self._speed / p.turn_radius * math.sin(p.wheel_angle * steering) / math.sin(p.wheel_angle)
 
-    def _turn_rate(self, wanted: float) -> float:
+    def _by_hand(self, steering: float) -> float:
+        """The turn rate at a steering that nobody corrects."""
+        self._asked, self._turn_error, self._turn_integral = self._turn, 0.0, 0.0
+        return self._steered(steering)
+
+    def _turn_towards(self, wanted: float) -> float:
+        """The turn rate when `wanted` is asked of the steering controller. Rover's steers with a fixed share of what is
+        wanted per m/s and mends the rest slowly, so that a turn begins short of what was asked."""
         p = self.parameters
-        self._turn += (wanted - self._turn) * (1.0 - math.exp(-TICK / p.steering_time))
+        step = p.turn_acceleration * TICK
+        self._asked += min(max(wanted - self._asked, -step), step)
+        if p.steering == "skid":
+            return self._asked
+        speed = abs(self._speed)
+        self._turn_error += _TURN_FILTER * (self._asked - self._turn - self._turn_error)
+        steering = p.turn_feed * self._asked + p.turn_gain * self._turn_error + self._turn_integral
+        steering /= max(speed, 1.0)
+        if abs(steering) < 1.0:
+            self._turn_integral += p.turn_integral * self._turn_error * TICK
+        return math.copysign(1.0, self._speed) * self._steered(min(max(steering, -1.0), 1.0))
+
+    def _limited_turn(self, turn: float) -> float:
+        p = self.parameters
         most = p.yaw_rate
         if abs(self._speed) > 0.05:
             most = min(most, p.side_acceleration / abs(self._speed))
         if p.steering == "ackermann":
             most = min(most, abs(self._speed) / p.turn_radius)
-        return min(max(self._turn, -most), most)
+        self._turn = min(max(turn, -most), most)
+        return self._turn
 
     def _drive(self, now: Moment, change: float, turn: float) -> None:
         height, slope_x, slope_y, rise = self._ground_now()
@@ -238,8 +270,12 @@ class Rover(TickingVehicle):
     def _look(self, now: Moment) -> None:
         p = self.parameters
         x, y, z = now.position
+        lift = p.body_bottom + 0.5 * p.body_height
+        if self._met and not self.surroundings.met((x, y, z + lift), p.body_radius + _CLEAR, now.stamp_ns):
+            # What stopped it has gone.
+            self._met, self._incident, self._blocked = False, "", 0.0
         if self._incident and math.dist(now.position, self._stopped_at) > _FREE:
-            self._incident, self._blocked = "", 0.0
+            self._met, self._incident, self._blocked = False, "", 0.0
         if self._speed == 0.0 and self._now.velocity[2] == 0.0:
             self._looked = now.position
             self._behind = self._plane
@@ -249,7 +285,6 @@ class Rover(TickingVehicle):
             self._plane,
             self._look_at_ground(x + span * now.velocity[0], y + span * now.velocity[1]),
         )
-        lift = p.body_bottom + 0.5 * p.body_height
         before, after = self._looked, now.position
         # What it covers until the next look, and to stop.
         ahead = abs(self._speed) * (LOOK_EVERY * TICK + abs(self._speed) / (2.0 * _STOP))
@@ -257,11 +292,13 @@ class Rover(TickingVehicle):
             (before[0], before[1], before[2] + lift), (x, y, z + lift), p.body_radius, p.body_height, now.stamp_ns,
             ahead=ahead, on_ground=True,
         )  # fmt: skip
+        met = bool(what) and bool(self.surroundings.met((x, y, z + lift), p.body_radius + ahead, now.stamp_ns))
         what = what or self._no_way(x, y, ahead)
         if what and not self._blocked:
             self._incident = "stopped: " + what
             self._blocked = math.copysign(1.0, self._speed)
             self._stopped_at = after
+            self._met = met
         self._looked = after
 
     def _no_way(self, x: float, y: float, margin: float) -> str:

@@ -7,12 +7,14 @@ import math
 from aerialworld_sim.vehicles.goals import vector, wrap
 from aerialworld_sim.vehicles.interface import Circle, Goal, GoTo, Leg, Track, Velocity
 from aerialworld_sim.vehicles.legs import LegFollower, Target, same
-from aerialworld_sim.vehicles.moments import TICK
+from aerialworld_sim.vehicles.moments import TICK, Moment
 from aerialworld_sim.vehicles.parameters import RoverParameters, Vector
 from aerialworld_sim.vehicles.shaping import Shaped, root_speed
 
 #: Filter of the velocity error, Hz (PSC_VEL_FLTE).
 _FILTER = 1.0 - math.exp(-2.0 * math.pi * 5.0 * TICK)
+#: Sideways acceleration, m/s², with which a rover that faces away from its target leaves that balance.
+_NUDGE = 0.05
 #: Turn rates are wanted as for at least this speed, m/s.
 _SLOWEST = 0.5
 
@@ -27,25 +29,26 @@ class RoverGuidance:
         self._shaped = Shaped()
         self._error = [0.0, 0.0]
         self._angle = 0.0
-        self._angle_rate = 0.0
+        self._around = 0.0
+        self._share = 1.0
+        self._on_edge = self._strayed = False
+        #: Angle that the present circle's target has covered, radians, counter-clockwise positive.
         self.circled = 0.0
         self._speed = 0.0
 
-    def take_up(self, goal: Goal, before: Goal | None, position: Vector, velocity: Vector, speed: float) -> None:
-        """A new goal, for a rover at `position` with `velocity`."""
+    def take_up(self, goal: Goal, before: Goal | None, now: Moment, heading: float, speed: float) -> None:
+        """A new goal, for a rover that moves as `now` with `heading` and forward `speed`."""
         if not isinstance(before, Leg | GoTo | Circle | Velocity | Track):
             self._speed = speed
             self._error = [0.0, 0.0]
         if isinstance(goal, Leg | GoTo):
-            self._take_leg(goal, before, position, velocity)
+            self._take_leg(goal, before, now.position, now.velocity)
             return
         self._legs.leave()
         if isinstance(goal, Circle) and not (
             isinstance(before, Circle) and same(vector(goal.centre), vector(before.centre))
         ):
-            x, y, _ = vector(goal.centre)
-            self._angle = math.atan2(position[1] - y, position[0] - x)
-            self._angle_rate = self.circled = 0.0
+            self._begin_circle(goal, now, heading)
         if isinstance(goal, Track):
             self._shaped.place(vector(goal.position), vector(goal.velocity))
 
@@ -62,9 +65,10 @@ class RoverGuidance:
                 _flat(goal.start), end, following, goal.speed, radius, (_flat(before.start), _flat(before.end))
             ):
                 return
-        self._legs.begin(self._stopping_point(position, velocity), end, following, goal.speed, radius)
+        self._legs.begin(self.stopping_point(position, velocity), end, following, goal.speed, radius)
 
-    def _stopping_point(self, position: Vector, velocity: Vector) -> Vector:
+    def stopping_point(self, position: Vector, velocity: Vector) -> Vector:
+        """Where a rover at `position` with `velocity` comes to rest, on the level."""
         speed = math.hypot(velocity[0], velocity[1])
         way = speed / (2.0 * self._p.acceleration)
         return position[0] + way * velocity[0], position[1] + way * velocity[1], 0.0
@@ -88,8 +92,7 @@ class RoverGuidance:
                     return self._limited(0.0), 0.0  # a car does not circle to meet a point by centimetres
             return self._follow(position, velocity, heading, goal.speed)
         if isinstance(goal, Circle):
-            self._advance_circle(goal, position)
-            return self._follow(position, velocity, heading, p.full_speed)
+            return self._follow(position, velocity, heading, self._advance_circle(goal, position))
         if isinstance(goal, Track):
             x, y, z = self._shaped.x, self._shaped.y, self._shaped.z
             vx, vy, _ = vector(goal.velocity)
@@ -100,27 +103,54 @@ class RoverGuidance:
             return self._drive_at(goal, heading)
         return self._limited(0.0), 0.0
 
-    def _advance_circle(self, goal: Circle, position: Vector) -> None:
+    def _begin_circle(self, goal: Circle, now: Moment, heading: float) -> None:
+        (x, y, _), lead = vector(goal.centre), self._shaped
+        east, north = now.position[0] - x, now.position[1] - y
+        self._angle = math.atan2(north, east) if math.hypot(east, north) > 0.0 else heading
+        self._around = self.circled = 0.0
+        self._share = 1.0
+        self._on_edge = self._strayed = False
+        lead.place((now.position[0], now.position[1], 0.0), (now.velocity[0], now.velocity[1], 0.0))
+        lead.ax, lead.ay = now.acceleration[0], now.acceleration[1]
+
+    def _advance_circle(self, goal: Circle, position: Vector) -> float:
+        """Move the circle's target on; the speed that it may be followed with. As Rover's CIRCLE: first straight to the
+        nearest point of the circle, then around from rest, with half of the acceleration."""
         p = self._p
         x, y, _ = vector(goal.centre)
         radius = max(goal.radius, p.turn_radius)
-        most = math.sqrt(p.side_acceleration * radius) / radius
-        rate = min(max(goal.rate, -most), most)
-        gain = p.acceleration / radius * TICK
-        self._angle_rate += min(max(rate - self._angle_rate, -gain), gain)
-        # The target waits for a rover that is not there yet.
-        behind = math.dist(
-            position[:2], (x + radius * math.cos(self._angle), y + radius * math.sin(self._angle))
-        )  # fmt: skip
-        turn = self._angle_rate * TICK * min(max(1.0 - (behind - p.radius) / 10.0, 0.0), 1.0)
-        self.circled += turn
-        self._angle = wrap(self._angle + turn)
-        c, s, w = math.cos(self._angle), math.sin(self._angle), self._angle_rate
+        most = min(abs(goal.rate) * radius, math.sqrt(p.side_acceleration * radius)) * self._share
+        astray = abs(math.hypot(position[0] - x, position[1] - y) - radius)
+        if not self._on_edge:
+            self._on_edge = astray <= p.turn_radius
+            acceleration = min(p.acceleration, p.side_acceleration)
+            c, s, lead = math.cos(self._angle), math.sin(self._angle), self._shaped
+            lead.level_to(x + radius * c, y + radius * s, 0.0, 0.0, most, acceleration, p.acceleration, TICK)
+            self._target = (lead.x, lead.y, 0.0), (lead.vx, lead.vy, 0.0), (lead.ax, lead.ay, 0.0)
+            return most
+        if astray > 2.0 * p.turn_radius and not self._strayed:
+            # Too fast for it: slower, and the target waits beside the rover until it is back.
+            self._strayed, self._share = True, 0.8 * self._share
+        elif astray < p.turn_radius:
+            self._strayed = False
+        gain = 0.5 * p.acceleration * TICK
+        change = min(max(most - self._around, -gain), gain)
+        self._around += change
+        turning = math.copysign(1.0, goal.rate)
+        if self._strayed:
+            self._angle = math.atan2(position[1] - y, position[0] - x)
+        else:
+            turn = turning * self._around / radius * TICK
+            self.circled += turn
+            self._angle = wrap(self._angle + turn)
+        c, s, v = math.cos(self._angle), math.sin(self._angle), turning * self._around
+        inward, ahead = v * v / radius, turning * change / TICK
         self._target = (
             (x + radius * c, y + radius * s, 0.0),
-            (-radius * w * s, radius * w * c, 0.0),
-            (-radius * w * w * c, -radius * w * w * s, 0.0),
+            (-v * s, v * c, 0.0),
+            (-inward * c - ahead * s, -inward * s + ahead * c, 0.0),
         )
+        return most
 
     def _follow(self, position: Vector, velocity: Vector, heading: float, most: float) -> tuple[float, float]:
         p = self._p
@@ -139,8 +169,12 @@ class RoverGuidance:
         c, s = math.cos(heading), math.sin(heading)
         # A car that is to turn needs some speed: what its tightest turn allows with half of the side acceleration.
         least = min(size, math.sqrt(0.5 * p.side_acceleration * p.turn_radius)) if p.steering == "ackermann" else 0.0
-        wanted = self._limited(max(least, vx * c + vy * s))
-        return wanted, self._rate(-ax * s + ay * c, wanted)
+        forward, side = vx * c + vy * s, -ax * s + ay * c
+        if forward < 0.0 and abs(side) < _NUDGE:
+            # Straight away from where it is to go: no side is nearer, and it has to take one.
+            side = math.copysign(_NUDGE, side)
+        wanted = self._limited(max(least, forward))
+        return wanted, self._rate(side, wanted)
 
     def _rate(self, side: float, speed: float) -> float:
         """The turn rate that gives the sideways acceleration `side` at `speed`, within the limits."""

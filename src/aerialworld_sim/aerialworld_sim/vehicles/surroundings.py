@@ -45,12 +45,22 @@ class MovingBox:
 Obstacles = Callable[[int], Sequence[MovingBox]]
 
 
+class Company(Protocol):
+    """Others that want to know where the vehicle is, and say where they are."""
+
+    def meet(self, stamp_ns: int, place: Vector) -> Sequence[MovingBox]:
+        """The vehicle is at `place` of map now: what is near it."""
+        ...
+
+
 class Surroundings:
-    """The ground and the solids around a vehicle. Without a world: a plane at `ground`."""
+    """The ground and the solids around a vehicle. Without a world: a plane at `ground`. `company` is told where the
+    vehicle is whenever it looks around; what it answers counts as `obstacles` do."""
 
     def __init__(self, world: Solids | None = None, obstacles: Obstacles | None = None, ground: float = 0.0) -> None:
         self.world = world
         self._obstacles = obstacles
+        self.company: Company | None = None
         self._ground = ground
         self._origins = np.empty((6, 3))
         self._directions = np.empty((6, 3))
@@ -63,7 +73,7 @@ class Surroundings:
     @property
     def has_obstacles(self) -> bool:
         """Whether other things that move are asked for."""
-        return self._obstacles is not None
+        return self._obstacles is not None or self.company is not None
 
     def ground(self, xy: NDArray[np.float64]) -> list[float]:
         """Terrain height at points (N, 2); NaN where there is none."""
@@ -86,6 +96,14 @@ class Surroundings:
         distance, _ = self.world.cast(np.array([[x, y, z]]), np.array([[0.0, 0.0, -1.0]]))
         return max(height, z - float(distance[0])) if math.isfinite(distance[0]) else height
 
+    def met(self, place: Vector, reach: float, stamp_ns: int) -> str:
+        """Which other thing that moves is within `reach` of a place; empty where there is none."""
+        boxes = [] if self._obstacles is None else [*self._obstacles(stamp_ns)]
+        if self.company is not None:
+            boxes += self.company.meet(stamp_ns, place)
+        name = next((box.name for box in boxes if box.distance(place) < reach), "")
+        return f"hit {name} at {_place(place)}" if name else ""
+
     def struck(
         self,
         before: Vector,
@@ -102,11 +120,9 @@ class Surroundings:
         Five rays along the way: the middle, both sides, top and bottom. What is met from above is no hit: a vehicle
         that sinks lands on it. One that drives `on_ground` does not hit the ground.
         """
-        for box in self._obstacles(stamp_ns) if self._obstacles is not None else ():
-            if box.distance(after) < radius + ahead:
-                return f"hit {box.name} at {_place(after)}"
-        if self.world is None:
-            return ""
+        met = self.met(after, radius + ahead, stamp_ns)
+        if met or self.world is None:
+            return met
         way = after[0] - before[0], after[1] - before[1], after[2] - before[2]
         level = math.hypot(way[0], way[1])
         length = math.hypot(level, way[2])

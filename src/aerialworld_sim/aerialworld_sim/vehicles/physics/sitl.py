@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.frames import Array
 from aerialworld_core.piloting import PHYSICS_PORT
 from aerialworld_core.sensing import VehicleState
 from aerialworld_sim.vehicles.interface import Contact, Goal, Kind
@@ -133,6 +134,10 @@ class SitlVehicle:
     def circled(self) -> float:
         """Nothing: what ArduPilot circles, it counts itself."""
         return 0.0
+
+    def stopping_point(self) -> Array:
+        """Where it is: what its ArduPilot means to do is not known here."""
+        return self.state.pose.position
 
     def command(self, goal: Goal) -> None:
         raise InputError(f"{type(goal).__name__}: this vehicle is commanded by its ArduPilot, over MAVLink")

@@ -20,9 +20,12 @@ from recorder_graph import MS, Player, engine, finish, network, recorder
 
 pytestmark = [
     pytest.mark.long,  # each starts processes that wait for each other
+    pytest.mark.timeout(900),  # on a loaded machine, with kernels that are compiled on the way
     pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed"),
 ]
 TENTH = 100 * MS
+#: Frames are lost only where a test means it: not because the machine is busy with something else.
+ROOM = "queue_frames:=1000"
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def frames(folder: Path) -> list[list[int]]:
 
 def test_a_camera_that_stops_drops_frames_until_it_is_back(graph, tmp_path):
     player, domain, parameters = graph
-    with recorder(tmp_path, domain, *parameters, "patience:=0.3") as node:
+    with recorder(tmp_path, domain, *parameters, ROOM, "patience:=0.3") as node:
         player.connect(node)
         gone = range(7 * TENTH, 15 * TENTH)
         player.fly(
@@ -58,7 +61,7 @@ def test_a_camera_that_stops_drops_frames_until_it_is_back(graph, tmp_path):
 def test_disorder_and_repetition_lose_nothing_and_a_reset_begins_a_session(graph, tmp_path):
     player, domain, parameters = graph
     rng = random.Random(5)  # noqa: S311
-    with recorder(tmp_path, domain, *parameters) as node:
+    with recorder(tmp_path, domain, *parameters, ROOM) as node:
         player.connect(node)
         items = [item for s in range(0, 11 * TENTH, TENTH) for item in player.due(s)]
         items += rng.sample(items, 60)
@@ -75,7 +78,7 @@ def test_disorder_and_repetition_lose_nothing_and_a_reset_begins_a_session(graph
 def test_a_recorder_that_was_stopped_tells_what_it_lost(graph, tmp_path):
     """A stalled subscriber: the middleware keeps one second, the rest is lost, counted and told."""
     player, domain, parameters = graph
-    with recorder(tmp_path, domain, *parameters) as node:
+    with recorder(tmp_path, domain, *parameters, ROOM) as node:
         player.connect(node)
         player.fly(range(0, 5 * TENTH, TENTH))
         node.process.send_signal(signal.SIGSTOP)
@@ -103,7 +106,7 @@ def test_bad_messages_are_told_and_the_node_stays_up(graph, tmp_path):
         12: ("compressed", "cam_front", {"data": b"GIF89a"}, "no JPEG"),
         14: ("semantic", "up", {"data": b"123"}, "3 bytes of data"),
     }
-    with recorder(tmp_path, domain, *parameters) as node:
+    with recorder(tmp_path, domain, *parameters, ROOM) as node:
         player.connect(node)
         for tenth in range(20):
             if tenth not in bad:
@@ -171,7 +174,7 @@ def test_a_disk_that_is_really_full_keeps_the_frames(graph, tmp_path):
         player.connect(node)
         deadline, stamp = time.monotonic() + network.PATIENCE, 0
         while node.process.poll() is None and time.monotonic() < deadline:
-            player.fly([stamp])
+            player.fly([stamp], settle=False)  # an acknowledgement may take seconds
             stamp += TENTH
         assert node.process.wait(network.PATIENCE) == 28, node.log
         assert "not written: No space left on device" in node.log

@@ -75,8 +75,8 @@ def check_motion(session: Session, poses: dict[int, PoseRecord], report: Validat
     scale = dot / square if square > 0 else None
     if apart:
         report.warn(
-            f"velocity, angular velocity and the IMU were not compared with the motion over {len(apart)} of {len(pairs)} "
-            f"intervals, which are longer than {LONGEST_COMPARED:g} s: {apart[0]}"
+            "velocity, angular velocity and the IMU were not compared with the motion over "
+            f"{len(apart)} of {len(pairs)} intervals, which are longer than {LONGEST_COMPARED:g} s: {apart[0]}"
         )
     if compared > SCALE_DISTANCE_M and (scale is None or abs(scale - 1) > SCALE_TOLERANCE):
         report.error(f"positions change {scale or float('inf'):.3f} times as fast as the stated velocity")

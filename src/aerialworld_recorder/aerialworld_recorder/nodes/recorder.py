@@ -109,6 +109,8 @@ class VehicleIntake:
 
     def _calibration(self, channel: Channel, data: bytes) -> None:
         """Compare with the rig, once: afterwards nobody listens to the topic any more."""
+        if channel.topic not in self._subscriptions:
+            return  # one that was under way
         try:
             message: Message = cdr.message(channel.topic, channel.type, data)
             payload = message.load()
@@ -120,7 +122,8 @@ class VehicleIntake:
         except ContentError as error:
             self.mismatch = InputError(f"{channel.topic}: {error}; give the rig that is flown (parameter rig)")
         self.unchecked.discard(channel.topic)
-        self._node.later(lambda: self._node.destroy_subscription(self._subscriptions.pop(channel.topic)))
+        subscription = self._subscriptions.pop(channel.topic)
+        self._node.later(lambda: self._node.destroy_subscription(subscription))
 
     def _show(self, frame: Any, occupancy: Any, stats: Any) -> None:
         """The frame's occupied voxels, to whoever watches; called by the working thread."""

@@ -183,9 +183,9 @@ def test_a_disk_that_is_really_full_keeps_the_frames(graph, tmp_path):
     assert len(session.frame_indices) > 2 and all(session.damage(i) == [] for i in session.frame_indices)
 
 
-def run_and_kill(folder: Path, domain: int, world: Path, wait: float, number: signal.Signals) -> str:
-    """Record in lockstep with an engine that waits for nobody else, and send a signal `wait` seconds after the first
-    frame; the recorder's log."""
+def run_and_kill(folder: Path, domain: int, world: Path, wait: float, *numbers: signal.Signals) -> str:
+    """Record in lockstep with an engine that waits for nobody else, and send signals from `wait` seconds after the
+    first frame on, 50 ms apart; the recorder's log."""
     shared = [f"world:={world}", "rig:=rig_small"]
     with (
         recorder(folder, domain, *shared, "lockstep:=true", "frame_rate:=10.0") as node,
@@ -196,9 +196,11 @@ def run_and_kill(folder: Path, domain: int, world: Path, wait: float, number: si
             assert time.monotonic() < deadline and node.process.poll() is None, node.log
             time.sleep(0.02)
         time.sleep(wait)
-        node.process.send_signal(number)
+        for number in numbers:
+            node.process.send_signal(number)
+            time.sleep(0.05)
         code = node.process.wait(network.PATIENCE)
-        assert code == (-9 if number == signal.SIGKILL else 0), node.log
+        assert code == (-9 if numbers[-1] == signal.SIGKILL else 0), node.log
         return node.log
 
 
@@ -212,13 +214,21 @@ def assert_sound(path: Path, frames_at_least: int) -> None:
     assert not errors, errors
 
 
-def test_sigint_finishes_the_queue_and_closes(tmp_path):
-    log = run_and_kill(tmp_path, network.random_domain(), network.write_world(tmp_path), 1.0, signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_queue_and_closes(tmp_path, number):
+    log = run_and_kill(tmp_path, network.random_domain(), network.write_world(tmp_path), 1.0, number)
     (path,) = list_sessions(tmp_path / "data")
     session = Session.open(path)
     assert session.meta.frames == len(session.frame_indices) > 1
     assert f"{session.meta.frames} frames in 1 sessions; dropped 0, too slow for 0" in log
     assert_sound(path, 2)
+
+
+def test_a_second_signal_does_not_wait_and_leaves_a_sound_session(tmp_path):
+    world = network.write_world(tmp_path)
+    run_and_kill(tmp_path, network.random_domain(), world, 1.0, signal.SIGTERM, signal.SIGINT)
+    (path,) = list_sessions(tmp_path / "data")
+    assert_sound(path, 1)
 
 
 @pytest.mark.parametrize("round_", range(2))

@@ -109,6 +109,9 @@ class _Importer:
             topic: {}
             for topic in (*(choice.extra[k] for k in BESIDE if k in choice.extra), *choice.images.topics.values())
         }
+        #: Of these what went back in time: the next session's, should it turn out that time was reset.
+        self.after_reset: dict[str, dict[int, Raw]] = {topic: {} for topic in self.beside}
+        self.latest: dict[str, int] = {}
         self.waiting_bytes = 0
         self.clipped = self.seen = 0.0
 
@@ -134,6 +137,7 @@ class _Importer:
                 elif isinstance(event, Restart):
                     self._write(waiting, meta, all_of_them=True)
                     self._end_session()
+                    self._begin_again()
                 elif isinstance(event, Dropped):
                     self.done.dropped.update(dict.fromkeys(event.missing, event.ticks))
                 elif isinstance(event, Bad):
@@ -234,11 +238,20 @@ class _Importer:
 
     def _set_aside(self, stamp: int, raw: Raw) -> None:
         """Keep what belongs to the frame at `stamp` until that comes; where nothing asks for it the oldest goes."""
-        kept = self.beside[raw.topic]
+        latest = self.latest.get(raw.topic, stamp)
+        back = stamp < latest - Timing.reorder_ns
+        self.latest[raw.topic] = max(latest, stamp)
+        kept = (self.after_reset if back else self.beside)[raw.topic]
         self.waiting_bytes += len(raw.data) - (len(kept[stamp].data) if stamp in kept else 0)
         kept[stamp] = raw
         while len(kept) > 2 * MAX_WAITING or (self.waiting_bytes > MAX_WAITING_BYTES and len(kept) > 1):
             self._forget(kept, min(kept))
+
+    def _begin_again(self) -> None:
+        """Time was reset: what has come of the new session already is all that waits."""
+        self.beside, self.after_reset = self.after_reset, {topic: {} for topic in self.beside}
+        self.latest = {topic: max(kept) for topic, kept in self.beside.items() if kept}
+        self.waiting_bytes = sum(len(raw.data) for kept in self.beside.values() for raw in kept.values())
 
     def _forget(self, kept: dict[int, Raw], stamp: int) -> None:
         self.waiting_bytes -= len(kept.pop(stamp).data)

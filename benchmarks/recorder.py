@@ -38,6 +38,15 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def require_recorder(pid: int, deadline: float) -> None:
+    """Ends this process when the recorder has ended, or has not come so far in time."""
+    state = Path(f"/proc/{pid}/stat")
+    if not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+        raise SystemExit("the recorder has ended")
+    if time.monotonic() > deadline:
+        raise SystemExit("the recorder takes no frame")
+
+
 def play(world: Path, seconds: int, pid: int) -> None:
     """Publish in lockstep with the recorder; print its CPU seconds and the wall's, of the seconds after the first."""
     import rclpy
@@ -94,6 +103,7 @@ def play(world: Path, seconds: int, pid: int) -> None:
     deadline = time.monotonic() + PATIENCE
     while not all(p.get_subscription_count() for p in publishers.values()):
         rclpy.spin_once(node, timeout_sec=0.1)
+        require_recorder(pid, deadline)
     marks = []
     due = time.monotonic()
     for tenth in range(10 * (WARM_UP + seconds) + 1):
@@ -110,8 +120,7 @@ def play(world: Path, seconds: int, pid: int) -> None:
         due = max(due + 0.1, time.monotonic())
         while taken[-1] < tenth * TENTH or time.monotonic() < due:
             rclpy.spin_once(node, timeout_sec=max(0.0, min(0.1, due - time.monotonic())) or 0.01)
-            if time.monotonic() > deadline:
-                raise SystemExit("the recorder takes no frame")
+            require_recorder(pid, deadline)
     (before, begun), (after, ended) = marks
     print(json.dumps({"cpu_s": after - before, "wall_s": ended - begun}))
     rclpy.shutdown()
@@ -136,6 +145,8 @@ def measure(world: Path, seconds: int, frame_rate: float, record: bool = True) -
                 )  # fmt: skip
                 recorder.send_signal(signal.SIGINT)
                 recorder.wait(PATIENCE)
+            except subprocess.CalledProcessError as error:
+                raise SystemExit(f"nothing was measured:\n{log.read_text()}") from error
             finally:
                 recorder.kill()
         text = log.read_text()

@@ -118,6 +118,13 @@ def test_a_session_comes_back_from_its_bag(bag: Path, original: Session, tmp_pat
         assert found.pose(index).ground_z == pytest.approx(original.pose(index).ground_z, abs=1e-9)
     assert (found.meta.grid, found.meta.datum) == (original.meta.grid, original.meta.datum)
     assert found.meta.engine["name"] == "bag" and found.meta.world == original.meta.world
+    assert found.meta.kept == original.meta.kept == ("depth", "semantic", "instance") and not found.meta.faces_only
+    images = [f"{kind}/" for kind in original.meta.kept]
+    for file in (
+        p for p in original.path.rglob("*.png") if str(p.relative_to(original.path)).startswith(tuple(images))
+    ):
+        kept = (found.path / file.relative_to(original.path)).read_bytes()
+        assert kept == file.read_bytes(), file
     before, after = (validate(s.path) for s in (original, found))
     assert after.ok == before.ok and after.figures["lidar_agreement"] == before.figures["lidar_agreement"]
 
@@ -206,6 +213,39 @@ def test_lidar_alone_makes_voxels_where_its_returns_are(bag: Path, original: Ses
         assert occupancy.occupancy.sum() <= len(np.unique(ijk[inside], axis=0)) * 1.02
         assert inside.sum() > 50
         assert (occupancy.observed & (occupancy.occupancy == 0)).sum() > 10 * occupancy.occupancy.sum()
+
+
+def test_kept_images_come_back_whole_or_not_at_all(bag: Path, original: Session, tmp_path: Path) -> None:
+    """Without a topic of its own a kind is not kept, and that is told; a frame that lacks one image is dropped."""
+    from mcap.reader import make_reader
+    from mcap.writer import Writer
+
+    lost, second = "/drone_1/camera/cam_back/instance", original.frame_indices[1]
+    out = tmp_path / "less.mcap"
+    with bag.open("rb") as source, out.open("wb") as target:
+        reader, writer = make_reader(source), Writer(target)
+        writer.start(profile="ros2")
+        for record in reader.iter_metadata():
+            writer.add_metadata(record.name, record.metadata)
+        schemas, channels = {}, {}
+        for schema, channel, message in reader.iter_messages():
+            once = channel.topic == "/drone_1/semantic/up/image"
+            if channel.topic == lost or (once and message.log_time == original.pose(second).stamp_ns):
+                continue
+            if schema.id not in schemas:
+                schemas[schema.id] = writer.register_schema(schema.name, schema.encoding, schema.data)
+            if channel.id not in channels:
+                channels[channel.id] = writer.register_channel(channel.topic, "cdr", schemas[schema.id])
+            writer.add_message(channels[channel.id], message.log_time, message.data, message.publish_time)
+        writer.finish()
+    result = run("session", "import", out, "--out", tmp_path / "data")
+    assert result.exit_code == 0, text_of(result)
+    assert f"no instance images are kept: the bag has no {lost}" in text_of(result)
+    assert "kept semantic up" in text_of(result)
+    found = Session.open(Path(result.stdout.strip().splitlines()[-1]))
+    assert found.meta.kept == ("depth", "semantic")
+    assert found.frame_indices == [i for i in original.frame_indices if i != second]
+    assert not (found.path / "instance").exists()
 
 
 def test_without_a_world_the_datum_is_estimated_and_marked(

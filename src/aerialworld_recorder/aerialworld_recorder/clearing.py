@@ -287,18 +287,25 @@ def look_around(free, first, last, west, east, nz, plane):  # type: ignore[no-un
         plane[c] = np.uint8(around & FREE_MIDDLE) if free[n] == 0 else np.uint8(0)
 
 
+@helper
+def add_edge(edges, count, index, i, within, nz):  # type: ignore[no-untyped-def]
+    """Append a voxel, the `within`-th of its plane i: every face asks where it is, and dividing takes long."""
+    edges[count, 0], edges[count, 1], edges[count, 2] = index, i, within // nz
+    edges[count, 3] = within - edges[count, 2] * nz
+    return count + 1
+
+
 @kernel
 def list_edges(begin, end, free, shape, edges, plane, words):  # type: ignore[no-untyped-def]
-    """The voxels (flat index), begin ≤ i < end, that bear no mark and share a face with a free one; returns their
-    number. `plane` (≥ ny · nz,) uint8 and `words`, the same memory as uint64, are scratch."""
+    """The voxels begin ≤ i < end that bear no mark and share a face with a free one, to `edges` (N, 4): flat index, i,
+    j, k; returns their number. `plane` (≥ ny · nz,) uint8 and `words`, the same memory as uint64, are scratch."""
     area, nz, total, count = shape[3], shape[2], len(free), 0
     for n in range(nz):
         for corner in range(2):
             m = n + corner * (total - nz)
             twice = corner == 1 and m < nz  # in a grid of one column
             if m >= begin * area and m < end * area and free[m] == 0 and not twice:
-                edges[count] = m
-                count += 1
+                count = add_edge(edges, count, m, m // area, m % area, nz)
     for i in range(begin, end):
         # A plane at once, but for the grid's first and last column, whose neighbours in memory are not there: all of
         # these.
@@ -309,8 +316,7 @@ def list_edges(begin, end, free, shape, edges, plane, words):  # type: ignore[no
             if words[m]:
                 for n in range(8 * m, 8 * m + 8):
                     if n < last - first and plane[n]:
-                        edges[count] = first + n
-                        count += 1
+                        count = add_edge(edges, count, first + n, i, first + n - i * area, nz)
     return count
 
 
@@ -331,10 +337,10 @@ def clear_edges(  # type: ignore[no-untyped-def]
         for a in range(3):
             offsets[a, n] = projection[a, 0] * rim[n, 0] + projection[a, 1] * rim[n, 1] + projection[a, 2] * rim[n, 2]
     for m in range(count):
-        index = edges[m]
+        index = np.uint64(edges[m, 0])
         if free[index]:
             continue
-        x, y, z = index // shape[3] + 0.5, index // shape[4] % shape[1] + 0.5, index % shape[2] + 0.5
+        x, y, z = edges[m, 1] + 0.5, edges[m, 2] + 0.5, edges[m, 3] + 0.5
         project(projection, x, y, z, uvw)
         near, far = uvw[2] - spreads[2], uvw[2] + spreads[2]
         if far <= 0.0 or near > reach:

@@ -8,8 +8,9 @@ v · DV). The rest is the face's own: 1/f, principal point, NUDGE, TOLERANCE (me
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from aerialworld_core.frames import Pose, grid_from_map
+from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.rig import CameraSpec
 
@@ -47,13 +48,13 @@ class Face:
         self.view[NUDGE] = NUDGE_METRES
         self.view[TOLERANCE : TOLERANCE + 2] = PLANE_TOLERANCE[0] + 4 * spec.noise_stddev, PLANE_TOLERANCE[1]
         self.projection = np.zeros((3, 4))
+        self._optical = spec.optical_pose.rotation
         self.reach = 0.0
 
-    def look(self, pose: Pose, datum: float, around: Pose | None = None) -> None:
-        """Place the face for a vehicle's pose (base_link in map), in the grid `around` another one if given."""
+    def look(self, pose: Pose, to_grid: NDArray[np.float64]) -> None:
+        """Place the face for a vehicle's pose (base_link in map); `to_grid` (4, 4) takes map into the grid's frame."""
         spec, size = self.spec, np.array(self.grid.voxel_size)
-        to_grid = grid_from_map(pose if around is None else around, datum)
-        axes = to_grid[:3, :3] @ pose.rotation @ spec.optical_pose.rotation  # the optical frame's, as columns
+        axes = to_grid[:3, :3] @ pose.rotation @ self._optical  # the optical frame's, as columns
         rotation = axes / size[:, None]
         position = to_grid[:3, :3] @ pose.transform(spec.pose.position) + to_grid[:3, 3]
         origin = (position - np.array(self.grid.minimum)) / size

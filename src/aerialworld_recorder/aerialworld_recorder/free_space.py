@@ -49,7 +49,7 @@ class _SlabScratch:
         self.sides, self.spreads, self.uvw = np.empty((6, 4)), np.empty(9), np.empty(3)
         self.offsets, self.pixels = np.empty((3, leaf), np.float32), np.empty(leaf, np.int32)
         self.depths = np.empty(leaf, np.float32)
-        self.edges = np.empty(voxels, np.int32)  # memory is only taken where it is written
+        self.edges = np.empty((voxels, 4), np.int32)  # memory is only taken where it is written
         self.words = np.empty(plane // 8 + 1, np.uint64)
         self.plane = self.words.view(np.uint8)
         self.rim = np.empty((3, len(clearing.RIM)))

@@ -18,16 +18,21 @@ from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.rig import LidarSpec
 from aerialworld_recorder.carving import carve_segments
 from aerialworld_recorder.faces import NUDGE_METRES
+from aerialworld_recorder.occupancy import ProjectionStats
 from aerialworld_recorder.votes import majority
 
 
 class LidarProjector:
-    """Turns one LiDAR's returns into voxels of `grid`, whose z = 0 is `datum` in map."""
+    """Turns one LiDAR's returns into voxels of `grid`, whose z = 0 is `datum` in map. Counters of the last frame are in
+    `last`: a hit is a return, which covers what its beam's share of the turn does."""
 
     def __init__(self, spec: LidarSpec, grid: VoxelGrid, datum: float) -> None:
         if not np.isfinite(datum):
             raise InputError(f"the datum must be a finite height in map, not {datum}")
         self.spec, self.grid, self.datum = spec, grid, float(datum)
+        self.last: ProjectionStats | None = None
+        turn, tilt = spec.max_azimuth - spec.min_azimuth, spec.max_elevation - spec.min_elevation
+        self._solid_angle = (turn / max(spec.columns - 1, 1) or 1.0) * (tilt / max(spec.beams - 1, 1) or 1.0)
 
     def project(
         self,
@@ -60,5 +65,31 @@ class LidarProjector:
         cell, kind = majority(cells, kinds[inside])
         occupancy, semantics = np.zeros(self.grid.size, np.uint8), np.full(self.grid.size, FREE, np.uint8)
         occupancy[cell], semantics[cell], free[cell] = 1, kind, 1
+        self.last = self._count(ends, length[:, 0], kinds, occupied=len(cell), observed=int(np.count_nonzero(free)))
         shaped = self.grid.shape
         return Occupancy(occupancy.reshape(shaped), semantics.reshape(shaped), free.view(np.bool_).reshape(shaped))
+
+    def _count(
+        self,
+        ends: NDArray[np.float64],
+        length: NDArray[np.float64],
+        kinds: NDArray[np.uint8],
+        *,
+        occupied: int,
+        observed: int,
+    ) -> ProjectionStats:
+        """What the returns at `ends` (N, 3) in the grid's frame, `length` (N,) metres away, tell of the frame."""
+        x0, y0, bottom, x1, y1, top = self.grid.range
+        within = (ends[:, 0] >= x0) & (ends[:, 0] < x1) & (ends[:, 1] >= y0) & (ends[:, 1] < y1)
+        area = np.where(within, length**2, 0.0) * self._solid_angle
+        seen, clipped = float(area.sum()), float(area[ends[:, 2] < bottom].sum())
+        return ProjectionStats(
+            hits=len(ends),
+            clipped_share=clipped / seen if seen else 0.0,
+            above=int(np.count_nonzero(within & (ends[:, 2] >= top))),
+            unlabelled_share=float((kinds == OTHERS).mean()) if len(kinds) else 0.0,
+            occupied=occupied,
+            observed=observed,
+            seen_area=seen,
+            clipped_area=clipped,
+        )

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.frames import Pose
+from aerialworld_core.frames import Pose, grid_from_map
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE
 from aerialworld_core.occupancy import Occupancy
@@ -129,8 +129,9 @@ class OccupancyProjector:
         labels = self._check(depth, semantic)
         faces = [face for name, face in self._faces.items() if name in depth]
         images = {face.spec.name: self._along_axis(face, depth[face.spec.name]) for face in faces}
+        to_grid = grid_from_map(state_pose if around is None else around, self.datum)
         for face in faces:
-            face.look(state_pose, self.datum, around)
+            face.look(state_pose, to_grid)
         with self._watch.stage("settle"):
             occupancy = np.zeros(self.grid.shape, np.uint8)
             semantics = np.full(self.grid.shape, FREE, np.uint8)

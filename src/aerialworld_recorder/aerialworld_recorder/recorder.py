@@ -23,6 +23,8 @@ from aerialworld_core.session import SessionMeta, SessionWriter, extra_files
 from aerialworld_core.stopwatch import IDLE, Stopwatch
 from aerialworld_recorder.background_writer import BackgroundWriter, FinishedFrame
 from aerialworld_recorder.errors import RecordingError
+from aerialworld_recorder.fusion import LIDAR
+from aerialworld_recorder.lidar_occupancy import LidarProjector
 from aerialworld_recorder.occupancy import OccupancyProjector
 
 log = logging.getLogger(__name__)
@@ -70,7 +72,8 @@ class Recorder:
     """Writes one vehicle's session, frame by frame, into a new folder under `root`.
 
     meta           its rig says which sensors every frame must bring, `kept` which images are stored besides; its grid
-                   and datum which voxels are projected
+                   and datum which voxels are projected: from the depth faces, or where `engine.occupancy` is "lidar"
+                   from the LiDAR's returns
     mission        the plan, as it is kept in mission.json
     provenance     what may differ between equal runs (time, host, versions); the recorder adds its summary at the end
     jpeg_quality   1–100, with 4:2:0 chroma
@@ -125,18 +128,22 @@ class Recorder:
     @staticmethod
     def _prepare(
         meta: SessionMeta, rig: Rig, jpeg_quality: int, stopwatch: Stopwatch
-    ) -> tuple[OccupancyProjector, ThreadPoolExecutor]:
+    ) -> tuple[OccupancyProjector | LidarProjector, ThreadPoolExecutor]:
         if not 1 <= jpeg_quality <= 100:
             raise RecordingError(f"jpeg_quality must be 1 to 100, not {jpeg_quality}")
         files = len(meta.rig.cameras) + len(meta.kept) * len(extra_files.image_sizes(meta.rig, meta.faces_only))
         threads = max(1, min(processors(), files))
-        projector = OccupancyProjector(rig, meta.grid, meta.datum, stopwatch=stopwatch)
-        return projector, ThreadPoolExecutor(threads, "jpeg")
+        pool = ThreadPoolExecutor(threads, "jpeg")
+        if meta.engine.get("occupancy") != LIDAR:
+            return OccupancyProjector(rig, meta.grid, meta.datum, stopwatch=stopwatch), pool
+        if rig.lidar is None:
+            raise RecordingError(f"rig {rig.name}: has no LiDAR to make occupancy of")
+        return LidarProjector(rig.lidar, meta.grid, meta.datum), pool
 
     def _start(
         self,
         writer: SessionWriter,
-        projector: OccupancyProjector,
+        projector: OccupancyProjector | LidarProjector,
         pool: ThreadPoolExecutor,
         jpeg_quality: int,
         stopwatch: Stopwatch,
@@ -180,7 +187,7 @@ class Recorder:
             for name, image in extra_files.frame_images(frame, self.meta.rig, kind, self.meta.faces_only)
             if image is not None
         }
-        occupancy = self.occupancy = self._projector.project(frame.state.pose, frame.depth, frame.semantic)
+        occupancy = self.occupancy = self._project(frame)
         images = {name.upper(): bytes(data) for name, data in ready.items()}
         images |= {name: future.result() for name, future in encoding.items()}
         extra = {key: future.result() for key, future in kept.items()}
@@ -189,6 +196,12 @@ class Recorder:
         self._background.put(FinishedFrame(index, frame.without_images(), occupancy, images, extra))
         self._counters.recorded += 1
         return stats
+
+    def _project(self, frame: SensorFrame) -> Occupancy:
+        if isinstance(self._projector, OccupancyProjector):
+            return self._projector.project(frame.state.pose, frame.depth, frame.semantic)
+        assert frame.lidar is not None, "a rig with a LiDAR, and a frame that lacks nothing"
+        return self._projector.project(frame.state.pose, frame.lidar)
 
     def drop(self, index: int, missing: tuple[str, ...]) -> FrameStats:
         """Count the frame of tick `index` as dropped, for want of these sensors. Raises as `record`."""
@@ -286,7 +299,7 @@ class Recorder:
                 "%s: %d of %d frames were dropped for missing sensors",
                 self.path.name, summary["frames_dropped"], summary["frames_asked"],
             )  # fmt: skip
-        if summary["unlabelled_share"] > 0.0:
+        if summary["unlabelled_share"] > 0.0 and isinstance(self._projector, OccupancyProjector):
             log.warning(
                 "%s: %.2f %% of the depth hits bear class 0: others, or visuals without a label",
                 self.path.name, 100 * summary["unlabelled_share"],

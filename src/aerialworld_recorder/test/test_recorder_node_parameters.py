@@ -82,7 +82,7 @@ def test_what_is_given_is_taken(read):
         ({"grid": [1.0, 2.0]}, "parameter grid: takes 9 numbers"),
         ({"grid": [0.0] * 9}, "parameter grid:"),
         ({"grid": [float("nan")] * 9}, "parameter grid:.*not finite"),
-        ({"occupancy_mode": "magic"}, "parameter occupancy_mode: 'magic' is none of depth"),
+        ({"occupancy_mode": "magic"}, "parameter occupancy_mode: 'magic' is none of depth, lidar"),
         ({"velocity": "guess"}, "parameter velocity.*twist, positions"),
         ({"image_transport": "theora"}, "parameter image_transport.*compressed, raw"),
         ({"engine": "unreal"}, "parameter engine.*embedded, gazebo"),
@@ -126,6 +126,29 @@ def test_a_world_without_a_place_is_refused(tmp_path):
     command = [sys.executable, "-m", "aerialworld_recorder.nodes.recorder", "--ros-args", "-p", f"world:={tmp_path}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
     assert result.returncode == 2 and "add <spherical_coordinates>" in result.stderr.splitlines()[-1]
+
+
+def test_voxels_of_the_lidar_need_no_faces(read):
+    """Nothing listens to them, unless they are kept; session.json says what the voxels are made of."""
+    from aerialworld_core.resources import share
+    from aerialworld_recorder.nodes.setup import Setup
+
+    city = str(share("aerialworld_worlds") / "small_city")
+    lidar = {"world": city, "rig": "rig_small", "occupancy_mode": "lidar"}
+    for given, faces in (({}, 0), ({"keep_depth": True}, 6), ({"modalities": ["lidar", "images"]}, 0)):
+        vehicle = Setup(read(**lidar, **given)).vehicles[0]
+        heard = [c.kind for c in vehicle.channels]
+        assert heard.count("depth") == heard.count("semantic") == heard.count("depth_info") == faces
+        assert "lidar" in heard and vehicle.maker.engine["occupancy"] == "lidar"
+        assert len(vehicle.maker.rig.depth) == faces
+    assert "occupancy" not in Setup(read(world=city, rig="rig_small")).vehicles[0].maker.engine
+    for given, complaint in (
+        ({**lidar, "modalities": ["images", "depth"]}, "without its LiDAR"),
+        ({**lidar, "modalities": ["lidar"], "keep_depth": True}, "none can be kept"),
+        ({"world": city, "rig": "rig_small", "modalities": ["lidar"]}, "there is no occupancy to record"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            Setup(read(**given))
 
 
 def test_the_conditions_are_those_of_the_engines_light(read):

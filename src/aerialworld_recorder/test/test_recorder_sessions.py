@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 from aerialworld_core.frames import Georeference, Pose
-from aerialworld_core.labels import FREE, TERRAIN
+from aerialworld_core.labels import FREE, OTHERS, TERRAIN
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.session import Session, SessionMeta
 from aerialworld_core.stopwatch import Stopwatch
 from aerialworld_core.world import load_rig
 from aerialworld_recorder import Recorder, RecordingError
+from aerialworld_recorder.fusion import SessionSights
 from aerialworld_recorder.occupancy import OccupancyProjector
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -105,6 +106,27 @@ def test_what_is_recorded_is_what_is_read(tmp_path: Path):
     summary = session.provenance["recorder"]
     assert summary["frames_asked"] == summary["frames_written"] == 4 and summary["frames_dropped"] == 0
     assert session.provenance["host"] == "x"
+
+
+def test_voxels_of_the_lidar_are_those_that_are_made_of_the_session_later(tmp_path: Path):
+    """Also with other frames' classes and faces absent; what lies below the grid is told as with depth."""
+    engine = {"name": "embedded", "version": "0", "occupancy": "lidar"}
+    with Recorder(tmp_path, meta(engine=engine, rig=replace(small_rig(), depth=())), {}, {}) as recorder:
+        stats = [recorder.record(i, replace(frame_over_plane(i), depth={}, semantic={})) for i in range(2)]
+    session = Session.open(recorder.path)
+    sights = SessionSights(session, GRID, 0.0, source="lidar")
+    for i in range(2):
+        stored, again = session.occupancy(i), sights.occupancy(i)
+        assert np.array_equal(stored.semantics, again.semantics) and np.array_equal(stored.observed, again.observed)
+        assert stats[i].occupied == stored.occupancy.sum() > 20 and stats[i].observed == stored.observed.sum()
+        assert (stored.semantics[stored.occupancy == 1] == OTHERS).all()
+    low = frame_over_plane(2)
+    low.lidar = np.array([[0.0, 3.0, -HEIGHT - 5.0, 1.0]] * 20, np.float32)
+    with Recorder(tmp_path, meta(engine=engine), {}, {}) as recorder:
+        with pytest.raises(RecordingError, match="of the seen surface lies below the grid"):
+            recorder.record(0, low)
+    with pytest.raises(RecordingError, match="has no LiDAR"):
+        Recorder(tmp_path, meta(engine=engine, rig=replace(small_rig(), lidar=None)), {}, {})
 
 
 @pytest.mark.parametrize("lost", ["camera cam_back", "depth down", "semantic left", "lidar", "imu"])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 #: Seconds that anything may take on a loaded machine before a test fails.
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 WORLD = """<?xml version="1.0"?>
 <sdf version="1.10"><world name="plot">

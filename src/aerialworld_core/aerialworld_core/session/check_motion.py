@@ -17,6 +17,9 @@ from aerialworld_core.session.report import ValidationReport
 
 #: Stamps may deviate from the frame period by this share of it.
 STAMP_TOLERANCE = 0.01
+#: Between frames that are further apart (seconds) a vehicle may stop, turn and start again: what both ends say of
+#: velocity, rates and forces tells nothing of what was in between, so it is not compared.
+LONGEST_COMPARED = 1.0
 #: Displacement against the mean of both ends' velocities: metres, share of the distance, share of (change of velocity
 #: × interval): 0 would be right for constant acceleration, 0.5 for a sudden change at one end.
 POSITION_TOLERANCE = (0.10, 0.02, 0.3)
@@ -31,12 +34,14 @@ INTERVAL_ACCELERATION_TOLERANCE = 3.0
 
 
 def check_motion(session: Session, poses: dict[int, PoseRecord], report: ValidationReport) -> None:
-    """Compares every frame with its neighbour; a gap is bridged over as many periods."""
+    """Compares every frame with its neighbour; a gap is bridged over as many periods. Where frames are too far apart to
+    be compared, a warning says so."""
     indices = sorted(poses)
     pairs = list(itertools.pairwise(indices))
     period = session.meta.frame_period_ns
     stamps, jumps, turns = [], [], []
-    errors, distance, dot, square = [0.0], 0.0, 0.0, 0.0
+    errors, distance, compared, dot, square = [0.0], 0.0, 0.0, 0.0, 0.0
+    apart: list[str] = []
     for a, b in pairs:
         p, q = poses[a], poses[b]
         dt_ns = q.stamp_ns - p.stamp_ns
@@ -51,8 +56,12 @@ def check_motion(session: Session, poses: dict[int, PoseRecord], report: Validat
             float(np.linalg.norm(q.linear_velocity - p.linear_velocity)) * dt,
         )
         length, error = float(np.linalg.norm(moved)), float(np.linalg.norm(moved - mean))
-        errors.append(error)
         distance += length
+        if dt > LONGEST_COMPARED + 1e-9:
+            apart.append(f"frames {a} and {b} are {dt:.3g} s apart")
+            continue
+        compared += length
+        errors.append(error)
         dot, square = dot + float(moved @ mean), square + float(mean @ mean)
         if error > np.dot(POSITION_TOLERANCE, [1.0, length, change]):
             jumps.append(
@@ -64,7 +73,12 @@ def check_motion(session: Session, poses: dict[int, PoseRecord], report: Validat
     report.errors_of(jumps, "intervals in which velocity is not dx/dt")
     report.errors_of(turns, "intervals in which angular velocity is not the change of orientation")
     scale = dot / square if square > 0 else None
-    if distance > SCALE_DISTANCE_M and (scale is None or abs(scale - 1) > SCALE_TOLERANCE):
+    if apart:
+        report.warn(
+            "velocity, angular velocity and the IMU were not compared with the motion over "
+            f"{len(apart)} of {len(pairs)} intervals, which are longer than {LONGEST_COMPARED:g} s: {apart[0]}"
+        )
+    if compared > SCALE_DISTANCE_M and (scale is None or abs(scale - 1) > SCALE_TOLERANCE):
         report.error(f"positions change {scale or float('inf'):.3f} times as fast as the stated velocity")
     seconds = sum((poses[b].stamp_ns - poses[a].stamp_ns) * 1e-9 for a, b in pairs)
     report.figures |= {
@@ -140,6 +154,8 @@ def check_imu(session: Session, poses: dict[int, PoseRecord], report: Validation
         if (np.diff(t) <= 0).any() or t[0] < p.stamp_ns * 1e-9 - slack or t[-1] > q.stamp_ns * 1e-9 + slack:
             times.append(f"frame {index}: IMU times do not increase within the frame's interval")
             continue
+        if dt > LONGEST_COMPARED + 1e-9:
+            continue  # told by check_motion
         body = samples[:, 1:].reshape(-1, 2, 3) @ spec.pose.rotation.T
         share = (t - p.stamp_ns * 1e-9) / dt
         measured = np.stack([r @ f for r, f in zip(_rotations_between(p, q, share), body[:, 1], strict=True)])

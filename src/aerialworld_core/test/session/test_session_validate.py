@@ -44,6 +44,28 @@ def test_true_session_has_no_error_and_right_figures(tmp_path, synthetic, record
     json.dumps(report.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize(("seconds", "compared"), [(1, True), (10, False)])
+def test_motion_is_compared_where_frames_are_near_each_other(tmp_path, synthetic, seconds, compared):
+    """On a circle of 25 s, ten seconds apart: what both ends say of velocity is no lie, and tells nothing. A lie of
+    half the speed shows within a second; where it cannot show, that is told."""
+    city, period = synthetic.City(), seconds * 10**9
+    true = [
+        (f := synthetic.sensor_frame(city, i, period), city.occupancy(f.state.pose), synthetic.images(i))
+        for i in range(4)
+    ]
+    slow = lie(true, lambda i, f, o, e: (restated(f, linear_velocity=f.state.linear_velocity / 2), o, e))
+    for k, entries in enumerate((true, slow)):
+        with SessionWriter(tmp_path / str(k), synthetic.meta(frame_period_ns=period), {}, {}, sync=False) as writer:
+            for i, entry in enumerate(entries):
+                writer.write_frame(i, *entry)
+        report = validate(writer.path)
+        told = [w for w in report.warnings if "were not compared with the motion over 3 of 3 intervals" in w]
+        assert len(told) == (not compared)
+        assert report.ok == (entries is true or not compared), report.errors
+        if not compared:
+            assert "frames 0 and 1 are 10 s apart" in told[0] and report.figures["distance_m"] > 20
+
+
 def test_info_tells_the_same_story(tmp_path, synthetic, recorded):
     path = synthetic.write(tmp_path, recorded[:5])
     info = session_info(path)

@@ -14,6 +14,7 @@ from aerialworld_core.rig import Rig
 from aerialworld_core.session import SessionMeta
 from aerialworld_recorder.bags.bag import Bag
 from aerialworld_recorder.bags.errors import BagError
+from aerialworld_recorder.bags.kept import Kept, kept_images
 from aerialworld_recorder.stream import cdr
 from aerialworld_recorder.stream.assembly import read_actors
 from aerialworld_recorder.stream.channels import CALIBRATIONS, COMPRESSED, RAW, Channel, vehicle_channels
@@ -75,6 +76,7 @@ class Choice:
     document: SessionMeta | None
     mission: Mapping[str, Any]
     notes: tuple[str, ...]
+    images: Kept = field(default_factory=Kept)
 
 
 def choose(bag: Bag, options: ImportOptions) -> Choice:
@@ -109,13 +111,15 @@ def choose(bag: Bag, options: ImportOptions) -> Choice:
     rig, notes = _heard(bag, rig, full)
     notes += unread
     source = _source(bag, options.source, extra, rig, full)
-    if source != DEPTH:
-        notes += ("depth images are not read: occupancy comes from the " + source,) if _has(bag, full, "depth") else ()
     kept = _kept(full, rig, source)
     for channel in kept:
         _require_type(bag, channel.topic, channel.type)
     if source == LIDAR:
         rig = replace(rig, depth=())
+    images, unread = kept_images(bag, document, rig)
+    notes += unread
+    if source != DEPTH and "depth" not in images.kinds and _has(bag, full, "depth"):
+        notes += ("depth images are not read: occupancy comes from the " + source,)
     period = options.period_ns or (document.frame_period_ns if document else 500_000_000)
     rates = [c.rate for c in kept if c.kind not in ("odom", "imu", *CALIBRATIONS)]
     tolerance = options.tolerance_ns if options.tolerance_ns is not None else int(0.5e9 / max(rates))
@@ -131,6 +135,7 @@ def choose(bag: Bag, options: ImportOptions) -> Choice:
         document=document,
         mission=mission,
         notes=notes,
+        images=images,
     )
 
 

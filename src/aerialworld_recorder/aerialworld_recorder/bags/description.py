@@ -88,6 +88,8 @@ class Describer:
             conditions=self.conditions if self.conditions is not None else (document.conditions if document else {}),
             start_time=start,
             attribution=self.place.attribution or (document.attribution if document else ""),
+            kept=choice.images.kinds,
+            faces_only=choice.images.faces_only,
         )
 
     def _datum(self) -> tuple[float, str]:

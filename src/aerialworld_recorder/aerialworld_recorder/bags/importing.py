@@ -21,6 +21,7 @@ from aerialworld_recorder.bags.bag import Bag
 from aerialworld_recorder.bags.choices import DEPTH, GRID, LIDAR, Choice, ImportOptions, choose
 from aerialworld_recorder.bags.description import Describer, Place
 from aerialworld_recorder.bags.errors import BagError
+from aerialworld_recorder.bags.kept import png_of
 from aerialworld_recorder.bags.library import decoded
 from aerialworld_recorder.bags.mcap_file import Raw
 from aerialworld_recorder.bags.voxels import read_voxels
@@ -39,10 +40,12 @@ log = logging.getLogger(__name__)
 
 #: Stamps beyond this are the wall clock's (1973): a session's count from its start, its start_time says when that was.
 WALL_CLOCK_NS = 10**17
-#: Frames that wait for their voxels or ground, which come beside the sensors' messages.
+#: Frames that wait for their voxels, ground or kept images, which come beside the sensors' messages.
 MAX_WAITING = 32
-#: Bytes of voxels that wait for their frames.
+#: Bytes of these that wait for their frames.
 MAX_WAITING_BYTES = 512 * 1024 * 1024
+#: Of these the keys of what the map file names.
+BESIDE = ("occupancy", "ground")
 #: Of raw pictures; compressed ones are stored as they come.
 JPEG_QUALITY = 95
 
@@ -101,7 +104,15 @@ class _Importer:
         self.faces = {f.name: f for f in choice.rig.depth}
         self.assembler = Assembler(choice.rig, lambda x, y: float("nan"))
         self.writer: SessionWriter | None = None
-        self.beside: dict[str, dict[int, Raw]] = {"occupancy": {}, "ground": {}}
+        #: What comes beside: topic → stamp → message.
+        self.beside: dict[str, dict[int, Raw]] = {
+            topic: {}
+            for topic in (*(choice.extra[k] for k in BESIDE if k in choice.extra), *choice.images.topics.values())
+        }
+        #: Of these what went back in time: the next session's, should it turn out that time was reset.
+        self.after_reset: dict[str, dict[int, Raw]] = {topic: {} for topic in self.beside}
+        self.latest: dict[str, int] = {}
+        self.waiting_bytes = 0
         self.clipped = self.seen = 0.0
 
     def run(self) -> Imported:
@@ -126,6 +137,7 @@ class _Importer:
                 elif isinstance(event, Restart):
                     self._write(waiting, meta, all_of_them=True)
                     self._end_session()
+                    self._begin_again()
                 elif isinstance(event, Dropped):
                     self.done.dropped.update(dict.fromkeys(event.missing, event.ticks))
                 elif isinstance(event, Bad):
@@ -186,12 +198,12 @@ class _Importer:
     def _events(self, channels: tuple[Channel, ...], *, beside: bool) -> Iterator[Any]:
         """Bundles and what else the synchroniser says of the bag's messages; voxels and ground go to `beside`."""
         by_topic = {c.topic: c for c in channels}
-        aside = {self.choice.extra[k]: k for k in self.beside if k in self.choice.extra} if beside else {}
+        aside = self.beside if beside else {}
         synchroniser = Synchroniser(channels, self._timing(), self.assembler.check)
         damage: BagError | None = None
         try:
             for raw in self.bag.messages({*by_topic, *aside}):
-                yield from self._of_message(raw, by_topic, aside, synchroniser)
+                yield from self._of_message(raw, by_topic, raw.topic in aside, synchroniser)
         except BagError as error:
             damage = error
         yield from synchroniser.finish()
@@ -199,18 +211,16 @@ class _Importer:
             raise damage
 
     def _of_message(
-        self, raw: Raw, by_topic: Mapping[str, Channel], aside: Mapping[str, str], synchroniser: Synchroniser
+        self, raw: Raw, by_topic: Mapping[str, Channel], beside: bool, synchroniser: Synchroniser
     ) -> Iterator[Any]:
         try:
             stamp = cdr.stamp_of(raw.data, raw.type) - self.offset
             if stamp < 0:
                 raise ContentError("its stamp is before the bag's first")
-            if raw.topic in aside:
-                kept = self.beside[aside[raw.topic]]
-                kept[stamp] = raw
-                while len(kept) > 2 * MAX_WAITING or sum(len(r.data) for r in kept.values()) > MAX_WAITING_BYTES:
-                    del kept[min(kept)]
-                return
+            if beside:
+                self._set_aside(stamp, raw)
+                if raw.topic not in by_topic:
+                    return
             channel = by_topic[raw.topic]
             if raw.type != channel.type:
                 raise ContentError(f"it is {raw.type[:80]}, where {channel.type} is expected")
@@ -226,34 +236,57 @@ class _Importer:
             return
         yield from synchroniser.put(message)
 
+    def _set_aside(self, stamp: int, raw: Raw) -> None:
+        """Keep what belongs to the frame at `stamp` until that comes; where nothing asks for it the oldest goes."""
+        latest = self.latest.get(raw.topic, stamp)
+        back = stamp < latest - Timing.reorder_ns
+        self.latest[raw.topic] = max(latest, stamp)
+        kept = (self.after_reset if back else self.beside)[raw.topic]
+        self.waiting_bytes += len(raw.data) - (len(kept[stamp].data) if stamp in kept else 0)
+        kept[stamp] = raw
+        while len(kept) > 2 * MAX_WAITING or (self.waiting_bytes > MAX_WAITING_BYTES and len(kept) > 1):
+            self._forget(kept, min(kept))
+
+    def _begin_again(self) -> None:
+        """Time was reset: what has come of the new session already is all that waits."""
+        self.beside, self.after_reset = self.after_reset, {topic: {} for topic in self.beside}
+        self.latest = {topic: max(kept) for topic, kept in self.beside.items() if kept}
+        self.waiting_bytes = sum(len(raw.data) for kept in self.beside.values() for raw in kept.values())
+
+    def _forget(self, kept: dict[int, Raw], stamp: int) -> None:
+        self.waiting_bytes -= len(kept.pop(stamp).data)
+
     # --- frames ------------------------------------------------------------------------------------------------------
 
     def _write(self, waiting: list[Bundle], meta: SessionMeta, *, all_of_them: bool = False) -> None:
         """Record the frames whose voxels and ground have come, in order; they wait for those no longer than some."""
         while waiting:
             stamp = waiting[0].stamp_ns
-            whole = all(stamp in self.beside[k] for k in self.beside if k in self.choice.extra)
+            whole = all(stamp in kept for kept in self.beside.values())
             if not whole and not all_of_them and len(waiting) < MAX_WAITING:
                 return
             self._record(waiting.pop(0), meta)
             for kept in self.beside.values():
                 for old in [s for s in kept if s <= stamp]:
-                    del kept[old]
+                    self._forget(kept, old)
 
     def _record(self, bundle: Bundle, meta: SessionMeta) -> None:
         try:
             frame, images = self._frame(bundle)
             occupancy = self._make(bundle, frame)
+            extra = self._images(bundle)
         except ContentError as error:
             self._tell_bad(Bad(f"frame {bundle.index}", bundle.stamp_ns, str(error)))
             return
-        if occupancy is None:
-            self.done.dropped["occupancy"] += 1
+        missing = ["occupancy"] if occupancy is None else []
+        missing += [f"kept {kind} {name}" for kind, name in self.choice.images.topics if (kind, name) not in extra]
+        if occupancy is None or missing:
+            self.done.dropped.update(missing)
             return
         if self.writer is None:
             self.writer = SessionWriter(self.root, meta, self.choice.mission, self._provenance())
             self.done.sessions.append(self.writer.path)
-        self.writer.write_frame(bundle.index, frame.without_images(), occupancy, images)
+        self.writer.write_frame(bundle.index, frame.without_images(), occupancy, images, extra)
         self.done.frames += 1
         self.on_frame(self.done.frames)
 
@@ -271,7 +304,7 @@ class _Importer:
         """The terrain's height below the vehicle: the world's, the bag's, or not known (NaN)."""
         if self.place.terrain is not None:
             return float(self.place.terrain(bundle.state.pose.position[None, :2])[0])
-        raw = self.beside["ground"].get(bundle.stamp_ns)
+        raw = self._beside("ground", bundle)
         if raw is None:
             return float("nan")
         try:
@@ -282,8 +315,25 @@ class _Importer:
             raise ContentError(f"{raw.topic}: a ground at {z}")
         return z
 
+    def _beside(self, key: str, bundle: Bundle) -> Raw | None:
+        topic = self.choice.extra.get(key)
+        return None if topic is None else self.beside[topic].get(bundle.stamp_ns)
+
+    def _images(self, bundle: Bundle) -> dict[tuple[str, str], bytes]:
+        """The kept images that have come for a frame, as files. Raises ContentError, naming the topic."""
+        specs = {name.upper(): spec for name, spec in self.specs.items()} | self.faces
+        found = {}
+        for (kind, name), topic in self.choice.images.topics.items():
+            raw = self.beside[topic].get(bundle.stamp_ns)
+            try:
+                if raw is not None:
+                    found[kind, name] = png_of(kind, specs[name], raw.data)
+            except ContentError as error:
+                raise ContentError(f"{topic}: {error}") from error
+        return found
+
     def _given(self, bundle: Bundle, frame: SensorFrame) -> Occupancy | None:
-        raw = self.beside["occupancy"].get(bundle.stamp_ns)
+        raw = self._beside("occupancy", bundle)
         return None if raw is None else read_voxels(raw.data, self.choice.grid)
 
     def _by_depth(self, bundle: Bundle, frame: SensorFrame) -> Occupancy:

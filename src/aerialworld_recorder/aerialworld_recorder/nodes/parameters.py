@@ -13,15 +13,13 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.nodes.declaring import conditions, declare, names, refuse_unknown
 from aerialworld_core.session.layout import START_TIME, parse_time
-from aerialworld_recorder.stream.channels import COMPRESSED, MODALITIES, TRANSPORTS
+from aerialworld_recorder.stream.channels import COMPRESSED, DEPTH, LIDAR, MODALITIES, TRANSPORTS
 from aerialworld_recorder.stream.synchroniser import Timing
 from aerialworld_recorder.stream.tracks import POSITIONS, TWIST, VELOCITIES
 
 RELIABLE, BEST_EFFORT = "reliable", "best_effort"
 EMBEDDED, GAZEBO = "embedded", "gazebo"
 AUTO, WITH, WITHOUT = "auto", "with", "without"
-#: How voxels are made of a frame: what its depth faces see.
-DEPTH_SURFACES = "depth"
 
 #: Default and description; all are read-only once the node runs. An empty string in a list counts as absent.
 DECLARED: dict[str, tuple[Any, str]] = {
@@ -37,7 +35,10 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "frame_rate": (2.0, "Frames per simulated second that are recorded (Hz)."),
     "tolerance": (0.0, "How far a stamp may be from its frame's (s); 0.0: half a sensor period."),
     "patience": (1.0, "How long a frame's last message may take, in simulated seconds."),
-    "modalities": (list(MODALITIES), "Which sensors a frame must have: images, depth, lidar, imu. Depth always."),
+    "modalities": (
+        list(MODALITIES),
+        "Which sensors a frame must have: images, depth, lidar, imu; what voxels are made of always.",
+    ),
     "actors": (
         AUTO,
         "Frames with or without what moves nearby (/NAME/actors); auto: with, of the embedded engine.",
@@ -49,7 +50,11 @@ DECLARED: dict[str, tuple[Any, str]] = {
         [*DEFAULT_GRID.range, *DEFAULT_GRID.voxel_size],
         "Voxel grid: x0 y0 z0 x1 y1 z1 around the vehicle and the voxel's three edges, metres; z above the datum.",
     ),
-    "occupancy_mode": (DEPTH_SURFACES, "What voxels are made of: depth (what the depth faces see of surfaces)."),
+    "occupancy_mode": (
+        DEPTH,
+        "What voxels are made of: depth (what the depth faces see, with classes and sky) or lidar (its returns: class "
+        "0, no sky; the faces are then not listened to, unless keep_depth).",
+    ),
     "velocity": (AUTO, "Velocities: twist (as odometry says), positions (their differences), or auto: by engine."),
     "max_frames": (0, "Frames of a session after which it is closed; 0: no limit."),
     "min_free_disk": (500_000_000, "Bytes that must stay free on the disk; recording stops before they are used."),
@@ -78,7 +83,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 }
 _CHOICES = {
     "image_transport": TRANSPORTS,
-    "occupancy_mode": (DEPTH_SURFACES,),
+    "occupancy_mode": (DEPTH, LIDAR),
     "velocity": (AUTO, *VELOCITIES),
     "actors": (AUTO, WITH, WITHOUT),
     "qos": (RELIABLE, BEST_EFFORT),
@@ -110,6 +115,7 @@ class Parameters:
     image_transport: str
     jpeg_quality: int
     keep_depth: bool
+    occupancy_mode: str
     grid: VoxelGrid
     velocity: str
     max_frames: int
@@ -156,8 +162,8 @@ def read_parameters(node: Node) -> Parameters:
     if velocity == AUTO:
         velocity = POSITIONS if v["engine"] == GAZEBO else TWIST  # Gazebo's OdometryPublisher smooths its twist
     rest = (
-        "frame_rate patience image_transport jpeg_quality keep_depth max_frames min_free_disk queue_frames autostart "
-        "lockstep lockstep_patience qos engine engine_version seed start_time"
+        "frame_rate patience image_transport jpeg_quality keep_depth occupancy_mode max_frames min_free_disk "
+        "queue_frames autostart lockstep lockstep_patience qos engine engine_version seed start_time"
     ).split()
     return Parameters(
         world=Path(v["world"]),

@@ -11,7 +11,7 @@ from aerialworld_core.plan import Plan, agent_type
 from aerialworld_core.provenance import provenance
 from aerialworld_core.world import World, load_rig, load_world
 from aerialworld_recorder.nodes.parameters import EMBEDDED, Parameters, VehicleParameters
-from aerialworld_recorder.stream.channels import SENSORS, Channel, recorded_rig, vehicle_channels
+from aerialworld_recorder.stream.channels import DEPTH, SENSORS, Channel, recorded_rig, vehicle_channels
 from aerialworld_recorder.stream.sessions import SessionMaker
 from aerialworld_recorder.stream.synchroniser import Timing
 
@@ -33,6 +33,8 @@ class Setup:
         self.world: World = load_world(p.world)
         self.notes: list[str] = []
         engine = {"name": p.engine, "version": p.engine_version or _version_of(p.engine)}
+        if p.occupancy_mode != DEPTH:
+            engine["occupancy"] = p.occupancy_mode
         # As the engine's node takes them, which knows of no session: a date that is not given is not the session's.
         conditions, _ = p.conditions.recorded(self.world.light, self.world.require_place())
         shared = {
@@ -48,7 +50,8 @@ class Setup:
         if plan and plan.vehicle != wanted.name:
             self.notes.append(f"{wanted.name} follows {wanted.plan}, which was made for {plan.vehicle}")
         agent = agent_type(wanted.name, plan)
-        rig = recorded_rig(load_rig(wanted.rig or f"rig_{agent}"), p.modalities)
+        rig = load_rig(wanted.rig or f"rig_{agent}")
+        rig = recorded_rig(rig, p.modalities, p.occupancy_mode, keep_depth=p.keep_depth)
         channels = vehicle_channels(wanted.name, rig, p.image_transport, actors=p.actors)
         period = min(1.0 / c.rate for c in channels if c.kind in SENSORS)
         maker = SessionMaker(

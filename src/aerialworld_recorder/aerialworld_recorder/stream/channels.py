@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aerialworld_core import markers, topics
 from aerialworld_core.errors import InputError
 from aerialworld_core.rig import Rig
 
-DEPTH = "depth"
-MODALITIES = ("images", DEPTH, "lidar", "imu")
+#: What occupancy can be made of, as `fusion` names it.
+DEPTH, LIDAR = "depth", "lidar"
+MODALITIES = ("images", DEPTH, LIDAR, "imu")
 COMPRESSED, RAW = TRANSPORTS = ("compressed", "raw")
 #: One message of each is needed for a frame, the nearest to its tick.
 SENSORS = ("compressed", "image", "depth", "semantic", "lidar", "actors")
@@ -46,14 +47,19 @@ class Channel:
         return kind if kind in ("odom", "imu", "lidar", "actors") else f"{kind}/{self.sensor}"
 
 
-def recorded_rig(rig: Rig, modalities: Collection[str]) -> Rig:
-    """The rig as a session of these modalities holds it. Depth is needed: occupancy is projected from it."""
+def recorded_rig(rig: Rig, modalities: Collection[str], source: str = DEPTH, *, keep_depth: bool = False) -> Rig:
+    """The rig as a session of these modalities holds it. What occupancy is made of (`source`: depth or lidar) is
+    needed; depth faces that are neither its source nor kept are not listened to. Raises InputError."""
     unknown = sorted(set(modalities) - set(MODALITIES))
     if unknown:
         raise InputError(f"modalities {', '.join(unknown)} are unknown; there are {', '.join(MODALITIES)}")
-    if DEPTH not in modalities or not rig.depth:
-        raise InputError(f"rig {rig.name}: without depth there is no occupancy to record; it needs depth cameras")
-    return rig.recorded(modalities)
+    found = rig.recorded(modalities)
+    if (source == DEPTH or keep_depth) and (DEPTH not in modalities or not rig.depth):
+        what = "there is no occupancy to record" if source == DEPTH else "none can be kept (keep_depth)"
+        raise InputError(f"rig {rig.name}: without depth {what}; it needs depth cameras")
+    if source == LIDAR and found.lidar is None:
+        raise InputError(f"rig {rig.name}: without its LiDAR there is no occupancy to record of it (occupancy_mode)")
+    return found if source == DEPTH or keep_depth else replace(found, depth=())
 
 
 def vehicle_channels(

@@ -24,6 +24,7 @@ _LAYOUT = {
     "8UC3": (1, 3),
     "32FC1": (4, 1),
     "16UC1": (2, 1),
+    "mono16": (2, 1),
 }
 PICTURES = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8")
 #: 16UC1 is millimetres (REP-118), 0 where there is no depth.
@@ -60,7 +61,7 @@ def check_raw(payload: Payload, spec: CameraSpec, encodings: tuple[str, ...]) ->
 def _pixels(image: RawImage) -> NDArray[np.generic]:
     """(H, W) or (H, W, C) in the machine's byte order: a view where nothing is to be changed."""
     size, channels = _LAYOUT[image.encoding]
-    kind = np.dtype({"32FC1": "f4", "16UC1": "u2"}.get(image.encoding, "u1"))
+    kind = np.dtype({"32FC1": "f4", "16UC1": "u2", "mono16": "u2"}.get(image.encoding, "u1"))
     kind = kind.newbyteorder(">" if image.is_bigendian else "<")
     rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)[:, : image.width * size * channels]
     pixels = np.ascontiguousarray(rows).view(kind).astype(kind.newbyteorder("="), copy=False)
@@ -95,6 +96,12 @@ def decode_classes(payload: Payload, spec: CameraSpec) -> NDArray[np.uint8]:
     image = check_raw(payload, spec, CLASSES)
     pixels: NDArray[np.uint8] = _pixels(image).view(np.uint8)
     return np.ascontiguousarray(pixels if pixels.ndim == 2 else pixels[..., 0])
+
+
+def decode_instances(payload: Payload, spec: CameraSpec) -> NDArray[np.uint16]:
+    """(H, W) uint16 numbers of a mono16 image."""
+    pixels: NDArray[np.uint16] = _pixels(check_raw(payload, spec, ("mono16",))).view(np.uint16)
+    return pixels
 
 
 def check_jpeg(payload: Payload, spec: CameraSpec) -> bytes | memoryview:

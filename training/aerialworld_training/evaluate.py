@@ -29,7 +29,7 @@ from aerialworld_training.dataset.pooling import shift_levels
 from aerialworld_training.logbook import Progress
 from aerialworld_training.metrics import StratifiedCounts, scores
 from aerialworld_training.models.occworld import OccWorld, load_complete
-from aerialworld_training.models.occworld.state_dict import read_torch
+from aerialworld_training.models.occworld.state_dict_adapter import read_torch
 from aerialworld_training.motion_scores import MotionScores
 from aerialworld_training.runtime import deterministic
 from aerialworld_training.stages import evenly

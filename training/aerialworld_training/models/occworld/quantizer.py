@@ -36,6 +36,12 @@ class VectorQuantizer(nn.Module):
         """Indices (N, h, w) → code vectors (N, e_dim, h, w), exact rows of the table."""
         return self.embedding(indices).permute(0, 3, 1, 2)
 
+    def soft_lookup(self, logits: Tensor) -> Tensor:
+        """Code logits (N, n_e, h, w) → vectors (N, e_dim, h, w): in value the likeliest code's, in gradient the
+        expected code's, so that a loss on decoded voxels reaches the logits."""
+        expected = torch.einsum("nkhw,kc->nchw", logits.softmax(1), self.embedding.weight)
+        return expected + (self.lookup(logits.argmax(1)) - expected).detach()
+
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encoder output (N, z_channels, h, w) → as `quantize`."""
         return self.quantize(self.quant_conv(z))

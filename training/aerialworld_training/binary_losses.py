@@ -57,9 +57,7 @@ def binary_losses(
         "mean_matching": mean_matching_loss(logits, target, known),
     }
     total = (
-        weights.focal * parts["focal"]
-        + weights.dice * parts["dice"]
-        + weights.mean_matching * parts["mean_matching"]
+        weights.focal * parts["focal"] + weights.dice * parts["dice"] + weights.mean_matching * parts["mean_matching"]
     )
     return total, parts
 

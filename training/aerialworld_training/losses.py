@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
+
+from aerialworld_training.models.occworld.recompute import recompute
 
 
 def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -24,31 +25,29 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor | None =
 
 
 def chunked_cross_entropy(
-    classify: Callable[[Tensor], Tensor],
-    features: Tensor,
+    classify: Callable[..., Tensor],
+    rows: Sequence[Tensor],
     target: Tensor,
     weight: Tensor | None = None,
     chunk: int = 1 << 18,
 ) -> Tensor:
-    """`masked_cross_entropy(classify(features), target, weight)` with the logits of one chunk in memory at a time.
+    """`masked_cross_entropy(classify(*rows), target, weight)` with the logits of one chunk in memory at a time.
 
-    features (N, e) are kept for the gradient (8 numbers per voxel where logits are 18); each chunk's logits are computed
-    again in the backward pass. The sum is taken chunk by chunk, so it differs from the whole by rounding alone.
+    rows: what `classify` makes logits of, each (N, …): features (8 numbers per voxel where logits are 18), and the moved
+    past's states. Logits are computed again in the backward pass. The sum is taken chunk by chunk, so it differs from
+    the whole by rounding alone.
     """
 
-    def part(features: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-        losses = F.cross_entropy(classify(features), target.long(), reduction="none")
+    def part(target: Tensor, weight: Tensor | None, *rows: Tensor) -> Tensor:
+        losses = F.cross_entropy(classify(*rows), target.long(), reduction="none")
         return losses.sum() if weight is None else (losses * weight).sum()
 
-    total = features.new_zeros(())
-    for start in range(0, len(features), chunk):
-        rows = slice(start, start + chunk)
-        arguments = (features[rows], target[rows], None if weight is None else weight[rows])
-        if torch.is_grad_enabled():
-            total = total + checkpoint(part, *arguments, use_reentrant=False, preserve_rng_state=False)
-        else:
-            total = total + part(*arguments)
-    count = features.new_tensor(len(features)) if weight is None else weight.sum()
+    total = rows[0].new_zeros(())
+    for start in range(0, len(target), chunk):
+        at = slice(start, start + chunk)
+        arguments = target[at], None if weight is None else weight[at], *(row[at] for row in rows)
+        total = total + recompute(True, part, *arguments)
+    count = total.new_tensor(len(target)) if weight is None else weight.sum()
     return total / count.clamp(min=torch.finfo(total.dtype).tiny)
 
 

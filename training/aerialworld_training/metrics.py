@@ -62,7 +62,9 @@ def scores(table: Counts) -> dict[str, Any]:
     truth, predicted = int(table[:FREE].sum()), int(table[:, :FREE].sum())
     return {
         "iou": occupied_iou(table),
-        "miou_occworld": float(np.mean([v if seen and v is not None else 1.0 for v, seen in zip(ious, table.sum(1)[:FREE], strict=True)])),
+        "miou_occworld": float(
+            np.mean([v if seen and v is not None else 1.0 for v, seen in zip(ious, table.sum(1)[:FREE], strict=True)])
+        ),
         "miou": float(np.mean(present)) if present else None,
         "above_ground": above_ground_iou(table),
         "precision": _ratio(both, predicted),

@@ -30,7 +30,9 @@ def summary(rows: Sequence[Deviation]) -> str:
     """The verdict in one line."""
     above = [row for row in rows if not row.within]
     if above:
-        return f"{len(above)} of {len(rows)} comparisons ABOVE the tolerance: {', '.join(row.name for row in above[:6])}"
+        return (
+            f"{len(above)} of {len(rows)} comparisons ABOVE the tolerance: {', '.join(row.name for row in above[:6])}"
+        )
     worst = max((row for row in rows if row.limit), key=lambda row: row.largest / row.limit)
     return f"all {len(rows)} comparisons within; the nearest to its limit is {worst.name}, at {worst.largest / worst.limit:.1%} of it"
 
@@ -43,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the reference set")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, …")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's)")
-    parser.add_argument("--every-gradient", action="store_true", help="a row for every tensor, not the worst of a group")
+    parser.add_argument(
+        "--every-gradient", action="store_true", help="a row for every tensor, not the worst of a group"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there as well")
     options = parser.parse_args(arguments)
     before = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -66,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(rows))
     print(summary(rows))
     if options.json:
-        write_json(options.json, {"folder": options.folder.name, "rows": [{**asdict(r), "within": r.within} for r in rows]})
+        write_json(
+            options.json, {"folder": options.folder.name, "rows": [{**asdict(r), "within": r.within} for r in rows]}
+        )
     return 0 if all(row.within for row in rows) else 1
 
 

@@ -23,7 +23,9 @@ CODE_TIE = 1e-3
 Tell = Callable[[str], None]
 
 
-def check(reference: ReferenceSet, *, device: str = "cpu", every_gradient: bool = False, tell: Tell = print) -> list[Deviation]:
+def check(
+    reference: ReferenceSet, *, device: str = "cpu", every_gradient: bool = False, tell: Tell = print
+) -> list[Deviation]:
     """Run all that the set records; returns the rows. Raises InputError when the set is damaged or records nothing."""
     return Check(reference, torch.device(device), every_gradient, tell).go()
 

@@ -69,9 +69,7 @@ def straight_through(model: OccWorld, z: Tensor, indices: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def teacher_forced(
-    model: OccWorld, z: Tensor, indices: Tensor, rel_poses: Tensor, modes: Tensor
-) -> dict[str, Tensor]:
+def teacher_forced(model: OccWorld, z: Tensor, indices: Tensor, rel_poses: Tensor, modes: Tensor) -> dict[str, Tensor]:
     """Code logits, poses and losses of frames 1 … F − 1. z, indices: of the B·F frames; rel_poses (B, F, 2)."""
     b, f = rel_poses.shape[:2]
     zq = straight_through(model, z, indices).unflatten(0, (b, f))
@@ -96,7 +94,14 @@ def decode(model: OccWorld, codes: Tensor) -> Tensor:
 
 @torch.no_grad()
 def rolled_out(
-    model: OccWorld, zq: Tensor, rel_poses: Tensor, modes: Tensor, mid: int, end: int, codes: Tensor | None, cached: bool
+    model: OccWorld,
+    zq: Tensor,
+    rel_poses: Tensor,
+    modes: Tensor,
+    mid: int,
+    end: int,
+    codes: Tensor | None,
+    cached: bool,
 ) -> dict[str, Tensor]:
     """The forecast of frames mid … end − 1 from the context zq (B, mid, e, h, w)."""
     out = model.rollout(
@@ -135,7 +140,12 @@ def vae_training(model: OccWorld, occupancy: Tensor) -> tuple[dict[str, float], 
     flat, target = model.vae.classify(features).flatten(0, -2), frames.reshape(-1).long()
     recon, lovasz = masked_cross_entropy(flat, target), lovasz_softmax(flat.softmax(-1), target)
     total = 10 * recon + lovasz + embed
-    losses = {"ReconLoss": recon.item(), "LovaszLoss": lovasz.item(), "VQVAEEmbedLoss": embed.item(), "total": total.item()}
+    losses = {
+        "ReconLoss": recon.item(),
+        "LovaszLoss": lovasz.item(),
+        "VQVAEEmbedLoss": embed.item(),
+        "total": total.item(),
+    }
     return losses, gradients(total, model, ["vae"])
 
 

@@ -59,7 +59,16 @@ def disturb(model: OccWorld, occupancy: Tensor, generator: torch.Generator) -> N
 
 
 def record(
-    config: dict[str, Any], folder: Path, *, batch: int, frames: int, context: int, seed: int, sample_above: int, samples: int, gradients: bool
+    config: dict[str, Any],
+    folder: Path,
+    *,
+    batch: int,
+    frames: int,
+    context: int,
+    seed: int,
+    sample_above: int,
+    samples: int,
+    gradients: bool,
 ) -> None:
     """Write the set. `frames` per sequence, of which `context` come before the forecast."""
     torch.manual_seed(seed)

@@ -129,7 +129,9 @@ class OccWorldConfig:
             raise InputError(f"OccWorld config: the key {error} is missing") from error
         for key, (given, wanted) in same.items():
             if given != wanted:
-                raise InputError(f"OccWorld config: {key} = {given!r}; only {wanted!r} is supported with its other sizes")
+                raise InputError(
+                    f"OccWorld config: {key} = {given!r}; only {wanted!r} is supported with its other sizes"
+                )
         return sizes
 
 

@@ -93,7 +93,9 @@ def load_complete(
     for part in allow_missing:
         if not any(inside(key, part) for key in (*own, *state)):
             known = sorted({k.split(".")[0] for k in (*own, *state)})
-            raise InputError(f"--allow-missing {part}: neither the model nor {source} has such a part; {known} are there")
+            raise InputError(
+                f"--allow-missing {part}: neither the model nor {source} has such a part; {known} are there"
+            )
     report = compare_state_dict(model, state, allow_missing)
     if not report.acceptable:
         parts = sorted({k.split(".")[0] for k in (*report.missing, *report.unexpected, *report.mismatched)})

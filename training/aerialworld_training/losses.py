@@ -33,9 +33,9 @@ def chunked_cross_entropy(
 ) -> Tensor:
     """`masked_cross_entropy(classify(*rows), target, weight)` with the logits of one chunk in memory at a time.
 
-    rows: what `classify` makes logits of, each (N, …): features (8 numbers per voxel where logits are 18), and the moved
-    past's states. Logits are computed again in the backward pass. The sum is taken chunk by chunk, so it differs from
-    the whole by rounding alone.
+    rows: what `classify` makes logits of, each (N, …): features (8 numbers per voxel where logits are 18), and states
+    of the moved past. Logits are computed again in the backward pass. The sum is taken chunk by chunk, so
+    it differs from the whole by rounding alone.
     """
 
     def part(target: Tensor, weight: Tensor | None, *rows: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def lovasz_softmax(probabilities: Tensor, target: Tensor) -> Tensor:
 
     Leave unknown voxels out of both. In voxels of equal error the order is that of the rows.
     """
-    return _LovaszSoftmax.apply(probabilities, target)  # type: ignore[no-untyped-call, no-any-return]
+    return _LovaszSoftmax.apply(probabilities, target)
 
 
 def motion_loss(displacements: Tensor, truth: Tensor, modes: Tensor, eps: float = 1e-12) -> Tensor:

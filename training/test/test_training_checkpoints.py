@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ import pytest
 import torch
 
 from aerialworld_core.errors import InputError
+from aerialworld_training import export
 from aerialworld_training.models.occworld import OccWorld, load_complete, read_state_dict
 from aerialworld_training.models.occworld.state_dict_adapter import read_checkpoint, to_original
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_tiny import CONFIG, tiny
+from training_tiny import CONFIG, tiny, tiny_aerial
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -121,3 +123,30 @@ def test_truncated_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "none.pth")
     with pytest.raises(InputError, match="no such checkpoint"):
         read_checkpoint(tmp_path / "gone.pth")
+
+
+def test_export_writes_what_the_original_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_aerial()
+    torch.save({"state_dict": model.state_dict(), "config": "x"}, tmp_path / "model.pth")
+    assert export.main([str(tmp_path / "model.pth"), str(tmp_path / "out.pth")]) == 0
+    ours = [k for k in model.state_dict() if k.startswith("aerial.")]
+    assert f"{len(ours)} tensors under aerial. left out" in capsys.readouterr().out
+    assert load_complete(OccWorld(CONFIG), read_state_dict(tmp_path / "out.pth"), "out.pth").complete
+    assert export.main([str(tmp_path / "out.pth"), str(tmp_path / "vae.pth"), "--stage-1"]) == 0
+    assert read_checkpoint(tmp_path / "vae.pth").stage_1
+    for out, message in (("out.onnx", "must end in"), ("model.pth", "is the file that is read")):
+        assert export.main([str(tmp_path / "model.pth"), str(tmp_path / out)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_safetensors_hold_every_key_or_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_aerial()
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "model.pth")
+    code = export.main([str(tmp_path / "model.pth"), str(tmp_path / "out.safetensors")])
+    if importlib.util.find_spec("safetensors") is None:
+        assert code == 2 and "pip install 'aerialworld_training[safetensors]'" in capsys.readouterr().err
+        return
+    assert code == 0 and equal(read_state_dict(tmp_path / "out.safetensors"), dict(model.state_dict()))
+    (tmp_path / "half.safetensors").write_bytes((tmp_path / "out.safetensors").read_bytes()[:5000])
+    with pytest.raises(InputError, match="not a safetensors file"):
+        read_checkpoint(tmp_path / "half.safetensors")

@@ -52,8 +52,9 @@ def test_every_number_of_the_original_is_ours() -> None:
     assert [row for row in rows if not row.within] == []
     assert "576 matched, 0 missing, 0 unexpected" in told[0]
     names = {row.name for row in rows}
-    outputs = {"vae_struct_z", "vae_random_logits", "tf_ce_inputs", "tf_pose_decoded", "tf_losses_ce_plan_total", "ar_logits",
-               "ar_poses_fed_back", "ar_ce_inputs (plain and cached roll-out)", "metric_copy_miou", "train_vae total"}  # fmt: skip
+    outputs = {"vae_struct_z", "vae_random_logits", "tf_ce_inputs", "tf_pose_decoded", "tf_losses_ce_plan_total",
+               "ar_logits", "ar_poses_fed_back", "ar_ce_inputs (plain and cached roll-out)", "metric_copy_miou",
+               "train_vae total"}  # fmt: skip
     assert outputs <= names
     assert sum(" d/d " in name for name in names) == 222 + 354
     assert all(row.largest == 0 for row in rows if row.name.endswith(("_indices", "_labels", "_pred")))
@@ -116,7 +117,7 @@ def test_a_gradient_that_is_off_is_found(tiny: Path, capsys: pytest.CaptureFixtu
     data["grads"]["vae.vqvae.quant_conv.bias"][1] += 0.01
     torch.save(data, tiny / "train_vae_grads.pt")
     assert reference_check.main([str(tiny)]) == 1
-    assert "ABOVE" in [line for line in capsys.readouterr().out.splitlines() if "vqvae.quant_conv.bias" in line][0]
+    assert "ABOVE" in next(line for line in capsys.readouterr().out.splitlines() if "vqvae.quant_conv.bias" in line)
 
 
 def test_broken_sets_are_refused_by_name(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

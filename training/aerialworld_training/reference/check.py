@@ -50,7 +50,7 @@ class Check:
         shape = tuple(self.inputs["occ_structured"].shape[2:])
         if shape != model.config.grid_shape:
             raise InputError(
-                f"{reference.folder}: frames of {shape} voxels, a model for {model.config.grid_shape} (model_config.json)"
+                f"{reference.folder}: frames of {shape} voxels; model_config.json is for {model.config.grid_shape}"
             )
 
     def go(self) -> list[Deviation]:
@@ -153,7 +153,7 @@ class Check:
 
     def autoregressive(self, name: str) -> None:
         recorded = self.reference.arrays(name)
-        start, mid, end, n_in = (int(n) for n in recorded["ar_frames_start_mid_end_nin"].whole)
+        start, mid, end = (int(n) for n in recorded["ar_frames_start_mid_end_nin"].whole[:3])
         if start != 0:
             raise InputError(f"{name}: starts at frame {start}; the original's slices hold for 0 alone")
         b, f = self.inputs["occ_structured"].shape[:2]

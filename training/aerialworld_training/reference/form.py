@@ -1,7 +1,7 @@
 """The files of a reference set: reading and writing them, arrays whole or as samples.
 
-A set is a folder with `model_config.json` (the original's nested model dictionary), `state_dict.pt`, `inputs.npz` and any of
-`outputs_vae.npz`, `outputs_teacher_forced.npz`, `outputs_autoregressive.npz`, `train_vae_grads.pt` and
+A set is a folder with `model_config.json` (the original's nested model dictionary), `state_dict.pt`, `inputs.npz` and
+any of `outputs_vae.npz`, `outputs_teacher_forced.npz`, `outputs_autoregressive.npz`, `train_vae_grads.pt` and
 `train_worldmodel_grads.pt`. A large array is stored as samples: `<name>__idx` (flat indices in C order), `__val`,
 `__shape` and `__mean_absmean_max`.
 """

@@ -15,7 +15,7 @@ from aerialworld_training.reference.run import decode
 def untie(model: OccWorld, own: Tensor, code_logits: Recorded | None, decoded: Recorded | None) -> tuple[Tensor, str]:
     """The codes (N, h, w) to decode, from our code logits (N, n_e, h, w), and a remark.
 
-    The likeliest codes; at ties (a lead below twice the tolerance) the recorded logits' likeliest where those are whole,
+    The likeliest codes; at ties (a lead below twice the tolerance) those of the recorded logits where they are whole,
     else whichever of the two best reproduces the frame's recorded samples of decoded logits.
     """
     best = own.topk(2, 1)

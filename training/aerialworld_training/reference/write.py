@@ -50,7 +50,7 @@ def disturb(model: OccWorld, occupancy: Tensor, generator: torch.Generator) -> N
     """Noise on every norm and bias; the codebook becomes distinct encoder outputs, with repeats slightly moved."""
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1 or ".ln." in name:
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     vq = model.vae.vqvae
     z = run.in_chunks(model.vae.encode, occupancy.flatten(0, 1))
     points = vq.quant_conv(z).permute(0, 2, 3, 1).reshape(-1, vq.e_dim)
@@ -77,7 +77,7 @@ def record(
     shape = model.config.grid_shape
     occupancy = street(shape, batch, frames, rng)
     noise = rng.integers(0, 18, (batch, min(2, frames), *shape)).astype(np.uint8)
-    rel_poses = (rng.normal(0, 0.5, (batch, frames, 2)) + [0.0, 2.0]).astype(np.float32)
+    rel_poses = rng.normal((0.0, 2.0), 0.5, (batch, frames, 2)).astype(np.float32)
     modes = np.eye(3, dtype=np.float32)[rng.integers(0, 3, (batch, frames))]
     x = torch.from_numpy(occupancy)
     disturb(model, x, generator)

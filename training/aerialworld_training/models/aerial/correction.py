@@ -35,7 +35,7 @@ class CorrectionHead(nn.Module):
 
     def forward(self, image: Tensor, past: Tensor, context: Tensor) -> Tensor:
         """image (N, C, X, Y) the VAE decoder's output for the forecast codes; past (N, C, X, Y) the moved past as the
-        height adapter encodes it; context (N, 7) → features (N, X, Y, levels, e), to be classified by `class_embeds`."""
+        height adapter encodes it; context (N, 7) → features (N, X, Y, levels, e), for `class_embeds` to classify."""
         x = self.conv_in(torch.cat([self.norm_codes(image), self.norm_past(past)], 1))
         x = F.silu(x + self.context(context * self.scale)[..., None, None])
         x = self.conv_out(F.silu(self.conv_mid(x)))

@@ -53,8 +53,8 @@ class FutureMotion:
     """The motion of a forecast where it is not the model's own: the true one, or one at constant velocity.
 
     rel_poses (B, T, 2) and ego (B, T, 8) of the steps that lead *to* each future frame (the first begins at the last
-    history frame; `height` in ego is the frame's that the step leaves); poses (B, T, 3) float64 planar poses [x, y, yaw]
-    of the future frames, in the frame of the history's.
+    history frame; `height` in ego is the frame's that the step leaves); poses (B, T, 3) float64 planar [x, y, yaw] of
+    the future frames, in the frame of the history's.
     """
 
     rel_poses: Tensor
@@ -74,8 +74,8 @@ class Forecast:
 class AerialOccWorld(OccWorld):
     """Untrained it reproduces its low-grid OccWorld, and its forecast is exactly the fused ego-warp of the history.
 
-    Volumes are voxel states (`aerial.states`); `ego` rows are `aerial.motion.EGO`. Without `ego` forward and rollout are
-    plain OccWorld's.
+    Volumes are voxel states (`aerial.states`); `ego` rows are `aerial.motion.EGO`. Without `ego`, forward and rollout
+    are plain OccWorld's.
     """
 
     def __init__(self, config: OccWorldConfig, aerial: AerialConfig) -> None:
@@ -110,8 +110,8 @@ class AerialOccWorld(OccWorld):
         return self.aerial.correction(self.decode_image(zq), past, context)
 
     def classify(self, features: Tensor, samples: Tensor | None = None) -> Tensor:
-        """Class logits (M, classes) of M voxels: features (M, e), plus the moved past's (M, K) states where the forecast
-        starts from it."""
+        """Class logits (M, classes) of M voxels: features (M, e), plus (M, K) states of the moved past where the
+        forecast starts from it."""
         logits = self.vae.classify(features)
         return logits if samples is None else self.aerial.warp(samples) + logits
 
@@ -188,7 +188,7 @@ class AerialOccWorld(OccWorld):
 
     @torch.no_grad()
     def complete_ego(self, zq: Tensor, rel_poses: Tensor, modes: Tensor, ego: Tensor) -> tuple[Tensor, Tensor]:
-        """Motion of N context frames, the last step decoded: rel_poses (B, N − 1, 2) and modes (B, N, modes) → (B, N, 2);
+        """Motion of N context frames, the last step decoded: rel_poses (B, N − 1, 2), modes (B, N, modes) → (B, N, 2);
         ego (B, N, 8), of whose last row only height and z shift are read → (B, N, 8)."""
         n = rel_poses.shape[1]
         pose, conditions = self.conditioned(rel_poses, modes[:, :n], ego[:, :n])

@@ -1,4 +1,4 @@
-"""The moved past: each history frame's voxels where they lie in the grid of another pose, the latest observation winning.
+"""The moved past: history frames' voxels where they lie in the grid of another pose, the latest observation winning.
 
 The grid is gravity-aligned and its height counts from a datum that stays, so whole columns move in the plane. The same
 numbers as `aerialworld_core.warp`, for batches and on any device.
@@ -20,8 +20,8 @@ def column_sources(
     """Which column of the past grid lies at each column of the future grid: flat index (X, Y) int64 (0 where it lies
     outside) and whether it lies inside (X, Y).
 
-    past, future: planar poses (3,) float64 [x, y, yaw] in map. `offset` moves the sampled point from the column's centre,
-    in voxels.
+    past, future: planar poses (3,) float64 [x, y, yaw] in map. `offset` moves the sampled point away from the column's
+    centre, in voxels.
     """
     nx, ny = grid.shape[:2]
     turn = future[2] - past[2]

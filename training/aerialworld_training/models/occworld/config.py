@@ -82,6 +82,31 @@ class OccWorldConfig:
         return (self.e_dim, *self.channels[:-2])
 
     @classmethod
+    def vae_from_original(cls, vae: Mapping[str, Any]) -> OccWorldConfig:
+        """From the dictionary of a stage-1 config, which describes the VAE alone; the transformer's widths follow from
+        its code width as in the public model. Raises InputError."""
+        try:
+            n_e, width = int(vae["vqvae_cfg"]["n_e"]), int(vae["vqvae_cfg"]["e_dim"])
+            size = int(vae["encoder_cfg"]["resolution"])
+            halvings = len(vae["encoder_cfg"]["ch_mult"]) - 1
+        except KeyError as error:
+            raise InputError(f"OccWorld config: the key {error} is missing") from error
+        for _ in range(halvings):
+            size = (size + 1) // 2
+        transformer = {
+            "num_frames": cls.num_frames,
+            "channels": (width, 2 * width, 4 * width),
+            "temporal_attn_layers": cls.temporal_attn_layers,
+            "pose_attn_layers": cls.pose_attn_layers,
+            "pose_output_channel": width,
+            "img_shape": (width, size, size),
+            "output_channel": n_e,
+            "tpe_dim": width,
+        }
+        modes = {"num_modes": cls.num_modes}
+        return cls.from_original({"vae": vae, "transformer": transformer, "pose_encoder": modes})
+
+    @classmethod
     def from_original(cls, config: Mapping[str, Any]) -> OccWorldConfig:
         """From the nested `model` dictionary of the original's config files. Raises InputError for a missing key, for
         what is not supported and for sizes that contradict each other."""

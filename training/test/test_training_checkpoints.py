@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from aerialworld_core.errors import InputError
-from aerialworld_training import export
+from aerialworld_training import export, fit
 from aerialworld_training.models.occworld import OccWorld, load_complete, read_state_dict
 from aerialworld_training.models.occworld.state_dict_adapter import read_checkpoint, to_original
+from aerialworld_training.runconfig import load_run_config
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_tiny import CONFIG, tiny, tiny_aerial
@@ -44,7 +45,7 @@ def test_a_stage_1_file_is_the_vae(tmp_path: Path) -> None:
         assert read.stage_1 and equal(read.state, {f"vae.{k}": v for k, v in source.vae.state_dict().items()})
     rest = [k.split(".")[0] for k in target.state_dict() if not k.startswith("vae.")]
     with pytest.raises(InputError, match=rf"{len(read.state)} matched, {len(rest)} missing, 0 unexpected"):
-        load_complete(target, read.state, "vae.pth")
+        load_complete(target, read.state, "vae.pth", [])
     parts = sorted(set(rest))
     assert parts == ["pose_decoder", "pose_encoder", "transformer"]
     before = target.transformer.conv_out.weight.clone()
@@ -150,3 +151,23 @@ def test_safetensors_hold_every_key_or_say_what_is_missing(tmp_path: Path, capsy
     (tmp_path / "half.safetensors").write_bytes((tmp_path / "out.safetensors").read_bytes()[:5000])
     with pytest.raises(InputError, match="not a safetensors file"):
         read_checkpoint(tmp_path / "half.safetensors")
+
+
+SMALL = ["--config", "test_local", "--set", "voxel_size=[2.0, 2.0, 1.25]", "--set", "model.ch=8"]
+
+
+def test_fit_tells_what_matches_and_makes_a_tall_model_of_a_low_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, _ = load_run_config("test_local", [SMALL[3], SMALL[5]])
+    low, path, out = OccWorld(config.occworld_config()), tmp_path / "low.pth", tmp_path / "tall.pth"
+    torch.save(to_original(low.state_dict()), path)
+    assert fit.main([str(path), *SMALL]) == 2
+    assert "--allow-missing aerial" in capsys.readouterr().err
+    assert fit.main([str(path), *SMALL, "--allow-missing", "aerial", "--out", str(out)]) == 0
+    count = len(low.state_dict())
+    assert f"{count} matched" in capsys.readouterr().out
+    tall = read_state_dict(out)
+    assert equal({k: v for k, v in tall.items() if not k.startswith("aerial.")}, dict(low.state_dict()))
+    assert fit.main([str(out), *SMALL]) == 0
+    assert "0 missing, 0 unexpected" in capsys.readouterr().out

@@ -209,8 +209,8 @@ class RunConfig:
         window = data.history_frames + data.future_frames
         if data.history_frames < 2 or data.future_frames < 1 or window - 1 > model.num_frames:
             raise InputError(
-                f"data: {data.history_frames} + {data.future_frames} frames; at least 2 + 1, and at most num_frames + 1 "
-                f"= {model.num_frames + 1} together"
+                f"data: {data.history_frames} + {data.future_frames} frames; at least 2 + 1, and at most num_frames "
+                f"+ 1 = {model.num_frames + 1} together"
             )
         if min(self.epochs, data.batch_size, data.frame_skip, self.log.interval, self.evaluation.interval) < 1:
             raise InputError("epochs, data.batch_size, data.frame_skip and the intervals must be at least 1")
@@ -237,7 +237,8 @@ class RunConfig:
         if self.model.kind == "occworld" and not low:
             raise InputError(
                 f"model.kind occworld needs a grid of {model.slots} levels of {model.slot_size} m from "
-                f"{model.slot_minimum} m, not {grid.shape[2]} of {grid.voxel_size[2]} m from {grid.minimum[2]} m; use kind aerial"
+                f"{model.slot_minimum} m, not {grid.shape[2]} of {grid.voxel_size[2]} m from {grid.minimum[2]} m; "
+                "use kind aerial"
             )
         return self.model.kind == "aerial" or (self.model.kind == "auto" and not low)
 

@@ -275,7 +275,7 @@ class Translation:
     def take_val_pipeline(self, value: Any) -> None:
         for step in value:
             name = self.table("val_pipeline", step).get("type")
-            if name not in PIPELINE:
+            if not isinstance(name, str) or name not in PIPELINE:
                 raise InputError(f"{self.source}: val_pipeline: {name!r}; known are {', '.join(PIPELINE)}")
             if isinstance(PIPELINE[name], Mapping):
                 raise InputError(

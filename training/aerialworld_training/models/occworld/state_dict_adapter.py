@@ -81,14 +81,17 @@ def compare_state_dict(model: nn.Module, state: Mapping[str, Tensor], allowed: S
 
 
 def load_complete(
-    model: nn.Module, state: Mapping[str, Tensor], source: str, allow_missing: Sequence[str] = ()
+    model: nn.Module, state: Mapping[str, Tensor], source: str, allow_missing: Sequence[str] | None = None
 ) -> LoadReport:
     """Load `state` into `model` if every key and shape matches, and say how many did.
 
     `allow_missing` names parts (`aerial`, `transformer`, `vae.decoder.conv_out`, …): what does not match inside them
-    keeps the model's values. Raises InputError with the counts otherwise, and for a part that neither the model nor the
-    file has; nothing is loaded then.
+    keeps the model's values. Raises InputError with the counts otherwise (and the way to name parts, unless
+    `allow_missing` is None: then the caller offers none), and for a part that neither the model nor the file has; then
+    nothing is loaded.
     """
+    offered = allow_missing is not None
+    allow_missing = allow_missing or ()
     own = model.state_dict()
     for part in allow_missing:
         if not any(inside(key, part) for key in (*own, *state)):
@@ -99,10 +102,8 @@ def load_complete(
     report = compare_state_dict(model, state, allow_missing)
     if not report.acceptable:
         parts = sorted({k.split(".")[0] for k in (*report.missing, *report.unexpected, *report.mismatched)})
-        raise InputError(
-            f"{source}: does not fit the model: {report}. Use the config that it was trained with, or name the parts "
-            f"that may differ (--allow-missing {' '.join(parts)})"
-        )
+        hint = f", or name the parts that may differ (--allow-missing {' '.join(parts)})" if offered else ""
+        raise InputError(f"{source}: does not fit the model: {report}. Use the config that it was trained with{hint}")
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     model.load_state_dict(fitting, strict=report.complete)
     return report

@@ -16,7 +16,7 @@ from aerialworld_training.models.occworld.state_dict_adapter import from_origina
 from aerialworld_training.reference import run
 from aerialworld_training.reference.deviations import TOLERANCE, Comparison, Deviation, limit_of, settled
 from aerialworld_training.reference.form import Recorded, ReferenceSet
-from aerialworld_training.reference.ties import untie
+from aerialworld_training.reference.ties import decode_likeliest
 
 #: Squared distances closer than this are ties between codes.
 CODE_TIE = 1e-3
@@ -145,8 +145,10 @@ class Check:
         prefix = {k.removeprefix("tf_"): v for k, v in recorded.items() if k.startswith("tf_")}
         if not {"logits", "sem_pred", "iou_pred"} & set(prefix):
             return
-        codes, remark = untie(self.model, out["tf_ce_inputs"], prefix.get("ce_inputs"), prefix.get("logits"))
-        logits = run.decode(self.model, codes).unflatten(0, (b, f - 1))
+        logits, remark = decode_likeliest(
+            self.model, out["tf_ce_inputs"], prefix.get("ce_inputs"), prefix.get("logits")
+        )
+        logits = logits.unflatten(0, (b, f - 1))
         if "logits" in prefix:
             self.comparison.values("tf_logits", logits, prefix["logits"], remark)
         self.decisions("tf_", prefix, logits)

@@ -22,7 +22,7 @@ from aerialworld_training.losses import chunked_cross_entropy, masked_cross_entr
 from aerialworld_training.models.aerial import UNKNOWN, AerialConfig, AerialOccWorld, FutureMotion, states
 from aerialworld_training.models.aerial.heights import HeightAdapter, overlap
 from aerialworld_training.models.aerial.motion import EGO, ego_features, follow, predicted_ego, turn_of
-from aerialworld_training.models.aerial.warp import column_sources, fuse_history
+from aerialworld_training.models.aerial.warp import WarpEvidence, column_sources, fuse_history
 from aerialworld_training.models.occworld import OccWorld, OccWorldConfig, load_complete
 from aerialworld_training.models.occworld.state_dict_adapter import to_original
 
@@ -131,6 +131,10 @@ def test_votes_of_samples_are_the_area_that_a_voxel_takes() -> None:
     votes = fuse_history(grid, volume, still, moved, samples=4)[0] == MANMADE
     share = votes.float().mean(0)[..., 0]
     assert share[4, 4] == 0.75 and share[3, 4] == 0.25 and share.sum() == 1.0
+    fused = fuse_history(grid, volume, still, moved, samples=4)[0, :, 3:5, 4, 0].T
+    logits = WarpEvidence()(fused).detach()
+    assert logits[0, [MANMADE, FREE]].tolist() == pytest.approx([1.0, 3.0])  # shares of a confidence of 4
+    assert logits[1, [MANMADE, FREE]].tolist() == pytest.approx([3.0, 1.0])
     whole = fuse_history(grid, volume, still, torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), samples=3)[0]
     assert (whole[:, 3, 4] == MANMADE).all() and (whole[:, 7] == UNKNOWN).all()
 

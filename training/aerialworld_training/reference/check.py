@@ -251,4 +251,5 @@ class Check:
             if isinstance(value, (int, float)) and key in losses:
                 self.comparison.values(f"{stage} {key}", losses[key], float(value))
         own |= {k.removeprefix("vae."): v for k, v in own.items() if k.startswith("vae.")}
+        grads = {k: g for k, g in grads.items() if g is not None}  # None: the loss does not reach it
         self.comparison.gradients(f"{stage} d/d", own, grads, self.every_gradient)

@@ -192,6 +192,25 @@ RULES: Mapping[str, Rule] = {
        for k in ("shapes", "unique_label", "label_mapping", "base_channel", "expansion", "n_e_")},
 }  # fmt: skip
 
+#: The losses of the original's MultiLoss → weights.
+LOSSES = {
+    "ReconLoss": "loss.recon",
+    "LovaszLoss": "loss.lovasz",
+    "VQVAEEmbedLoss": "loss.embed",
+    "CeLoss": "loss.codes",
+    "PlanRegLossLidar": "loss.pose",
+}
+HOOKS = {"TextLoggerHook": None, "TensorboardLoggerHook": "log.tensorboard", "WandbLoggerHook": "log.wandb"}
+#: A → nothing frozen; B → heads alone; C → heads, then the transformer, then the VAE's decoder.
+STRATEGIES: Mapping[str, Mapping[str, Any]] = {
+    "A": {"freeze.vae": False, "freeze.transformer": False, "freeze.pose": False},
+    "B": {"freeze.vae": True, "freeze.transformer": True, "freeze.pose": False},
+    "C": {
+        "freeze.vae": True, "freeze.transformer": True, "freeze.pose": False,
+        "freeze.transformer_until": 10, "freeze.decoder_until": 30,
+    },
+}  # fmt: skip
+
 #: Steps of the guides' pipelines → what they become; values are (schema key, the step's key) or why not.
 PIPELINE: Mapping[str, Mapping[str, str] | str] = {
     "LoadMultiViewImages": "",
@@ -214,3 +233,16 @@ PIPELINE: Mapping[str, Mapping[str, str] | str] = {
     "ImageNormalize": _IMAGES,
     "ColorJitter": _IMAGES,
 }
+
+
+def rule_of(path: str) -> Rule | None:
+    """The rule of a dotted key: its own, or the one whose `*` stands for one of its parts."""
+    if path in RULES:
+        return RULES[path]
+    parts = path.split(".")
+    for i in range(len(parts)):
+        for width in (1, len(parts) - i):  # one part, or all that follow
+            pattern = ".".join([*parts[:i], "*", *parts[i + width :]])
+            if pattern in RULES:
+                return RULES[pattern]
+    return None

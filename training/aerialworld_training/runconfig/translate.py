@@ -10,28 +10,19 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_training.models.occworld import OccWorldConfig
 from aerialworld_training.runconfig.python_files import Layer
-from aerialworld_training.runconfig.rules import PIPELINE, RULES, Must, Rule, Warn, data_type
+from aerialworld_training.runconfig.rules import (
+    HOOKS,
+    LOSSES,
+    PIPELINE,
+    RULES,
+    STRATEGIES,
+    Must,
+    Warn,
+    data_type,
+    rule_of,
+)
 from aerialworld_training.runconfig.schema import AugmentConfig, DataConfig, ModelConfig, RunConfig
 from aerialworld_training.runconfig.typed import known_keys, unknown_key
-
-#: The losses of the original's MultiLoss → weights.
-LOSSES = {
-    "ReconLoss": "loss.recon",
-    "LovaszLoss": "loss.lovasz",
-    "VQVAEEmbedLoss": "loss.embed",
-    "CeLoss": "loss.codes",
-    "PlanRegLossLidar": "loss.pose",
-}
-HOOKS = {"TextLoggerHook": None, "TensorboardLoggerHook": "log.tensorboard", "WandbLoggerHook": "log.wandb"}
-#: A → nothing frozen; B → heads alone; C → heads, then the transformer, then the VAE's decoder.
-STRATEGIES: Mapping[str, Mapping[str, Any]] = {
-    "A": {"freeze.vae": False, "freeze.transformer": False, "freeze.pose": False},
-    "B": {"freeze.vae": True, "freeze.transformer": True, "freeze.pose": False},
-    "C": {
-        "freeze.vae": True, "freeze.transformer": True, "freeze.pose": False,
-        "freeze.transformer_until": 10, "freeze.decoder_until": 30,
-    },
-}  # fmt: skip
 
 
 def translate(layers: Sequence[Layer]) -> tuple[dict[str, Any], list[str]]:
@@ -331,16 +322,3 @@ _CHECKED = ("point_cloud_range", "voxel_size", "val_ratio", "test_ratio")
 def widest(angle: Any) -> float:
     """The larger magnitude of an angle or a range of angles in degrees."""
     return float(max(abs(a) for a in angle)) if isinstance(angle, (list, tuple)) else abs(float(angle))
-
-
-def rule_of(path: str) -> Rule | None:
-    """The rule of a dotted key: its own, or the one whose `*` stands for one of its parts."""
-    if path in RULES:
-        return RULES[path]
-    parts = path.split(".")
-    for i in range(len(parts)):
-        for width in (1, len(parts) - i):  # one part, or all that follow
-            pattern = ".".join([*parts[:i], "*", *parts[i + width :]])
-            if pattern in RULES:
-                return RULES[pattern]
-    return None

@@ -53,7 +53,7 @@ class Comparison:
 
     def values(self, name: str, value: Tensor | float, recorded: Recorded | float, remark: str = "") -> None:
         """Compare numbers: the recorded entries, and where only samples were kept the whole's statistics as well."""
-        own = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, np.float64)
+        own = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
         if not isinstance(recorded, Recorded):
             recorded = Recorded((), np.asarray(recorded))
         if own.shape != recorded.shape:
@@ -61,12 +61,11 @@ class Comparison:
             return
         reference = recorded.values.astype(np.float64).reshape(-1)
         limit = limit_of(reference)
-        largest = float(np.abs(recorded.take(own) - reference).max()) if reference.size else 0.0
+        largest = float(np.abs(recorded.take(own).astype(np.float64) - reference).max()) if reference.size else 0.0
         if recorded.at is not None:
             remark = f"{len(reference)} samples of {own.size}"
             if recorded.statistics is not None:
-                statistics = np.array([own.mean(), np.abs(own).mean(), own.max()])
-                largest = max(largest, float(np.abs(statistics - recorded.statistics).max()))
+                largest = max(largest, statistics_deviation(own, recorded.statistics))
         self.add(name, largest, limit, remark)
 
     def labels(self, name: str, own: Tensor, recorded: Recorded, lead: Tensor, tie: float) -> None:
@@ -98,6 +97,14 @@ class Comparison:
         for group, row in worst.items():
             remark = row.remark or (f"worst of {members[group]}" if members[group] > 1 else "")
             self.rows.append(replace(row, remark=remark))
+
+
+def statistics_deviation(own: np.ndarray, recorded: np.ndarray) -> float:
+    """How far mean, mean magnitude and maximum are off; whether the maximum is that of magnitudes the form leaves open,
+    so the nearer of both counts."""
+    mean, magnitude = own.mean(dtype=np.float64), np.abs(own).mean(dtype=np.float64)
+    top = min(abs(float(m) - float(recorded[2])) for m in (own.max(), max(own.max(), -own.min())))
+    return max(abs(float(mean) - float(recorded[0])), abs(float(magnitude) - float(recorded[1])), top)
 
 
 def table(rows: Iterable[Deviation]) -> str:

@@ -45,7 +45,8 @@ class UnetBlock(nn.Module):
 class PlanUAutoRegTransformer(nn.Module):
     """Frames of codes and pose features → logits of each next frame's codes, and pose features of the next step.
 
-    `recompute` saves memory in training: attention layers and convolution blocks keep their inputs alone.
+    `recompute` saves memory in training: attention layers and convolution blocks keep their inputs alone (layers that
+    fill a cache run once).
     """
 
     def __init__(self, config: OccWorldConfig) -> None:
@@ -101,7 +102,7 @@ class PlanUAutoRegTransformer(nn.Module):
         (B, F, C, h, w)."""
         image = queries.flatten(3).flatten(0, 1).transpose(1, 2)
         for layer in cast(nn.ModuleList, layers):
-            pq = recompute(self.recompute, layer, pq, pt, image, cache)
+            pq = recompute(self.recompute and cache is None, layer, pq, pt, image, cache)
         return pq
 
     def attend_time(self, layers: nn.Module, queries: Tensor, tokens: Tensor, cache: Cache) -> Tensor:
@@ -109,7 +110,7 @@ class PlanUAutoRegTransformer(nn.Module):
         b, f, c, h, w = queries.shape
         q, t = (x.permute(0, 3, 4, 1, 2).reshape(b * h * w, f, c) for x in (queries, tokens))
         for layer in cast(nn.ModuleList, layers):
-            q = recompute(self.recompute, layer, q, t, cache)
+            q = recompute(self.recompute and cache is None, layer, q, t, cache)
         return q.reshape(b, h, w, f, c).permute(0, 3, 4, 1, 2)
 
     def on_frames(self, module: nn.Module, x: Tensor) -> Tensor:

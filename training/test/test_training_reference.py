@@ -124,6 +124,11 @@ def test_broken_sets_are_refused_by_name(tiny: Path, tmp_path: Path, capsys: pyt
     (tmp_path / "empty").mkdir()
     assert reference_check.main([str(tmp_path / "empty")]) == 2
     assert "model_config.json" in capsys.readouterr().err
+    whole = (tiny / "outputs_autoregressive.npz").read_bytes()
+    (tiny / "outputs_autoregressive.npz").write_bytes(whole[:3000])
+    assert reference_check.main([str(tiny)]) == 2
+    told = capsys.readouterr().err
+    assert "outputs_autoregressive.npz: not a readable npz" in told and "encoding" not in told
     config = json.loads((tiny / "model_config.json").read_text())
     config["transformer"]["img_shape"] = [8, 6, 6]
     (tiny / "model_config.json").write_text(json.dumps(config))

@@ -65,12 +65,18 @@ class ReferenceSet:
         if not isinstance(config, dict):
             raise InputError(f"{path}: not a table of keys")
         self.config: dict[str, Any] = config
+        self._arrays: dict[str, dict[str, Recorded]] = {}
 
     def has(self, name: str) -> bool:
         return (self.folder / name).exists()
 
     def arrays(self, name: str) -> dict[str, Recorded]:
-        """The arrays of one npz file. Raises InputError when it is absent or damaged."""
+        """The arrays of one npz file, read once. Raises InputError when it is absent or damaged."""
+        if name not in self._arrays:
+            self._arrays[name] = self._read(name)
+        return self._arrays[name]
+
+    def _read(self, name: str) -> dict[str, Recorded]:
         path = self.folder / name
         try:
             with np.load(path, allow_pickle=False) as archive:

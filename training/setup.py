@@ -11,10 +11,10 @@ setup(
     maintainer="AerialWorld maintainers",
     maintainer_email="maintainers@aerialworld.dev",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg", "**/*.yaml"]},
+    package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg", "**/*.yaml", "configs/*.py"]},
     python_requires=">=3.11",
     install_requires=["aerialworld_core", "torch>=2.11", "tensorboard>=2.18", "PyYAML>=6.0"],
-    extras_require={},
+    extras_require={"safetensors": ["safetensors>=0.5"]},
     entry_points={},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

@@ -12,7 +12,7 @@ import torch
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import write_bytes
-from aerialworld_training.models.occworld.state_dict import read_torch
+from aerialworld_training.models.occworld.state_dict_adapter import read_torch
 
 NAME = re.compile(r"^checkpoint_(\d{8})\.pth$")
 KEEP = 2

@@ -5,22 +5,19 @@ An unknown key is an error that names the nearest known one; nothing is ignored.
 
 from __future__ import annotations
 
-import difflib
-import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_training.models.occworld.config import OccWorldConfig
-
-T = TypeVar("T")
+from aerialworld_training.runconfig.typed import apply, known_keys, plain, read_override, read_table, unknown_key
 
 
 @dataclass(frozen=True)
@@ -155,89 +152,7 @@ class Config:
 
     def to_yaml(self) -> str:
         """The whole resolved tree; `load_config` reads it back to an equal object."""
-        return yaml.safe_dump(_plain(asdict(self)), sort_keys=False, allow_unicode=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def _known_keys(kind: type, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, hint in typing.get_type_hints(kind).items():
-        keys.append(prefix + name)
-        if is_dataclass(hint):
-            keys += _known_keys(typing.cast(type, hint), f"{prefix}{name}.")
-    return keys
-
-
-def _unknown(key: str, source: str) -> InputError:
-    known = _known_keys(Config)
-    by_leaf = [k for k in known if k.rsplit(".", 1)[-1] in difflib.get_close_matches(
-        key.rsplit(".", 1)[-1], [k.rsplit(".", 1)[-1] for k in known], n=1)]  # fmt: skip
-    near = difflib.get_close_matches(key, known, n=1) or by_leaf[:1]
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-    return InputError(f"{source}: unknown key {key!r}{hint}")
-
-
-def _convert(value: Any, hint: Any, key: str, source: str) -> Any:
-    def wrong(wanted: str) -> InputError:
-        return InputError(f"{source}: {key} must be {wanted}, not {value!r}")
-
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
-        origin = typing.get_origin(hint)
-    if origin is tuple:
-        args = typing.get_args(hint)
-        if not isinstance(value, (list, tuple)):
-            raise wrong("a list")
-        if args[-1] is not Ellipsis and len(value) != len(args):
-            raise wrong(f"a list of {len(args)}")
-        return tuple(_convert(v, args[0], f"{key}[{i}]", source) for i, v in enumerate(value))
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise wrong("true or false")
-        return value
-    if hint is int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise wrong("a whole number")
-        return value
-    if hint is float:
-        if isinstance(value, str):
-            # YAML 1.1 reads 1e-3 as text.
-            try:
-                value = float(value)
-            except ValueError:
-                raise wrong("a number") from None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-            raise wrong("a number")
-        return float(value)
-    if not isinstance(value, hint):
-        raise wrong(f"a {hint.__name__}")
-    return value
-
-
-def _apply(base: T, data: Any, prefix: str, source: str) -> T:
-    """`base` (a dataclass) with the keys of `data` in place of its own."""
-    if not isinstance(data, Mapping):
-        raise InputError(f"{source}: {prefix.rstrip('.') or 'the file'} must be a table of keys")
-    hints = typing.get_type_hints(type(base))
-    changes: dict[str, Any] = {}
-    for name, value in data.items():
-        key = f"{prefix}{name}"
-        if name not in hints:
-            raise _unknown(key, source)
-        own = getattr(base, name)
-        if is_dataclass(own) and not isinstance(own, type):
-            changes[name] = _apply(own, value, f"{key}.", source)
-        else:
-            changes[name] = _convert(value, hints[name], key, source)
-    return replace(base, **changes)  # type: ignore[type-var]
+        return yaml.safe_dump(plain(asdict(self)), sort_keys=False, allow_unicode=True)
 
 
 def _nest(key: str, value: Any) -> dict[str, Any]:
@@ -281,20 +196,10 @@ def load_config(name: str | Path = "demo", overrides: Sequence[str] = ()) -> Con
 
 def parse_config(text: str, overrides: Sequence[str] = (), source: str = "config") -> Config:
     """As `load_config`, from YAML text."""
-    try:
-        data = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{source}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{source}: must be a table of keys")
+    data = read_table(text, source)
     for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set {override}: needs the form key.sub=value")
-        if key not in _known_keys(Config):
-            raise _unknown(key, f"--set {override}")
-        try:
-            data = _merge(data, _nest(key, yaml.safe_load(value)))
-        except yaml.YAMLError as error:
-            raise InputError(f"--set {override}: {value!r} is not a value: {error}") from error
-    return _apply(Config(), data, "", source)
+        key, value = read_override(override)
+        if key not in known_keys(Config):
+            raise unknown_key(key, known_keys(Config), f"--set {override}")
+        data = _merge(data, _nest(key, value))
+    return apply(Config(), data, source)

@@ -29,7 +29,7 @@ from aerialworld_training.dataset.pooling import shift_levels
 from aerialworld_training.logbook import Progress
 from aerialworld_training.metrics import StratifiedCounts, scores
 from aerialworld_training.models.occworld import OccWorld, load_complete
-from aerialworld_training.models.occworld.state_dict import read_torch
+from aerialworld_training.models.occworld.state_dict_adapter import read_torch
 from aerialworld_training.motion_scores import MotionScores
 from aerialworld_training.runtime import deterministic
 from aerialworld_training.stages import evenly
@@ -315,8 +315,8 @@ class Evaluation:
             f"{data.history} history frames and {data.future} future frames, {data.step:g} s apart, of the sessions "
             f"named here. Scores are over all voxels that the depth rig observed at t+k; unknown voxels are left out. "
             "Counts are summed over windows in 64-bit integers before any ratio is taken. iou: occupied against free. "
-            "miou_occworld: mean over 17 classes, a class that never occurs counting 1 (as OccWorld reports); miou: "
-            "mean over the classes that occur in truth or prediction. above_ground: iou of everything but road, "
+            "miou_occworld: mean over 17 classes, a class that truth never holds counting 1 (as OccWorld reports); "
+            "miou: mean over the classes that occur in truth or prediction. above_ground: iou of everything but road, "
             "other flat, sidewalk and terrain. A score is null where there is nothing to score. Rows that say TRUE "
             "are given what no forecast has. " + self.ground()
         )

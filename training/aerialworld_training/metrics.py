@@ -50,7 +50,7 @@ def scores(table: Counts) -> dict[str, Any]:
     """Every score of one table.
 
     iou             occupied against free
-    miou_occworld   mean over the 17 classes, a class that never occurs in truth or prediction counts 1 (OccWorld)
+    miou_occworld   mean over the 17 classes, a class that never occurs in truth counts 1 (OccWorld)
     miou            mean over the classes that occur in truth or prediction
     above_ground    IoU without ground classes
     per_class       IoU by class name, only classes that occur
@@ -62,7 +62,9 @@ def scores(table: Counts) -> dict[str, Any]:
     truth, predicted = int(table[:FREE].sum()), int(table[:, :FREE].sum())
     return {
         "iou": occupied_iou(table),
-        "miou_occworld": float(np.mean([1.0 if v is None else v for v in ious])),
+        "miou_occworld": float(
+            np.mean([v if seen and v is not None else 1.0 for v, seen in zip(ious, table.sum(1)[:FREE], strict=True)])
+        ),
         "miou": float(np.mean(present)) if present else None,
         "above_ground": above_ground_iou(table),
         "precision": _ratio(both, predicted),

@@ -31,8 +31,8 @@ def test_scores_by_hand() -> None:
         "manmade": pytest.approx(2 / 4),
     }
     assert s["miou"] == pytest.approx((0 + 3 / 5 + 2 / 4) / 3)
-    # The 14 classes that occur nowhere count 1 in OccWorld's mean; free is not among the 17.
-    assert s["miou_occworld"] == pytest.approx((14 + 0 + 3 / 5 + 2 / 4) / 17)
+    # The 15 classes that truth does not hold count 1 in OccWorld's mean, the wrong car too; free is not among the 17.
+    assert s["miou_occworld"] == pytest.approx((15 + 3 / 5 + 2 / 4) / 17)
     # Without ground: truth has 4, the guess 3 (one of them in the air), 2 agree.
     assert s["above_ground"] == pytest.approx(2 / 5)
     assert s["counts"]["voxels"] == 12

@@ -22,6 +22,7 @@ from aerialworld_core.labels import FREE
 from aerialworld_training.checkpoint import Checkpoints
 from aerialworld_training.config import Config, config_names, load_config, parse_config
 from aerialworld_training.dataset import PooledSession
+from aerialworld_training.losses import masked_cross_entropy
 from aerialworld_training.runtime import Interrupted, TrainingError
 from aerialworld_training.stages import VaeStage, shuffled
 from aerialworld_training.trainer import learning_rate
@@ -256,6 +257,13 @@ def test_sampled_loss_is_an_unbiased_estimate_and_leaves_out_the_unknown() -> No
     assert observed.reshape(-1)[rows.numpy()].all() and len(set(rows.tolist())) == len(rows)
     assert set(np.flatnonzero((semantics != FREE) & observed)) <= set(rows.tolist())
     assert weights.sum().item() == pytest.approx(observed.sum())  # the sampled stand for all observed
+    # With every free voxel drawn, the sampled loss is the whole one.
+    stage.config = load_config("fast", ["vae.free_samples=100000", "vae.occupied_weight=1"]).vae
+    rows, weights = stage.sample_voxels([semantics], [observed], np.random.default_rng(0))
+    logits = torch.randn(semantics.size, 18, generator=torch.Generator().manual_seed(0))
+    target, known = torch.from_numpy(semantics.reshape(-1)).long(), torch.from_numpy(observed.reshape(-1)).float()
+    sampled = masked_cross_entropy(logits[rows], target[rows], weights)
+    assert sampled.item() == pytest.approx(masked_cross_entropy(logits, target, known).item(), rel=1e-5)
 
 
 @pytest.mark.long

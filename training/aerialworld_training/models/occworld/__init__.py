@@ -2,6 +2,6 @@
 
 from aerialworld_training.models.occworld.config import OccWorldConfig
 from aerialworld_training.models.occworld.model import OccWorld, Rollout
-from aerialworld_training.models.occworld.state_dict import LoadReport, load_complete, read_state_dict
+from aerialworld_training.models.occworld.state_dict_adapter import LoadReport, load_complete, read_state_dict
 
 __all__ = ["LoadReport", "OccWorld", "OccWorldConfig", "Rollout", "load_complete", "read_state_dict"]

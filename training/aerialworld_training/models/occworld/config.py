@@ -76,20 +76,45 @@ class OccWorldConfig:
             shapes.append((shapes[-1][0] // 2, shapes[-1][1] // 2))
         return tuple(shapes)
 
+    @property
+    def unet_inputs(self) -> tuple[int, ...]:
+        """The width that enters each encoder level of the U-Net."""
+        return (self.e_dim, *self.channels[:-2])
+
+    @classmethod
+    def vae_from_original(cls, vae: Mapping[str, Any]) -> OccWorldConfig:
+        """From the dictionary of a stage-1 config, which describes the VAE alone; the transformer's widths follow from
+        its code width as in the public model. Raises InputError."""
+        try:
+            n_e, width = int(vae["vqvae_cfg"]["n_e"]), int(vae["vqvae_cfg"]["e_dim"])
+            size = int(vae["encoder_cfg"]["resolution"])
+            halvings = len(vae["encoder_cfg"]["ch_mult"]) - 1
+        except KeyError as error:
+            raise InputError(f"OccWorld config: the key {error} is missing") from error
+        for _ in range(halvings):
+            size = (size + 1) // 2
+        transformer = {
+            "num_frames": cls.num_frames,
+            "channels": (width, 2 * width, 4 * width),
+            "temporal_attn_layers": cls.temporal_attn_layers,
+            "pose_attn_layers": cls.pose_attn_layers,
+            "pose_output_channel": width,
+            "img_shape": (width, size, size),
+            "output_channel": n_e,
+            "tpe_dim": width,
+        }
+        modes = {"num_modes": cls.num_modes}
+        return cls.from_original({"vae": vae, "transformer": transformer, "pose_encoder": modes})
+
     @classmethod
     def from_original(cls, config: Mapping[str, Any]) -> OccWorldConfig:
-        """From the nested `model` dictionary of the original's config files. Raises InputError for what is not
-        supported."""
+        """From the nested `model` dictionary of the original's config files. Raises InputError for a missing key, for
+        what is not supported and for sizes that contradict each other."""
         try:
             vae, transformer = config["vae"], config["transformer"]
-            encoder, quantiser = vae["encoder_cfg"], vae["vqvae_cfg"]
-            expansion = int(vae["expansion"])
-            if config.get("delta_input") or transformer.get("learnable_queries") or encoder.get("double_z"):
-                raise InputError("OccWorld config: delta_input, learnable_queries and double_z are not supported")
-            if config.get("offset", 1) != 1 or transformer.get("num_tokens", 1) != 1:
-                raise InputError("OccWorld config: only offset = 1 and num_tokens = 1 are supported")
-            resolution = int(encoder["resolution"])
-            return cls(
+            encoder, decoder, quantiser = vae["encoder_cfg"], vae["decoder_cfg"], vae["vqvae_cfg"]
+            expansion, resolution = int(vae["expansion"]), int(encoder["resolution"])
+            sizes = cls(
                 grid_shape=(resolution, resolution, int(encoder["in_channels"]) // expansion),
                 num_classes=int(vae["num_classes"]),
                 expansion=expansion,
@@ -109,8 +134,34 @@ class OccWorldConfig:
                 pose_channels=int(transformer["pose_output_channel"]),
                 num_modes=int(config["pose_encoder"]["num_modes"]),
             )
+            same = {
+                **{f"vae.decoder_cfg.{k}": (decoder[k], encoder[k]) for k in _SHARED},
+                "vae.encoder_cfg.in_channels": (encoder["in_channels"], sizes.grid_shape[2] * expansion),
+                "vae.decoder_cfg.out_ch": (decoder["out_ch"], encoder["in_channels"]),
+                "vae.vqvae_cfg.z_channels": (quantiser["z_channels"], sizes.z_channels),
+                "transformer.img_shape": (list(transformer["img_shape"]), [sizes.e_dim, *sizes.latent_shape]),
+                "transformer.output_channel": (transformer["output_channel"], sizes.n_e),
+                "transformer.tpe_dim": (transformer["tpe_dim"], sizes.e_dim),
+                "delta_input": (bool(config.get("delta_input")), False),
+                "offset": (config.get("offset", 1), 1),
+                "transformer.num_tokens": (transformer.get("num_tokens", 1), 1),
+                "transformer.learnable_queries": (bool(transformer.get("learnable_queries")), False),
+                "vae.encoder_cfg.double_z": (bool(encoder.get("double_z")), False),
+                "vae.vqvae_cfg.use_voxel": (bool(quantiser.get("use_voxel")), False),
+                "vae.encoder_cfg.dropout": (float(encoder.get("dropout", 0)), 0.0),
+            }
         except KeyError as error:
             raise InputError(f"OccWorld config: the key {error} is missing") from error
+        for key, (given, wanted) in same.items():
+            if given != wanted:
+                raise InputError(
+                    f"OccWorld config: {key} = {given!r}; only {wanted!r} is supported with its other sizes"
+                )
+        return sizes
+
+
+#: Sizes that the original repeats for the decoder.
+_SHARED = ("ch", "ch_mult", "num_res_blocks", "attn_resolutions", "resolution", "z_channels")
 
 
 def norm_groups(channels: int) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from aerialworld_training.models.occworld.attention import KeyValueCache
 from aerialworld_training.models.occworld.config import OccWorldConfig
 from aerialworld_training.models.occworld.pose import PoseDecoder, PoseEncoder
-from aerialworld_training.models.occworld.transformer import PlanUAutoRegTransformer
+from aerialworld_training.models.occworld.transformer import Conditions, PlanUAutoRegTransformer
 from aerialworld_training.models.occworld.vae import VAERes2D
 
 
@@ -18,7 +20,7 @@ class Rollout:
     """A forecast of T frames.
 
     logits        (B, T, n_e, h, w) code logits
-    indices       (B, T, h, w) the codes taken
+    indices       (B, T, h, w) the likeliest codes
     displacements (B, T, modes, 2) decoded displacement of each predicted frame to its next, per mode
     fed_back      (B, T, 2) the displacement of the mode that was fed back
     """
@@ -27,6 +29,10 @@ class Rollout:
     indices: Tensor
     displacements: Tensor
     fed_back: Tensor
+
+
+#: Step number and pose output (B, C) of the newest frame → the next frame's pose features (B, 1, C) and conditions.
+FeedBack = Callable[[int, Tensor], tuple[Tensor, Conditions]]
 
 
 class OccWorld(nn.Module):
@@ -40,6 +46,14 @@ class OccWorld(nn.Module):
         self.pose_encoder = PoseEncoder(config.pose_channels, config.num_modes)
         self.pose_decoder = PoseDecoder(config.pose_channels, config.num_modes)
 
+    def save_memory(self, enabled: bool = True) -> None:
+        """Recompute inner values in the backward pass instead of keeping them; equal numbers, about a third slower."""
+        self.vae.encoder.recompute = self.vae.decoder.recompute = self.transformer.recompute = enabled
+
+    def freeze_vae(self) -> None:
+        """Take `vae.*` out of training, as stage 2 does; nothing else."""
+        self.vae.requires_grad_(False)
+
     def encode_pose(self, rel_poses: Tensor, modes: Tensor) -> Tensor:
         """rel_poses (…, 2) metres, modes (…, num_modes) one-hot → (…, C)."""
         return self.pose_encoder(torch.cat([rel_poses, modes], -1))
@@ -51,24 +65,66 @@ class OccWorld(nn.Module):
         return logits, self.pose_decoder(pose)
 
     @torch.no_grad()
-    def rollout(self, zq: Tensor, rel_poses: Tensor, modes: Tensor, future_modes: Tensor) -> Rollout:
+    def rollout(
+        self,
+        zq: Tensor,
+        rel_poses: Tensor,
+        modes: Tensor,
+        future_modes: Tensor,
+        *,
+        cached: bool = True,
+        codes: Tensor | None = None,
+    ) -> Rollout:
         """Forecast T = future_modes.shape[1] frames after the context zq (B, N, e_dim, h, w).
 
         rel_poses (B, N, 2) holds each context frame's displacement to its next: the last one reaches into the future.
         Take it from `complete_motion` where the future is not given. Every step takes the likeliest codes and feeds
-        them back.
+        them back; with `codes` (B, T, h, w) it feeds those back instead. `cached` keeps the keys and values of passed
+        frames; without it every step runs all frames again, with the same numbers.
         """
+        displacements: list[Tensor] = []
+        fed_back: list[Tensor] = []
+
+        def feed_back(step: int, pose: Tensor) -> tuple[Tensor, Conditions]:
+            mode = future_modes[:, step]
+            displacements.append(self.pose_decoder(pose))
+            fed_back.append((displacements[-1] * mode[..., None]).sum(1))
+            return self.encode_pose(fed_back[-1], mode)[:, None], None
+
         pose = self.encode_pose(rel_poses, modes)
-        steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        for i in range(future_modes.shape[1]):
-            logits, out = self.transformer(zq, pose)
-            indices = logits[:, -1].argmax(1)
-            displacements = self.pose_decoder(out[:, -1])
-            fed = (displacements * future_modes[:, i, :, None]).sum(1)
-            zq = torch.cat([zq, self.vae.vqvae.lookup(indices)[:, None]], 1)
-            pose = torch.cat([pose, self.encode_pose(fed, future_modes[:, i])[:, None]], 1)
-            steps.append((logits[:, -1], indices, displacements, fed))
-        return Rollout(*(torch.stack(values, 1) for values in zip(*steps, strict=True)))
+        logits, indices = self.roll(zq, pose, None, future_modes.shape[1], feed_back, cached, codes)
+        return Rollout(logits, indices, torch.stack(displacements, 1), torch.stack(fed_back, 1))
+
+    def roll(
+        self,
+        zq: Tensor,
+        pose: Tensor,
+        conditions: Conditions,
+        steps: int,
+        feed_back: FeedBack,
+        cached: bool,
+        codes: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The loop of `rollout`: logits (B, T, n_e, h, w) and likeliest codes (B, T, h, w)."""
+        if zq.shape[1] + steps - 1 > self.config.num_frames:
+            raise ValueError(
+                f"{zq.shape[1]} context frames and {steps} steps need num_frames ≥ {zq.shape[1] + steps - 1}; this "
+                f"model's temporal tables are made for {self.config.num_frames}"
+            )
+        cache = KeyValueCache() if cached else None
+        logits, indices = [], []
+        for step in range(steps):
+            out, pose_out = self.transformer(zq, pose, cache, conditions)
+            logits.append(out[:, -1])
+            indices.append(out[:, -1].argmax(1))
+            next_zq = self.vae.vqvae.lookup(indices[-1] if codes is None else codes[:, step])[:, None]
+            next_pose, next_conditions = feed_back(step, pose_out[:, -1])
+            if cached:
+                zq, pose, conditions = next_zq, next_pose, next_conditions
+            else:
+                zq, pose = torch.cat([zq, next_zq], 1), torch.cat([pose, next_pose], 1)
+                conditions = joined(conditions, next_conditions)
+        return torch.stack(logits, 1), torch.stack(indices, 1)
 
     @torch.no_grad()
     def complete_motion(self, zq: Tensor, rel_poses: Tensor, modes: Tensor) -> Tensor:
@@ -80,3 +136,10 @@ class OccWorld(nn.Module):
         out = self.transformer(zq[:, :n], self.encode_pose(rel_poses, modes[:, :n]))[1]
         last = (self.pose_decoder(out[:, -1]) * modes[:, n, :, None]).sum(1)
         return torch.cat([rel_poses, last[:, None]], 1)
+
+
+def joined(first: Conditions, second: Conditions) -> Conditions:
+    """Conditions of frames and of those that follow them."""
+    if first is None or second is None:
+        return None
+    return [(torch.cat([a, c], 1), torch.cat([b, d], 1)) for (a, b), (c, d) in zip(first, second, strict=True)]

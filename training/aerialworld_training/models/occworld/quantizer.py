@@ -22,11 +22,13 @@ class VectorQuantizer(nn.Module):
         codes = self.embedding.weight
         return (flat**2).sum(1, keepdim=True) + (codes**2).sum(1) - 2 * flat @ codes.T
 
-    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z (N, e_dim, h, w) after `quant_conv` → straight-through zq of that shape, loss (), indices (N, h, w)."""
+    def quantize(self, z: Tensor, indices: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """z (N, e_dim, h, w) after `quant_conv` → straight-through zq of that shape, loss (), indices (N, h, w): the
+        given ones, or the nearest (the first of equals)."""
         zp = z.permute(0, 2, 3, 1)
-        indices = self.distances(zp.reshape(-1, self.e_dim)).argmin(1)
-        zq = self.embedding(indices).view(zp.shape)
+        if indices is None:
+            indices = self.distances(zp.reshape(-1, self.e_dim)).argmin(1)
+        zq = self.embedding(indices.reshape(-1)).view(zp.shape)
         # The legacy form: beta weighs the codebook term.
         loss = ((zq.detach() - zp) ** 2).mean() + self.beta * ((zq - zp.detach()) ** 2).mean()
         zq = zp + (zq - zp).detach()
@@ -35,6 +37,12 @@ class VectorQuantizer(nn.Module):
     def lookup(self, indices: Tensor) -> Tensor:
         """Indices (N, h, w) → code vectors (N, e_dim, h, w), exact rows of the table."""
         return self.embedding(indices).permute(0, 3, 1, 2)
+
+    def soft_lookup(self, logits: Tensor) -> Tensor:
+        """Code logits (N, n_e, h, w) → vectors (N, e_dim, h, w): in value the likeliest code's, in gradient the
+        expected code's, so that a loss on decoded voxels reaches the logits."""
+        expected = torch.einsum("nkhw,kc->nchw", logits.softmax(1), self.embedding.weight)
+        return expected + (self.lookup(logits.argmax(1)) - expected).detach()
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encoder output (N, z_channels, h, w) → as `quantize`."""

@@ -7,61 +7,23 @@ looks at poses. All attention is post-norm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aerialworld_training.models.occworld.attention import KeyValueCache, PoseLayer, TemporalLayer, layers_of
 from aerialworld_training.models.occworld.config import OccWorldConfig
+from aerialworld_training.models.occworld.recompute import recompute
 
-
-class FeedForward(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(channels, 4 * channels), nn.Linear(4 * channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
-def attention(channels: int, heads: int) -> nn.MultiheadAttention:
-    return nn.MultiheadAttention(channels, heads, batch_first=True)
-
-
-def temporal_layers(channels: int, heads: int, layers: int) -> nn.ModuleList:
-    return nn.ModuleList(
-        [
-            nn.ModuleList(
-                [attention(channels, heads), nn.LayerNorm(channels), FeedForward(channels), nn.LayerNorm(channels)]
-            )
-            for _ in range(layers)
-        ]
-    )
-
-
-def pose_layers(channels: int, heads: int, layers: int) -> nn.ModuleList:
-    return nn.ModuleList(
-        [
-            nn.ModuleList(
-                [
-                    attention(channels, heads),
-                    nn.LayerNorm(channels),
-                    attention(channels, heads),
-                    nn.LayerNorm(channels),
-                    FeedForward(channels),
-                    nn.LayerNorm(channels),
-                ]
-            )
-            for _ in range(layers)
-        ]
-    )
+Cache: TypeAlias = KeyValueCache | None
+Conditions: TypeAlias = Sequence[tuple[Tensor, Tensor]] | None
 
 
 def perceptron(cin: int, cout: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(cin, cout), nn.ReLU(), nn.Linear(cout, cout), nn.ReLU())
-
-
-def attend(layer: nn.Module, q: Tensor, kv: Tensor, mask: Tensor | None = None) -> Tensor:
-    return layer(q, kv, kv, attn_mask=mask, need_weights=False)[0]
 
 
 class UnetBlock(nn.Module):
@@ -81,9 +43,11 @@ class UnetBlock(nn.Module):
 
 
 class PlanUAutoRegTransformer(nn.Module):
-    """Frames of codes and pose features → logits of each next frame's codes, and pose features of the next step."""
+    """Frames of codes and pose features → logits of each next frame's codes, and pose features of the next step.
 
-    attn_mask: Tensor
+    `recompute` saves memory in training: attention layers and convolution blocks keep their inputs alone (layers that
+    fill a cache run once).
+    """
 
     def __init__(self, config: OccWorldConfig) -> None:
         super().__init__()
@@ -91,17 +55,21 @@ class PlanUAutoRegTransformer(nn.Module):
         levels = len(widths) - 1
         n_t, n_p = config.temporal_attn_layers, config.pose_attn_layers
         rows = config.num_frames + 1
-        self.max_frames = config.num_frames
+        self.max_frames, self.recompute = config.num_frames, False
         self.temporal_embeddings = nn.Embedding(rows, config.e_dim)
         self.pose_temporal_embeddings = nn.Embedding(rows, config.pose_channels)
-        blocked = torch.ones(config.num_frames, config.num_frames, dtype=torch.bool).triu(1)
-        self.register_buffer("attn_mask", blocked, persistent=False)
 
-        inputs = [config.e_dim, *widths[: levels - 1]]  # width that enters each encoder level
-        self.temporal_attentions_en = nn.ModuleList([temporal_layers(c, heads, n_t) for c in inputs])
-        self.pose_attn_en = nn.ModuleList([pose_layers(c, heads, n_p) for c in inputs])
-        self.pose_en = nn.ModuleList([perceptron(c, w) for c, w in zip(inputs, widths, strict=False)])
-        self.encoders, self.downsamples = nn.ModuleList(), nn.ModuleList()
+        # Registered in the original's order, by which its optimizer states number the parameters.
+        self.temporal_attentions_en, self.temporal_attentions_de = nn.ModuleList(), nn.ModuleList()
+        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
+        self.pose_attn_en, self.pose_en = nn.ModuleList(), nn.ModuleList()
+        self.pose_attn_de, self.pose_de, self.pose_up = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.downsamples, self.upsamples = nn.ModuleList(), nn.ModuleList()
+
+        inputs = config.unet_inputs
+        self.temporal_attentions_en.extend([layers_of(TemporalLayer, c, heads, n_t) for c in inputs])
+        self.pose_attn_en.extend([layers_of(PoseLayer, c, heads, n_p) for c in inputs])
+        self.pose_en.extend([perceptron(c, w) for c, w in zip(inputs, widths, strict=False)])
         for i, cin in enumerate(inputs):
             # The encoder's norm is over space alone, per channel; the middle's and decoder's over channels too.
             self.encoders.append(
@@ -114,16 +82,13 @@ class PlanUAutoRegTransformer(nn.Module):
         )
         self.pose_mid = perceptron(top, mid)
 
-        self.upsamples, self.decoders = nn.ModuleList(), nn.ModuleList()
-        self.temporal_attentions_de, self.pose_attn_de = nn.ModuleList(), nn.ModuleList()
-        self.pose_up, self.pose_de = nn.ModuleList(), nn.ModuleList()
         previous = mid
         for i in reversed(range(levels)):
             c = widths[i]
             self.upsamples.append(nn.ConvTranspose2d(previous, c, 2, stride=2))
-            self.temporal_attentions_de.append(temporal_layers(2 * c, heads, n_t))
+            self.temporal_attentions_de.append(layers_of(TemporalLayer, 2 * c, heads, n_t))
             self.pose_up.append(nn.Linear(previous, c))
-            self.pose_attn_de.append(pose_layers(2 * c, heads, n_p))
+            self.pose_attn_de.append(layers_of(PoseLayer, 2 * c, heads, n_p))
             self.pose_de.append(perceptron(2 * c, c))
             self.decoders.append(
                 nn.Sequential(UnetBlock((2 * c, *shapes[i]), 2 * c, c), UnetBlock((c, *shapes[i]), c, c))
@@ -132,69 +97,82 @@ class PlanUAutoRegTransformer(nn.Module):
         self.conv_out = nn.Conv2d(previous, config.n_e, 3, padding=1)
         self.pose_out = nn.Linear(previous, config.pose_channels)
 
-    def attend_poses(self, layers: nn.Module, pq: Tensor, pt: Tensor, queries: Tensor) -> Tensor:
-        """Pose queries (B, F, C) look at pose tokens (B, F, C) of the past and at their frame's image (B, F, C, h,
-        w)."""
-        b, f, c = pq.shape
-        image = queries.reshape(b * f, c, -1).transpose(1, 2)
-        mask = self.attn_mask[:f, :f]
-        for temporal, norm1, spatial, norm2, ffn, norm3 in layers:  # type: ignore[attr-defined]
-            pq = norm1(pq + attend(temporal, pq, pt, mask))
-            pq = pq.reshape(b * f, 1, c)
-            pq = norm2(pq + attend(spatial, pq, image))
-            pq = norm3(pq + ffn(pq)).reshape(b, f, c)
+    def attend_poses(self, layers: nn.Module, pq: Tensor, pt: Tensor, queries: Tensor, cache: Cache) -> Tensor:
+        """Pose queries (B, F, C) look at pose tokens (B, F, C) of the past and at their frame's image
+        (B, F, C, h, w)."""
+        image = queries.flatten(3).flatten(0, 1).transpose(1, 2)
+        for layer in cast(nn.ModuleList, layers):
+            pq = recompute(self.recompute and cache is None, layer, pq, pt, image, cache)
         return pq
 
-    def attend_time(self, layers: nn.Module, queries: Tensor, tokens: Tensor) -> Tensor:
+    def attend_time(self, layers: nn.Module, queries: Tensor, tokens: Tensor, cache: Cache) -> Tensor:
         """Each position's queries look at that position's tokens of the same and earlier frames; (B, F, C, h, w)."""
         b, f, c, h, w = queries.shape
         q, t = (x.permute(0, 3, 4, 1, 2).reshape(b * h * w, f, c) for x in (queries, tokens))
-        mask = self.attn_mask[:f, :f]
-        for temporal, norm1, ffn, norm2 in layers:  # type: ignore[attr-defined]
-            q = norm1(q + attend(temporal, q, t, mask))
-            q = norm2(q + ffn(q))
+        for layer in cast(nn.ModuleList, layers):
+            q = recompute(self.recompute and cache is None, layer, q, t, cache)
         return q.reshape(b, h, w, f, c).permute(0, 3, 4, 1, 2)
 
-    def forward(self, tokens: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, F, e_dim, h, w), pose (B, F, C), 1 ≤ F ≤ num_frames → code logits (B, F, n_e, h, w), pose (B, F,
-        C).
+    def on_frames(self, module: nn.Module, x: Tensor) -> Tensor:
+        """An image network on every frame of x (B, F, C, h, w)."""
+        y = x.flatten(0, 1)
+        for part in module if isinstance(module, nn.Sequential) else [module]:
+            y = recompute(self.recompute, part, y)
+        return y.unflatten(0, x.shape[:2])
 
-        Output f speaks of frame f + 1 and depends on frames 0 … f alone.
+    def forward(
+        self, tokens: Tensor, pose: Tensor, cache: Cache = None, conditions: Conditions = None
+    ) -> tuple[Tensor, Tensor]:
+        """tokens (B, F, e_dim, h, w), pose (B, F, C) → code logits (B, F, n_e, h, w), pose (B, F, C).
+
+        Output f speaks of frame f + 1 and depends on frames 0 … f alone. With a cache these frames follow those that
+        it holds, and it holds them too afterwards; 1 ≤ all frames ≤ num_frames. `conditions`: for each encoder level
+        and the middle a scale and a shift, each (B, F, C of its input), applied as x · (1 + scale) + shift to queries
+        and tokens alike.
         """
-        b, f = tokens.shape[:2]
-        if not 1 <= f <= self.max_frames:
-            raise ValueError(f"a window of {f} frames; the temporal tables hold 1 to {self.max_frames}")
-        time, pose_time = self.temporal_embeddings.weight, self.pose_temporal_embeddings.weight
-        q = tokens + time[1 : f + 1, :, None, None]
-        t = tokens + time[:f, :, None, None]
-        pq, pt = pose + pose_time[1 : f + 1], pose + pose_time[:f]
-
-        def on_frames(module: nn.Module, x: Tensor) -> Tensor:
-            y = module(x.reshape(-1, *x.shape[2:]))
-            return y.reshape(b, f, *y.shape[1:])
+        known, f = cache.frames if cache else 0, tokens.shape[1]
+        if not 1 <= f <= self.max_frames - known:
+            raise ValueError(f"a window of {known + f} frames; the temporal tables hold 1 to {self.max_frames}")
+        rows = slice(known, known + f + 1)
+        time, pose_time = self.temporal_embeddings.weight[rows], self.pose_temporal_embeddings.weight[rows]
+        q = tokens + time[1:, :, None, None]
+        t = tokens + time[:-1, :, None, None]
+        pq, pt = pose + pose_time[1:], pose + pose_time[:-1]
 
         skips = []
         for i in range(len(self.encoders)):
-            pq = self.attend_poses(self.pose_attn_en[i], pq, pt, q)
+            if conditions:
+                q, t = modulate(q, conditions[i]), modulate(t, conditions[i])
+            pq = self.attend_poses(self.pose_attn_en[i], pq, pt, q, cache)
             pq, pt = self.pose_en[i](pq), self.pose_en[i](pt)
-            q = self.attend_time(self.temporal_attentions_en[i], q, t)
-            q, t = on_frames(self.encoders[i], q), on_frames(self.encoders[i], t)
+            q = self.attend_time(self.temporal_attentions_en[i], q, t, cache)
+            q, t = (self.on_frames(self.encoders[i], x) for x in (q, t))
             skips.append((q, t, pq, pt))
-            q, t = on_frames(self.downsamples[i], q), on_frames(self.downsamples[i], t)
-        q, t = on_frames(self.mid, q), on_frames(self.mid, t)
+            q, t = (self.on_frames(self.downsamples[i], x) for x in (q, t))
+        if conditions:
+            q, t = modulate(q, conditions[-1]), modulate(t, conditions[-1])
+        q, t = (self.on_frames(self.mid, x) for x in (q, t))
         pq, pt = self.pose_mid(pq), self.pose_mid(pt)
         for i in range(len(self.decoders)):
             skip_q, skip_t, skip_pq, skip_pt = skips.pop()
-            q = torch.cat([pad_to(on_frames(self.upsamples[i], q), skip_q), skip_q], 2)
-            t = torch.cat([pad_to(on_frames(self.upsamples[i], t), skip_t), skip_t], 2)
-            q = self.attend_time(self.temporal_attentions_de[i], q, t)
+            q = torch.cat([pad_to(self.on_frames(self.upsamples[i], q), skip_q), skip_q], 2)
+            t = torch.cat([pad_to(self.on_frames(self.upsamples[i], t), skip_t), skip_t], 2)
+            q = self.attend_time(self.temporal_attentions_de[i], q, t, cache)
             pq = torch.cat([self.pose_up[i](pq), skip_pq], -1)
             pt = torch.cat([self.pose_up[i](pt), skip_pt], -1)
-            pq = self.pose_de[i](self.attend_poses(self.pose_attn_de[i], pq, pt, q))
-            q = on_frames(self.decoders[i], q)
+            pq = self.pose_de[i](self.attend_poses(self.pose_attn_de[i], pq, pt, q, cache))
+            q = self.on_frames(self.decoders[i], q)
             if i < len(self.decoders) - 1:  # nothing reads the tokens after the last level
-                t, pt = on_frames(self.decoders[i], t), self.pose_de[i](pt)
-        return on_frames(self.conv_out, q), self.pose_out(pq)
+                t, pt = self.on_frames(self.decoders[i], t), self.pose_de[i](pt)
+        if cache:
+            cache.frames += f
+        return self.on_frames(self.conv_out, q), self.pose_out(pq)
+
+
+def modulate(x: Tensor, condition: tuple[Tensor, Tensor]) -> Tensor:
+    """Feature-wise scale and shift, each (B, F, C), of x (B, F, C, h, w)."""
+    scale, shift = (c[..., None, None] for c in condition)
+    return x * (1 + scale) + shift
 
 
 def pad_to(x: Tensor, like: Tensor) -> Tensor:

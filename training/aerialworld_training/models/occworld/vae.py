@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from aerialworld_training.models.occworld.config import OccWorldConfig, norm_groups
 from aerialworld_training.models.occworld.quantizer import VectorQuantizer
+from aerialworld_training.models.occworld.recompute import recompute
 
 Shape = tuple[int, int]
 
@@ -89,8 +90,10 @@ class Middle(nn.Module):
         self.block_1, self.attn_1 = ResnetBlock(channels, channels), AttnBlock(channels)
         self.block_2 = ResnetBlock(channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x)))
+    def forward(self, x: Tensor, again: bool) -> Tensor:
+        for part in (self.block_1, self.attn_1, self.block_2):
+            x = recompute(again, part, x)
+        return x
 
 
 class Level(nn.Module):
@@ -104,11 +107,12 @@ class Level(nn.Module):
         self.block = nn.ModuleList([ResnetBlock(cin if i == 0 else cout, cout) for i in range(blocks)])
         self.attn = nn.ModuleList([AttnBlock(cout) for _ in range(blocks if attention else 0)])
 
-    def blocks(self, x: Tensor) -> Tensor:
+    def blocks(self, x: Tensor, again: bool) -> Tensor:
+        """Blocks and attention; with `again` their inner values are computed a second time for the gradients."""
         for i, block in enumerate(self.block):
-            x = block(x)
+            x = recompute(again, block, x)
             if len(self.attn):
-                x = self.attn[i](x)
+                x = recompute(again, self.attn[i], x)
         return x
 
 
@@ -125,6 +129,7 @@ class Encoder2D(nn.Module):
     def __init__(self, config: OccWorldConfig) -> None:
         super().__init__()
         widths = level_widths(config)
+        self.recompute = False
         self.conv_in = conv3(config.grid_shape[2] * config.expansion, config.ch)
         levels = []
         cin = config.ch
@@ -148,11 +153,11 @@ class Encoder2D(nn.Module):
         shapes: list[Shape] = []
         h = self.conv_in(x)
         for i, level in enumerate(self.levels):
-            h = level.blocks(h)
+            h = level.blocks(h, self.recompute)
             if i < len(self.levels) - 1:
                 shapes.append((h.shape[2], h.shape[3]))
                 h = level.downsample(h)
-        return self.conv_out(F.silu(self.norm_out(self.mid(h)))), shapes
+        return self.conv_out(F.silu(self.norm_out(self.mid(h, self.recompute)))), shapes
 
 
 class Decoder2D(nn.Module):
@@ -160,6 +165,7 @@ class Decoder2D(nn.Module):
         super().__init__()
         widths = level_widths(config)
         cin = widths[-1][0]
+        self.recompute = False
         self.conv_in = conv3(config.z_channels, cin)
         self.mid = Middle(cin)
         levels = []
@@ -181,9 +187,9 @@ class Decoder2D(nn.Module):
 
     def forward(self, z: Tensor, shapes: list[Shape]) -> Tensor:
         """z (N, z, h, w), `shapes` as the encoder gave them → (N, D·e, H, W)."""
-        h = self.mid(self.conv_in(z))
+        h = self.mid(self.conv_in(z), self.recompute)
         for i in reversed(range(len(self.levels))):
-            h = self.levels[i].blocks(h)
+            h = self.levels[i].blocks(h, self.recompute)
             if i > 0:
                 h = self.levels[i].upsample(h, shapes[i - 1])
         return self.conv_out(F.silu(self.norm_out(h)))

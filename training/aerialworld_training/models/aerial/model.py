@@ -1,0 +1,297 @@
+"""AerialOccWorld: OccWorld's 768 parameters untouched, and what flying needs around them under `aerial.`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from aerialworld_core.files import canonical_json
+from aerialworld_training.models.aerial.config import AerialConfig
+from aerialworld_training.models.aerial.correction import CorrectionHead
+from aerialworld_training.models.aerial.heights import HeightAdapter
+from aerialworld_training.models.aerial.motion import (
+    HEIGHT,
+    SHIFT,
+    UP,
+    MotionConditioner,
+    follow,
+    predicted_ego,
+    turn_of,
+)
+from aerialworld_training.models.aerial.warp import WarpEvidence, fuse_history
+from aerialworld_training.models.occworld import OccWorld, OccWorldConfig, Rollout
+from aerialworld_training.models.occworld.transformer import Conditions
+
+#: Voxels that are classified together where no gradient is wanted.
+CHUNK = 1 << 20
+
+
+class Aerial(nn.Module):
+    """All that a tall-grid file holds beyond OccWorld."""
+
+    def __init__(self, config: OccWorldConfig, aerial: AerialConfig) -> None:
+        super().__init__()
+        self.heights = HeightAdapter(config, aerial)
+        self.motion = MotionConditioner(config, aerial)
+        self.warp = WarpEvidence()
+        self.correction = CorrectionHead(config, aerial)
+
+
+@dataclass(frozen=True, eq=False)
+class AerialRollout(Rollout):
+    """`climb_turn` (B, T, 2): metres up and radians to the left from each predicted frame to its next."""
+
+    climb_turn: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class FutureMotion:
+    """The motion of a forecast where it is not the model's own: the true one, or one at constant velocity.
+
+    rel_poses (B, T, 2) and ego (B, T, 8) of the steps that lead *to* each future frame (the first begins at the last
+    history frame; `height` in ego is the frame's that the step leaves); poses (B, T, 3) float64 planar [x, y, yaw] of
+    the future frames, in the frame of the history's.
+    """
+
+    rel_poses: Tensor
+    ego: Tensor
+    poses: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """classes (B, T, X, Y, levels) uint8; poses (B, T, 3) float64 planar; the roll-out behind them."""
+
+    classes: Tensor
+    poses: Tensor
+    rollout: AerialRollout
+
+
+class AerialOccWorld(OccWorld):
+    """Untrained it reproduces its low-grid OccWorld, and its forecast is exactly the fused ego-warp of the history.
+
+    Volumes are voxel states (`aerial.states`); `ego` rows are `aerial.motion.EGO`. Without `ego`, forward and rollout
+    are plain OccWorld's.
+    """
+
+    def __init__(self, config: OccWorldConfig, aerial: AerialConfig) -> None:
+        super().__init__(config)
+        aerial.check(config)
+        self.aerial_config = aerial
+        self.aerial = Aerial(config, aerial)
+
+    # --- voxels to codes and back ---
+
+    def encode(self, states: Tensor) -> Tensor:
+        """States (N, X, Y, levels) uint8 → latent (N, z, h, w)."""
+        return self.vae.encoder(self.aerial.heights.encode(states, self.vae.class_embeds.weight))[0]
+
+    def decode_image(self, zq: Tensor) -> Tensor:
+        """Code vectors (N, e_dim, h, w) → the VAE decoder's output (N, slots · e, X, Y)."""
+        return self.vae.decoder(self.vae.vqvae.post_quant_conv(zq), self.vae.shapes)
+
+    def decode_features(self, zq: Tensor) -> Tensor:
+        """Code vectors (N, e_dim, h, w) → features (N, X, Y, levels, e) of the plain reconstruction."""
+        return self.aerial.heights.decode(self.decode_image(zq), self.vae.class_embeds.weight)
+
+    def reconstruct(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """States (N, X, Y, levels) → features (N, X, Y, levels, e), embedding loss (), code indices (N, h, w)."""
+        zq, loss, indices = self.vae.vqvae(self.encode(states))
+        return self.decode_features(zq), loss, indices
+
+    def correct(self, zq: Tensor, moved: Tensor, context: Tensor) -> Tensor:
+        """Features (N, X, Y, levels, e) of the correction: code vectors (N, e_dim, h, w) of the forecast, moved past
+        (N, X, Y, levels) uint8, context (N, 7)."""
+        past = self.aerial.heights.encode(moved, self.vae.class_embeds.weight)
+        return self.aerial.correction(self.decode_image(zq), past, context)
+
+    def classify(self, features: Tensor, samples: Tensor | None = None) -> Tensor:
+        """Class logits (M, classes) of M voxels: features (M, e), plus (M, K) states of the moved past where the
+        forecast starts from it."""
+        logits = self.vae.classify(features)
+        return logits if samples is None else self.aerial.warp(samples) + logits
+
+    # --- the transformer ---
+
+    def conditioned(self, rel_poses: Tensor, modes: Tensor, ego: Tensor | None) -> tuple[Tensor, Conditions]:
+        """Pose features (…, C) and the U-Net's conditions."""
+        if ego is None:
+            return self.encode_pose(rel_poses, modes), None
+        first, *rest = self.pose_encoder.pose_encoder
+        pose = first(torch.cat([rel_poses, modes], -1)) + self.aerial.motion.widen(ego)
+        for layer in rest:
+            pose = layer(pose)
+        return pose, self.aerial.motion.conditions(rel_poses, ego)
+
+    def forward(self, zq: Tensor, rel_poses: Tensor, modes: Tensor, ego: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As OccWorld's; see `forward_with_turns` for climb and turn."""
+        return self.forward_with_turns(zq, rel_poses, modes, ego)[:2]
+
+    def forward_with_turns(
+        self, zq: Tensor, rel_poses: Tensor, modes: Tensor, ego: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Teacher-forced: code logits (B, F, n_e, h, w), displacements (B, F, modes, 2) and climb and turn
+        (B, F, modes, 2) of frames 1 … F from zq (B, F, e_dim, h, w), rel_poses (B, F, 2), modes (B, F, modes) and ego
+        (B, F, 8)."""
+        pose, conditions = self.conditioned(rel_poses, modes, ego)
+        logits, out = self.transformer(zq, pose, None, conditions)
+        return logits, self.pose_decoder(out), self.aerial.motion.climb_and_turn(out)
+
+    @torch.no_grad()
+    def rollout(
+        self,
+        zq: Tensor,
+        rel_poses: Tensor,
+        modes: Tensor,
+        future_modes: Tensor,
+        *,
+        cached: bool = True,
+        codes: Tensor | None = None,
+        ego: Tensor | None = None,
+        future: FutureMotion | None = None,
+    ) -> AerialRollout:
+        """As OccWorld's, with ego (B, N, 8) of the context. With `future` its motion is fed in place of the decoded."""
+        steps = future_modes.shape[1]
+        displacements: list[Tensor] = []
+        fed_back: list[Tensor] = []
+        climbs: list[Tensor] = []
+        height = None if ego is None else ego[:, -1, HEIGHT] + ego[:, -1, UP]
+
+        def feed_back(step: int, pose: Tensor) -> tuple[Tensor, Conditions]:
+            nonlocal height
+            mode = future_modes[:, step]
+            displacements.append(self.pose_decoder(pose))
+            rel = (displacements[-1] * mode[..., None]).sum(1)
+            climbs.append((self.aerial.motion.climb_and_turn(pose) * mode[..., None]).sum(1))
+            next_ego = None
+            if ego is not None and height is not None:
+                next_ego = predicted_ego(rel, climbs[-1], height, ego[:, -1, SHIFT], self.aerial_config.step)
+                height = height + climbs[-1][:, 0]
+            if future is not None and step + 1 < steps:  # the last frame's step leads out of the forecast
+                rel = future.rel_poses[:, step + 1]
+                next_ego = None if ego is None else future.ego[:, step + 1]
+            fed_back.append(rel)
+            features, conditions = self.conditioned(
+                rel[:, None], mode[:, None], None if next_ego is None else next_ego[:, None]
+            )
+            return features, conditions
+
+        pose, conditions = self.conditioned(rel_poses, modes, ego)
+        logits, indices = self.roll(zq, pose, conditions, steps, feed_back, cached, codes)
+        return AerialRollout(
+            logits, indices, torch.stack(displacements, 1), torch.stack(fed_back, 1), torch.stack(climbs, 1)
+        )
+
+    @torch.no_grad()
+    def complete_ego(self, zq: Tensor, rel_poses: Tensor, modes: Tensor, ego: Tensor) -> tuple[Tensor, Tensor]:
+        """Motion of N context frames, the last step decoded: rel_poses (B, N − 1, 2), modes (B, N, modes) → (B, N, 2);
+        ego (B, N, 8), of whose last row only height and z shift are read → (B, N, 8)."""
+        n = rel_poses.shape[1]
+        pose, conditions = self.conditioned(rel_poses, modes[:, :n], ego[:, :n])
+        out = self.transformer(zq[:, :n], pose, None, conditions)[1][:, -1]
+        mode = modes[:, n, :, None]
+        rel = (self.pose_decoder(out) * mode).sum(1)
+        climb_turn = (self.aerial.motion.climb_and_turn(out) * mode).sum(1)
+        last = predicted_ego(rel, climb_turn, ego[:, n, HEIGHT], ego[:, n, SHIFT], self.aerial_config.step)
+        return torch.cat([rel_poses, rel[:, None]], 1), torch.cat([ego[:, :n], last[:, None]], 1)
+
+    # --- the whole ---
+
+    @torch.no_grad()
+    def forecast(
+        self,
+        states: Tensor,
+        poses: Tensor,
+        rel_poses: Tensor,
+        modes: Tensor,
+        ego: Tensor,
+        steps: int,
+        *,
+        future: FutureMotion | None = None,
+        from_past: bool = True,
+    ) -> Forecast:
+        """Forecast `steps` frames after a history of H.
+
+        states (B, H, X, Y, levels) uint8; poses (B, H, 3) float64 planar [x, y, yaw] in map; rel_poses (B, H − 1, 2);
+        modes (B, H, modes), whose last row is held; ego (B, H, 8), of whose last row only height and z shift are read.
+        The motion ahead is the model's own unless `future` gives it. `from_past` adds the moved past to the decoded
+        correction; without it the codes' plain reconstruction is given, as OccWorld would.
+        """
+        b, h = states.shape[:2]
+        indices = torch.cat(
+            [self.vae.vqvae.encode_indices(self.encode(frame)) for frame in states.flatten(0, 1).split(1)]
+        )
+        zq = self.vae.vqvae.lookup(indices).unflatten(0, (b, h))
+        if future is None:
+            rel, ego = self.complete_ego(zq, rel_poses, modes, ego)
+        else:
+            rel = torch.cat([rel_poses, future.rel_poses[:, :1]], 1)
+            ego = torch.cat([ego[:, :-1], future.ego[:, :1]], 1)
+        held = modes[:, -1:].expand(-1, steps, -1)
+        rolled = self.rollout(zq, rel, modes, held, ego=ego, future=future)
+        if future is None:
+            moves = torch.cat([rel[:, -1:], rolled.fed_back[:, :-1]], 1)
+            turns = torch.cat([turn_of(ego[:, -1:]), rolled.climb_turn[:, :-1, 1]], 1)
+            ahead = follow(poses[:, -1], moves, turns)
+        else:
+            ahead = future.poses
+        classes = torch.stack([
+            torch.stack(list(self._frames(states[i], poses[i], ahead[i], rolled.indices[i], ego[i, -1], from_past)))
+            for i in range(b)
+        ])  # fmt: skip
+        return Forecast(classes, ahead, rolled)
+
+    def _frames(
+        self, states: Tensor, poses: Tensor, ahead: Tensor, indices: Tensor, ego: Tensor, from_past: bool
+    ) -> Iterator[Tensor]:
+        """One forecast's frames (X, Y, levels) uint8, one at a time: logits of a tall grid are large."""
+        grid = self.aerial_config.grid
+        for t in range(len(ahead)):
+            zq = self.vae.vqvae.lookup(indices[t : t + 1])
+            if not from_past:
+                yield self._likeliest(self.decode_features(zq), None)
+                continue
+            samples = fuse_history(grid, states, poses, ahead[t : t + 1], self.aerial_config.warp_samples)[0]
+            context = self.context(poses[-1:], ahead[t : t + 1], ego[None], t + 1)
+            middle = samples[len(samples) // 2 : len(samples) // 2 + 1]
+            yield self._likeliest(self.correct(zq, middle, context), samples)
+
+    def _likeliest(self, features: Tensor, samples: Tensor | None) -> Tensor:
+        """Classes (X, Y, levels) uint8 of features (1, X, Y, levels, e), chunk by chunk."""
+        flat = features.reshape(-1, features.shape[-1])
+        votes = None if samples is None else samples.flatten(1).T
+        parts = []
+        for start in range(0, len(flat), CHUNK):
+            rows = slice(start, start + CHUNK)
+            parts.append(self.classify(flat[rows], None if votes is None else votes[rows]).argmax(1).to(torch.uint8))
+        return torch.cat(parts).reshape(features.shape[1:-1])
+
+    def context(self, last: Tensor, ahead: Tensor, ego: Tensor, horizon: int) -> Tensor:
+        """The correction head's context (N, 7) for planar poses last and ahead (N, 3), ego (N, 8) of the last history
+        frame, `horizon` frames ahead."""
+        away, turn = ahead[:, :2] - last[:, :2], ahead[:, 2] - last[:, 2]
+        c, s = last[:, 2].cos(), last[:, 2].sin()
+        forward, left = c * away[:, 0] + s * away[:, 1], c * away[:, 1] - s * away[:, 0]
+        seconds = torch.full_like(turn, horizon * self.aerial_config.step)
+        rows = torch.stack([seconds, -left, forward, turn.sin(), turn.cos() - 1], 1).to(ego.dtype)
+        return torch.cat([rows, ego[:, [HEIGHT, SHIFT]]], 1)
+
+    def codes_key(self, augmentation: str) -> str:
+        """A hash of all that a frame's codes depend on: encoder, embeddings, height table, codebook, grid and
+        augmentation. Codes that were computed under another key are stale."""
+        digest = hashlib.sha256(canonical_json([self.aerial_config.grid.to_dict(), augmentation]))
+        parts = (
+            "vae.encoder.",
+            "vae.class_embeds.",
+            "vae.vqvae.embedding.",
+            "vae.vqvae.quant_conv.",
+            "aerial.heights.table",
+        )
+        for name, value in self.state_dict().items():
+            if name.startswith(parts):
+                digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,274 @@
+"""What a training run can be told: every key, its type, its default."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+import yaml
+
+from aerialworld_core.errors import InputError
+from aerialworld_core.grid import VoxelGrid
+from aerialworld_training.models.aerial import AerialConfig
+from aerialworld_training.models.occworld import OccWorldConfig
+from aerialworld_training.runconfig.typed import plain
+
+#: Data sets whose loader is there.
+LOADERS = ("gazebo",)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Sessions, windows and the grid; the names are those of the guides' `DatasetConfig`. `concat` names more roots,
+    drawn from with `sample_weights` (the first is `root`'s)."""
+
+    type: Literal["gazebo", "nuscenes", "nuscenes_6dof", "uavscenes"] = "gazebo"
+    root: str = "data/tokyo_gazebo"
+    split_file: str | None = None
+    agent_type: Literal["both", "drone", "rover"] = "both"
+    history_frames: int = 4
+    future_frames: int = 6
+    frame_skip: int = 1
+    step: float = 0.5
+    val_ratio: float = 0.1
+    test_ratio: float = 0.1
+    point_cloud_range: tuple[float, float, float, float, float, float] = (-40.0, -40.0, -2.0, 40.0, 40.0, 150.0)
+    voxel_size: tuple[float, float, float] = (0.4, 0.4, 1.25)
+    load_images: bool = False
+    load_lidar: bool = False
+    image_size: tuple[int, int] = (900, 1600)
+    normalize_images: bool = True
+    max_points: int = 100_000
+    validate_motion: bool = True
+    min_pose_delta: float = 0.1
+    min_occ_change: float = 0.001
+    filter_static: bool = True
+    exclude_dummy_sessions: bool = True
+    batch_size: int = 1
+    workers: int = 2
+    concat: tuple[str, ...] = ()
+    sample_weights: tuple[float, ...] = ()
+
+    @property
+    def grid(self) -> VoxelGrid:
+        return VoxelGrid.from_range(self.point_cloud_range, self.voxel_size)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Turns and mirrors of grid and poses together, and noise; each with its probability. 0: never."""
+
+    flip_probability: float = 0.0
+    rotate_deg: float = 0.0
+    rotate_probability: float = 1.0
+    point_noise: float = 0.0
+    point_noise_probability: float = 1.0
+    point_dropout: float = 0.0
+    point_dropout_probability: float = 1.0
+    occupancy_dropout: float = 0.0
+    occupancy_dropout_probability: float = 1.0
+    occupancy_noise: float = 0.0
+    occupancy_noise_probability: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """OccWorld's sizes (the public checkpoint's by default) and what AerialOccWorld adds. `kind` auto: occworld on a
+    grid of exactly the slots' heights, aerial on any other."""
+
+    kind: Literal["auto", "occworld", "aerial"] = "auto"
+    slots: int = 16
+    slot_minimum: float = -1.0
+    slot_size: float = 0.4
+    expansion: int = 8
+    ch: int = 64
+    ch_mult: tuple[int, ...] = (1, 2, 4)
+    num_res_blocks: int = 2
+    attn_resolutions: tuple[int, ...] | None = None
+    z_channels: int = 128
+    n_e: int = 512
+    e_dim: int = 128
+    beta: float = 1.0
+    num_frames: int = 15
+    channels: tuple[int, ...] = (128, 256, 512)
+    temporal_attn_layers: int = 6
+    pose_attn_layers: int = 2
+    num_heads: int = 8
+    motion_width: int = 64
+    correction_width: int = 64
+    warp_samples: int = 1
+    from_past: bool = True
+    save_memory: bool = False
+
+
+@dataclass(frozen=True)
+class FreezeConfig:
+    """Parts that do not train. The strategies of the guides: A nothing frozen; B vae and transformer; C as B, with the
+    transformer from the 11th epoch on and the VAE's decoder from the 31st (epochs count from 1)."""
+
+    vae: bool = True
+    transformer: bool = False
+    pose: bool = False
+    transformer_until: int | None = None
+    decoder_until: int | None = None
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 35.0
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Per iteration: from `warmup_ratio` · lr up to lr in `warmup_iters`, then half a cosine down to `min_lr`."""
+
+    min_lr: float = 1e-6
+    warmup_iters: int = 50
+    warmup_ratio: float = 0.001
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights. `kind` binary: focal, Dice and mean matching on occupied or not; occworld: CE and Lovász on classes."""
+
+    kind: Literal["occworld", "binary"] = "occworld"
+    recon: float = 10.0
+    lovasz: float = 1.0
+    embed: float = 1.0
+    codes: float = 1.0
+    pose: float = 0.1
+    focal: float = 1.0
+    focal_alpha: float = 0.99
+    focal_gamma: float = 2.0
+    dice: float = 1.0
+    mean_matching: float = 10.0
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """Files. `load_from` starts from a whole model, `vqvae_from` from stage 1's; `allow_missing` names parts that may
+    differ."""
+
+    interval: int = 5
+    keep: int = 3
+    load_from: str | None = None
+    vqvae_from: str | None = None
+    resume_from: str | None = None
+    allow_missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    interval: int = 10
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    tensorboard: bool = True
+    wandb: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Every `interval` epochs; `best.pth` is the best validation IoU."""
+
+    interval: int = 5
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    seed: int = 42
+    deterministic: bool = False
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    cudnn_benchmark: bool = True
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run of one stage."""
+
+    stage: Literal["vqvae", "adapt", "occworld"] = "occworld"
+    epochs: int = 200
+    work_dir: str | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    freeze: FreezeConfig = field(default_factory=FreezeConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    def __post_init__(self) -> None:
+        data, model = self.data, self.model
+        window = data.history_frames + data.future_frames
+        if data.history_frames < 2 or data.future_frames < 1 or window - 1 > model.num_frames:
+            raise InputError(
+                f"data: {data.history_frames} + {data.future_frames} frames; at least 2 + 1, and at most num_frames "
+                f"+ 1 = {model.num_frames + 1} together"
+            )
+        if min(self.epochs, data.batch_size, data.frame_skip, self.log.interval, self.evaluation.interval) < 1:
+            raise InputError("epochs, data.batch_size, data.frame_skip and the intervals must be at least 1")
+        if data.workers < 0 or self.checkpoint.interval < 1 or self.checkpoint.keep < 1:
+            raise InputError("data.workers must not be negative; checkpoint.interval and keep must be at least 1")
+        if not 0 <= data.val_ratio + data.test_ratio < 1 or min(data.val_ratio, data.test_ratio) < 0:
+            raise InputError(
+                f"data: val_ratio {data.val_ratio} and test_ratio {data.test_ratio} leave nothing to train on"
+            )
+        if data.sample_weights and len(data.sample_weights) != len(data.concat) + 1:
+            raise InputError(f"data.sample_weights: {len(data.sample_weights)} for {len(data.concat) + 1} data sets")
+        if self.optimizer.lr <= 0 or self.optimizer.clip <= 0:
+            raise InputError("optimizer.lr and optimizer.clip must be above 0")
+        self.occworld_config()
+        if self.is_aerial:
+            self.aerial_config().check(self.occworld_config())
+
+    @property
+    def is_aerial(self) -> bool:
+        """Whether the model is AerialOccWorld."""
+        grid, model = self.data.grid, self.model
+        low = grid.shape[2] == model.slots and abs(grid.minimum[2] - model.slot_minimum) < 1e-6
+        low = low and abs(grid.voxel_size[2] - model.slot_size) < 1e-6
+        if self.model.kind == "occworld" and not low:
+            raise InputError(
+                f"model.kind occworld needs a grid of {model.slots} levels of {model.slot_size} m from "
+                f"{model.slot_minimum} m, not {grid.shape[2]} of {grid.voxel_size[2]} m from {grid.minimum[2]} m; "
+                "use kind aerial"
+            )
+        return self.model.kind == "aerial" or (self.model.kind == "auto" and not low)
+
+    def occworld_config(self) -> OccWorldConfig:
+        """OccWorld's sizes on this grid."""
+        m, (nx, ny, _) = self.model, self.data.grid.shape
+        coarsest = (nx >> (len(m.ch_mult) - 1),)
+        return OccWorldConfig(
+            grid_shape=(nx, ny, m.slots), expansion=m.expansion, ch=m.ch, ch_mult=m.ch_mult,
+            num_res_blocks=m.num_res_blocks, z_channels=m.z_channels, n_e=m.n_e, e_dim=m.e_dim, beta=m.beta,
+            attn_resolutions=coarsest if m.attn_resolutions is None else m.attn_resolutions, num_frames=m.num_frames,
+            channels=m.channels, temporal_attn_layers=m.temporal_attn_layers, pose_attn_layers=m.pose_attn_layers,
+            num_heads=m.num_heads, pose_channels=m.e_dim,
+        )  # fmt: skip
+
+    def aerial_config(self) -> AerialConfig:
+        """What AerialOccWorld adds on this grid."""
+        m = self.model
+        return AerialConfig(
+            grid=self.data.grid, slot_minimum=m.slot_minimum, slot_size=m.slot_size, step=self.data.step,
+            motion_width=m.motion_width, correction_width=m.correction_width, warp_samples=m.warp_samples,
+        )  # fmt: skip
+
+    def check_loader(self) -> None:
+        """Raises InputError when the data set's loader is not there."""
+        if self.data.type not in LOADERS:
+            raise InputError(
+                f"data.type {self.data.type}: its loader is yet to come; {', '.join(LOADERS)} (our sessions) is there"
+            )
+
+    def to_yaml(self) -> str:
+        """The whole resolved tree; `read_resolved` reads it back to an equal object."""
+        return yaml.safe_dump(plain(asdict(self)), sort_keys=False, allow_unicode=True)

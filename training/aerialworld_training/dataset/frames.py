@@ -22,8 +22,9 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import canonical_json, write_bytes
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
-from aerialworld_core.labels import FREE, GROUND
+from aerialworld_core.labels import FREE
 from aerialworld_core.occupancy import Occupancy
+from aerialworld_training.dataset.ground import UNKNOWN, ground_of
 from aerialworld_training.dataset.pooling import pool_occupancy
 
 CACHE_VERSION = 1
@@ -79,16 +80,12 @@ class PooledSession:
 
     @cached_property
     def ground_levels(self) -> NDArray[np.int64]:
-        """(N,) the 5th percentile of the levels of a frame's ground voxels: road, sidewalk, other flat and terrain, or
-        everything occupied where a frame has no ground; the session's median where nothing is occupied."""
+        """(N,) `ground_of` each frame; the session's median where nothing is occupied."""
         depth = self.grid.shape[2]
-        levels = np.full(len(self), -1, np.int64)
+        levels = np.full(len(self), UNKNOWN, np.int64)
         for n in range(len(self)):
             part = slice(self.offsets[n], self.offsets[n + 1])
-            z = self.cells[part] % depth
-            ground = z[np.isin(self.classes[part], GROUND)]
-            if len(z):
-                levels[n] = np.percentile(ground if len(ground) else z, 5, method="lower")
+            levels[n] = ground_of(self.cells[part] % depth, self.classes[part])
         known = levels[levels >= 0]
         levels[levels < 0] = int(np.median(known)) if len(known) else 0
         return levels

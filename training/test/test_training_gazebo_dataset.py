@@ -21,7 +21,12 @@ from aerialworld_core.labels import CAR
 from aerialworld_core.session import Session
 from aerialworld_core.session.pack import FOLDER, write_pack
 from aerialworld_training.dataset.concat import ConcatDataset
-from aerialworld_training.dataset.gazebo_occworld_dataset import DatasetConfig, GazeboOccWorldDataset, collate_fn
+from aerialworld_training.dataset.gazebo_occworld_dataset import (
+    VOXELS,
+    DatasetConfig,
+    GazeboOccWorldDataset,
+    collate_fn,
+)
 from aerialworld_training.dataset.packed import unpack_bits, unpack_classes
 from aerialworld_training.dataset.pooling import pool_occupancy
 from aerialworld_training.dataset.splits import split_by_ratio
@@ -91,8 +96,14 @@ def test_every_form_says_the_same_with_and_without_a_pack(root: Path, copy: Path
     off = {"load_images": False, "load_lidar": False}
     write_pack([copy / session.path.name], copy / FOLDER)
     for folder in (root, copy):
-        dense = GazeboOccWorldDataset(folder, config(form="uint8", **off))[1]
+        dense = GazeboOccWorldDataset(folder, config(form="uint8", voxels=VOXELS, **off))[1]
         packed = GazeboOccWorldDataset(folder, config(form="packed", **off))[1]
+        alone = GazeboOccWorldDataset(folder, config(form="uint8", **off))[1]
+        assert "history_semantics" not in alone and "future_observed" not in alone
+        assert torch.equal(alone["future_occupancy"], dense["future_occupancy"])
+        assert torch.equal(
+            GazeboOccWorldDataset(folder, config(**off))[1]["future_occupancy"], dense["future_occupancy"].float()
+        )
         bits = {k: torch.cat([packed[f"history_{k}"], packed[f"future_{k}"]]) for k in ("occupied", "observed")}
         occupancy, observed = (unpack_bits(bits[k], GRID.shape) for k in ("occupied", "observed"))
         semantics = unpack_classes(occupancy, packed["classes"])
@@ -113,7 +124,9 @@ def test_every_form_says_the_same_with_and_without_a_pack(root: Path, copy: Path
 
 
 def test_coarser_voxels_are_pooled_and_other_grids_refused(root: Path) -> None:
-    coarse = GazeboOccWorldDataset(root, config(voxel_size=(1.6, 1.6, 2.0), form="uint8", load_images=False))[0]
+    coarse = GazeboOccWorldDataset(
+        root, config(voxel_size=(1.6, 1.6, 2.0), form="uint8", voxels=VOXELS, load_images=False)
+    )[0]
     pooled = pool_occupancy(only_session(root).occupancy(1), (2, 2, 2))
     np.testing.assert_array_equal(coarse["history_semantics"][1].numpy(), pooled.semantics)
     np.testing.assert_array_equal(coarse["history_observed"][1].numpy(), pooled.observed)
@@ -124,8 +137,8 @@ def test_coarser_voxels_are_pooled_and_other_grids_refused(root: Path) -> None:
 
 def test_the_ground_is_moved_to_its_level_for_a_whole_window(root: Path) -> None:
     # The plane z = 0 lies 1 m above the datum: voxel 3 of the grid that begins at −2 m.
-    plain = GazeboOccWorldDataset(root, config(form="uint8", load_images=False))[0]
-    moved = GazeboOccWorldDataset(root, config(form="uint8", load_images=False, ground_level=1))[0]
+    plain = GazeboOccWorldDataset(root, config(form="uint8", voxels=VOXELS, load_images=False))[0]
+    moved = GazeboOccWorldDataset(root, config(form="uint8", voxels=VOXELS, load_images=False, ground_level=1))[0]
     assert plain["z_shift"] == 0 and moved["z_shift"] == -2
     for part in ("history", "future"):
         for kind in ("occupancy", "semantics", "observed"):
@@ -293,6 +306,7 @@ def test_weights_decide_how_often_a_data_set_is_drawn() -> None:
         ({"agent_type": "plane"}, "agent_type is both, drone or rover"),
         ({"split": "dev"}, "split is train"),
         ({"form": "dense"}, "form is float32"),
+        ({"voxels": ("classes",)}, "voxels are of occupancy"),
         ({"frame_skip": 0}, "1 or more"),
         ({"max_points": 0}, "max_points"),
         ({"min_occ_change": -1.0}, "min_occ_change"),

@@ -143,7 +143,7 @@ def test_samples_that_cannot_be_turned_are_refused() -> None:
     long = {k: v if k.endswith("poses") else v[:, :, :10] for k, v in made.items()}
     with pytest.raises(InputError, match="columns cannot be turned"):
         Rotate(5.0)(long)
-    with pytest.raises(InputError, match="form='uint8'"):
+    with pytest.raises(InputError, match="set voxels="):
         Noise()({k: v for k, v in made.items() if "semantics" not in k})
 
 

@@ -36,6 +36,7 @@ from aerialworld_training.dataset.windows import find_windows
 
 log = logging.getLogger(__name__)
 FORMS = ("float32", "uint8", "packed")
+VOXELS = ("occupancy", "semantics", "observed")
 AGENTS = ("both", "drone", "rover")
 Sample = dict[str, Any]
 
@@ -58,8 +59,9 @@ class DatasetConfig:
     filter_static       leave out windows that move less than `min_pose_delta` (metres of path, or radians of turning)
                         and whose voxels change less than `min_occ_change` (share of the occupied)
     exclude_dummy_sessions   leave out sessions whose folder's name contains "dummy"
-    form                `float32`: the guides' dictionary; `uint8`: the same, voxels as bytes, with semantics and
-                        observed; `packed`: voxels as bits, see `packed`
+    form                `float32`: the guides' dictionary; `uint8`: the same with voxels as bytes; `packed`: voxels as
+                        bits, see `packed`
+    voxels              of occupancy, semantics and observed: what dense samples hold
     split_file          a split file elsewhere
     ground_level        move each window's voxels by whole levels so that the ground below the last history frame lies
                         in this level (`z_shift` says by how many); None: as recorded
@@ -87,6 +89,7 @@ class DatasetConfig:
     filter_static: bool = True
     exclude_dummy_sessions: bool = True
     form: str = "float32"
+    voxels: tuple[str, ...] = ("occupancy",)
     split_file: str | Path | None = None
     ground_level: int | None = None
     max_skipped: int = 16
@@ -99,6 +102,8 @@ class DatasetConfig:
         ):  # fmt: skip
             if value not in known:
                 raise InputError(f"{name} is {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
+        if not self.voxels or not set(self.voxels) <= set(VOXELS):
+            raise InputError(f"voxels are of {', '.join(VOXELS)}, not {self.voxels!r}")
         if min(self.history_frames, self.future_frames, self.frame_skip) < 1:
             raise InputError("history_frames, future_frames and frame_skip are 1 or more")
         if self.max_points < 1 or self.max_skipped < 0 or min(self.image_size) < 1:
@@ -125,10 +130,10 @@ class GazeboOccWorldDataset(Dataset[Sample]):
     to float32 (3, height, width), and history_images_valid, as many mappings to bool: a missing image is NaN and False;
     history_lidar, a list of H float32 (N, 4) x, y, z, intensity in the LiDAR's frame, None where the frame has none;
     agent_type 1 in the air, 0 on the ground; session, frames (numbers), domain_tag (the engine that made it), z_shift.
-    Form `uint8` has uint8 voxels, and history_/future_ semantics (class ids, FREE where free or unknown) and observed
-    (0 or 1) as well. Form `packed` holds history_/future_ occupied and observed (…, bytes) bits, the classes (K,) of
-    the occupied voxels of all frames in order, and `classes_counts` (H + F,) of each frame; `packed.unpack_bits` and
-    `unpack_classes` make the rest of it on any device.
+    With `voxels` also history_/future_ semantics (class ids, FREE where free or unknown) and observed (0 or 1), uint8.
+    Form `uint8` has the occupancy as uint8 too. Form `packed` holds history_/future_ occupied and observed (…, bytes)
+    bits, the classes (K,) of the occupied voxels of all frames in order, and `classes_counts` (H + F,) of each frame;
+    `packed.unpack_bits` and `unpack_classes` make the rest of it on any device.
 
     A window whose files are damaged is replaced by the next sound one, with a warning that names the file; after
     `max_skipped` of them the error is raised. `frame_index` lists the windows.
@@ -197,7 +202,8 @@ class GazeboOccWorldDataset(Dataset[Sample]):
     def read(self, window: Window) -> Sample:
         """One window's sample, without transform. Raises SessionError or InputError that names the file."""
         session, history = self._session(window.session), self.config.history_frames
-        records = [session.pose(n, verify=self.config.verify) for n in window.frames]
+        packed = self._pack(window.session)
+        records = [(packed or session).pose(n, verify=self.config.verify) for n in window.frames]
         poses = torch.from_numpy(np.stack([r.pose_13d() for r in records]).astype(np.float32))
         sample: Sample = {
             "history_poses": poses[:history],
@@ -208,14 +214,13 @@ class GazeboOccWorldDataset(Dataset[Sample]):
             "domain_tag": str(session.meta.engine["name"]),
             "z_shift": 0,
         }
-        packed = self._pack(window.session)
         if self.config.form == "packed" and packed is not None and self._as_recorded(window.session):
             occupied, observed, classes, counts = packed.bits(window.frames)
             self._put(sample, "occupied", torch.from_numpy(occupied))
             self._put(sample, "observed", torch.from_numpy(observed))
             sample["classes"], sample["classes_counts"] = torch.from_numpy(classes), torch.from_numpy(counts)
         else:
-            self._put_voxels(sample, [self.occupancy(window.session, n) for n in window.frames])
+            self._put_voxels(sample, window)
         if self.config.load_images:
             shown = [
                 sensors.images(
@@ -246,10 +251,15 @@ class GazeboOccWorldDataset(Dataset[Sample]):
         sample[f"history_{key}"] = frames[: self.config.history_frames]
         sample[f"future_{key}"] = frames[self.config.history_frames :]
 
-    def _put_voxels(self, sample: Sample, frames: Sequence[Occupancy]) -> None:
+    def _put_voxels(self, sample: Sample, window: Window) -> None:
+        if self.config.form != "packed" and self.config.voxels == ("occupancy",) and self._as_recorded(window.session):
+            source = self._pack(window.session) or self._session(window.session)
+            occupied = [source.occupied(n, verify=self.config.verify) for n in window.frames]
+            self._put(sample, "occupancy", self._dense(occupied))
+            return
+        frames = [self.occupancy(window.session, n) for n in window.frames]
         if self.config.ground_level is not None:
-            up = self.config.ground_level - ground_level(frames[self.config.history_frames - 1])
-            sample["z_shift"] = up
+            up = sample["z_shift"] = self.config.ground_level - ground_level(frames[self.config.history_frames - 1])
             frames = [
                 Occupancy(
                     shift_levels(f.occupancy, up, 0),
@@ -258,22 +268,26 @@ class GazeboOccWorldDataset(Dataset[Sample]):
                 )
                 for f in frames
             ]
-        occupancy = np.stack([f.occupancy for f in frames])
-        if self.config.form == "float32":
-            self._put(sample, "occupancy", torch.from_numpy(occupancy.astype(np.float32)))
+        if self.config.form == "packed":
+            self._put(sample, "occupied", _packed([f.occupancy for f in frames]))
+            self._put(sample, "observed", _packed([f.observed for f in frames]))
+            classes = [f.semantics[f.occupancy != 0] for f in frames]
+            sample["classes"] = torch.from_numpy(np.concatenate(classes))
+            sample["classes_counts"] = torch.tensor([len(c) for c in classes])
             return
-        observed = np.stack([f.observed for f in frames])
-        if self.config.form == "uint8":
-            self._put(sample, "occupancy", torch.from_numpy(occupancy))
+        if "occupancy" in self.config.voxels:
+            self._put(sample, "occupancy", self._dense([f.occupancy for f in frames]))
+        if "semantics" in self.config.voxels:
             self._put(sample, "semantics", torch.from_numpy(np.stack([f.semantics for f in frames])))
-            self._put(sample, "observed", torch.from_numpy(observed.view(np.uint8)))
-            return
-        flat = len(frames), -1
-        self._put(sample, "occupied", torch.from_numpy(np.packbits(occupancy.reshape(flat), axis=1)))
-        self._put(sample, "observed", torch.from_numpy(np.packbits(observed.reshape(flat), axis=1)))
-        classes = [f.semantics[f.occupancy != 0] for f in frames]
-        sample["classes"] = torch.from_numpy(np.concatenate(classes))
-        sample["classes_counts"] = torch.tensor([len(c) for c in classes])
+        if "observed" in self.config.voxels:
+            self._put(sample, "observed", torch.from_numpy(np.stack([f.observed for f in frames]).view(np.uint8)))
+
+    def _dense(self, frames: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        kind = np.float32 if self.config.form == "float32" else np.uint8
+        out = np.empty((len(frames), *self.grid.shape), kind)
+        for n, frame in enumerate(frames):
+            out[n] = frame
+        return torch.from_numpy(out)
 
     def _choose(self) -> list[str]:
         """Names of the sessions of this split and agent type."""
@@ -392,6 +406,10 @@ def _stack(values: list[Any]) -> Any:
     if isinstance(first, list) and first and isinstance(first[0], dict):
         return [_stack([v[k] for v in values]) for k in range(len(first))]
     return values
+
+
+def _packed(frames: Sequence[NDArray[Any]]) -> torch.Tensor:
+    return torch.from_numpy(np.stack([np.packbits(f.reshape(-1)) for f in frames]))
 
 
 def _turns(yaw: NDArray[np.float64]) -> NDArray[np.float64]:

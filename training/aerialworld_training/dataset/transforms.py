@@ -99,7 +99,8 @@ class Rotate:
 
 class Noise:
     """Each observed voxel of the history changes between free and occupied with probability `p`, as a sensor's errors
-    would; the future stays true. Needs the form `uint8`; voxels that become occupied get the class `others` (0)."""
+    would; the future stays true. Voxels that become occupied get the class `others` (0). Needs all three voxel
+    arrays."""
 
     def __init__(self, p: float = 0.001, generator: torch.Generator | None = None) -> None:
         self.p, self.generator = p, generator
@@ -113,7 +114,7 @@ class Noise:
 
 
 class Dropout:
-    """Each voxel of the history becomes unknown with probability `p`. Needs the form `uint8`."""
+    """Each voxel of the history becomes unknown with probability `p`. Needs all three voxel arrays."""
 
     def __init__(self, p: float = 0.05, generator: torch.Generator | None = None) -> None:
         self.p, self.generator = p, generator
@@ -178,4 +179,4 @@ def _history(sample: Sample) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     try:
         return sample["history_occupancy"], sample["history_semantics"], sample["history_observed"]
     except KeyError as error:
-        raise InputError(f"the sample has no {error}; set form='uint8'") from None
+        raise InputError(f"the sample has no {error}; set voxels=('occupancy', 'semantics', 'observed')") from None

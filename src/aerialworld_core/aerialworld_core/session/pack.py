@@ -97,6 +97,11 @@ class PackedSession:
         whole."""
         return self.pack.occupancy(self._row(index))
 
+    def occupied(self, index: int, *, verify: bool | None = None) -> NDArray[np.uint8]:
+        """`occupancy(index).occupancy` alone."""
+        bits, grid = self.pack.arrays["occupied"][self._row(index)], self.pack.grid
+        return np.unpackbits(bits, count=grid.size).reshape(grid.shape)
+
     def bits(
         self, indices: Sequence[int]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
@@ -188,7 +193,7 @@ class Pack:
         occupied = np.unpackbits(a["occupied"][row], count=size)
         semantics = np.full(size, FREE, np.uint8)
         classes = a["classes"][a["offsets"][row] : a["offsets"][row + 1]]
-        cells = np.flatnonzero(occupied)
+        cells = np.flatnonzero(occupied.view(np.bool_))
         if len(cells) != len(classes) or classes.max(initial=0) >= NUM_CLASSES:
             raise SessionError(f"{self.path}: frame {row} of the pack is damaged; make it anew with session pack")
         semantics[cells] = classes

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import SessionError
@@ -24,6 +24,8 @@ from aerialworld_core.errors import SessionError
 LEVEL = 1
 #: 1980-01-01, the zip format's first day: no clock is in the bytes.
 _DATE = 0x0021
+#: isal's type stubs call this class an instance.
+_INFLATE_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]
 #: A zip file's numbers are of 32 bits; what needs more is another format (zip64).
 _ZIP_LIMIT = 0xFFFFFFFF
 _HEADER_LIMIT = 10_000
@@ -139,7 +141,7 @@ def load_npz(
                     content = _read_member(raw, member, what, limit + _HEADER_LIMIT)
                     arrays[wanted[member.filename]] = load_npy(content, f"{what}: {member.filename}", limit=limit)
             return arrays
-    except (zipfile.BadZipFile, isal_zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
+    except (zipfile.BadZipFile, _INFLATE_ERROR, EOFError, OSError, ValueError, RuntimeError) as error:
         raise SessionError(f"{what}: no readable npz file: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""How fast training is: loader samples per second, step times of both stages, latency of a forecast.
+"""How fast training is: loader samples per CPU second in each form, step times of both stages, latency of a forecast.
 
     python benchmarks/training.py [--sessions DIR] [--json FILE]
 
@@ -18,11 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _loader
 import numpy as np
 import torch
 from _figures import add_json_option, tell
 
 from aerialworld_core.grid import DEFAULT_GRID
+from aerialworld_core.processors import processors
 from aerialworld_training.config import load_config
 from aerialworld_training.dataset import PooledSession, SessionWindows
 from aerialworld_training.dataset.frames import load_sessions
@@ -103,11 +105,12 @@ def main() -> int:
                 lambda: model.rollout(context, rel_poses[:, :history], modes[:, :history], modes[:, -future:]),
                 options.repeats,
             )
+    loader = _loader.figures()
     result = {
         "command": f"python benchmarks/training.py --config {options.config} --repeats {options.repeats}",
         "machine": {
             "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
+            "cores": processors(),
             "threads": config.threads,
             "load_before": os.getloadavg()[0],
             "python": platform.python_version(),
@@ -116,6 +119,7 @@ def main() -> int:
         "grid": sessions[0].grid.to_dict(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "figures": figures,
+        "loader": loader,
     }
     tell(result, options.json)
     return 0

@@ -40,6 +40,28 @@ def fuse_history(
     return semantics, seen
 
 
+def fill_from_neighbours(
+    semantics: NDArray[np.uint8], seen: NDArray[np.bool_], steps: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Unseen voxels take the state of the nearest seen one at their height, up to `steps` columns away along x and y
+    (counted along the axes; of equals, the one in front, then left, behind, right). What is farther stays as it is.
+
+    semantics and seen (X, Y, Z); returns both anew.
+    """
+    filled, known = semantics.copy(), seen.copy()
+    ahead, behind = slice(1, None), slice(None, -1)
+    sides = [((behind,), (ahead,)), ((slice(None), behind), (slice(None), ahead))]
+    for _ in range(steps):
+        if known.all():
+            break
+        before, known_before = filled.copy(), known.copy()
+        for to, origin in (sides[0], sides[1], sides[0][::-1], sides[1][::-1]):
+            take = ~known[to] & known_before[origin]
+            np.copyto(filled[to], before[origin], where=take)
+            known[to] |= take
+    return filled, known
+
+
 def constant_prediction(sessions: Iterable[PooledSession], ground_level: int | None = None) -> NDArray[np.uint8]:
     """Per voxel of the ego grid the majority over all frames that observed it: free or occupied first, then the class
     (the lower id on a tie). Voxels that no frame observed are free. With `ground_level` every frame is first moved so

@@ -21,9 +21,11 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import write_bytes, write_json
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE
-from aerialworld_training.baselines import constant_prediction, fuse_history, move_frame
+from aerialworld_training.actor_forecast import move_actors, oracle_objects, tracked_objects
+from aerialworld_training.baselines import constant_prediction, fill_from_neighbours, fuse_history, move_frame
 from aerialworld_training.config import Config, parse_config
 from aerialworld_training.dataset import PooledSession, SessionWindows, Window, read_split
+from aerialworld_training.dataset.actors import label_boxes
 from aerialworld_training.dataset.frames import load_sessions
 from aerialworld_training.dataset.pooling import shift_levels
 from aerialworld_training.logbook import Progress
@@ -39,6 +41,8 @@ SCHEMA_VERSION = 1
 ProgressCallback = Callable[[str, float], None]
 Volume = NDArray[np.uint8]
 
+#: How far the fill of the unseen looks, metres.
+FILL_REACH = 8.0
 #: name → (label, what it is and what it knows of the future)
 ROWS: dict[str, tuple[str, str]] = {
     "constant": ("constant", "per-voxel majority of the training frames in the ego grid, at the ground's height"),
@@ -50,6 +54,23 @@ ROWS: dict[str, tuple[str, str]] = {
     "ego_warp_fused": (
         "ego-warp of the fused history (true future motion)",
         "all history frames fused, the latest observation winning, moved rigidly with the TRUE future motion",
+    ),
+    "ego_warp_fill_height": (
+        "fused ego-warp, unseen as the constant (true future motion)",
+        "the row above; what the history did not see is as the constant has it at that place and height",
+    ),
+    "ego_warp_fill_nearest": (
+        "fused ego-warp, unseen as its neighbours (true future motion)",
+        "the fused ego-warp; what the history did not see is as the nearest seen voxel of its height, "
+        f"{FILL_REACH:g} m around",
+    ),
+    "actors_tracked": (
+        "fused ego-warp, tracked objects go on (true future motion)",
+        "the fused ego-warp; moving classes go on with the velocity that the last two history frames' voxels show",
+    ),
+    "actors_oracle": (
+        "fused ego-warp, objects go on with TRUE velocity (true future motion)",
+        "the fused ego-warp; moving classes go on with the TRUE boxes and velocities of the last history frame",
     ),
     "reconstruction": (
         "reconstruction (ceiling)",
@@ -144,6 +165,7 @@ class Evaluation:
         self.grid = next(iter(windows.sessions.values())).grid
         self.counts = {row: StratifiedCounts(config.data.future, CELLS) for row in ROWS}
         self.motion = MotionScores(config.data.future)
+        self.fill_steps = max(1, round(FILL_REACH / max(self.grid.voxel_size[:2])))
         self.codes: dict[tuple[str, int, int], torch.Tensor] = {}
         self.reconstructions: dict[tuple[str, int, int], Volume] = {}
         self.saved: list[dict[str, Any]] = []
@@ -210,6 +232,10 @@ class Evaluation:
         bands = height_bands(self.grid, up)
         last = session.semantics(past[-1])
         truth, observed, warped = [], [], []
+        moved_by = {
+            "actors_tracked": tracked_objects(session, past[-2:][0], past[-1]),
+            "actors_oracle": oracle_objects(session, past[-1]),
+        }
         for k, n in enumerate(future):
             fused, seen = fuse_history(session, past, n)
             rows = {
@@ -217,15 +243,18 @@ class Evaluation:
                 "copy": last,
                 "ego_warp": move_frame(session, past[-1], n)[0],
                 "ego_warp_fused": fused,
+                "ego_warp_fill_height": np.where(seen, fused, constant),
+                "ego_warp_fill_nearest": fill_from_neighbours(fused, seen, self.fill_steps)[0],
+                **{name: move_actors(session, past, n, *objects) for name, objects in moved_by.items()},
                 "reconstruction": self.reconstruct(session, n, up),
                 "occworld": forecast[k],
             }
             truth.append(session.semantics(n))
             observed.append(session.observed_mask(n))
             warped.append(fused)
-            base = counting_base(truth[-1], seen, observed[-1], bands)
+            base = counting_base(truth[-1], seen, observed[-1], bands, self.dynamic(session, past[-1], n), fused)
             for name, predicted in rows.items():
-                self.counts[name].add(k, base, predicted[observed[-1]])
+                self.counts[name].add(k, base, predicted[observed[-1]], window.session)
         if index in self.to_save:
             numbers = session.numbers
             self.saved.append(
@@ -250,6 +279,14 @@ class Evaluation:
                 }
             )
 
+    def dynamic(self, session: PooledSession, last: int, target: int) -> NDArray[np.bool_]:
+        """What meets a moving object's box at `target`, or its box at `last` (in the grid of `target`)."""
+        if not session.actors:
+            return np.zeros(session.grid.shape, np.bool_)
+        pose, datum = session.pose(target), session.datum
+        labels = [label_boxes(session.grid, pose, datum, session.actors[n]) for n in (last, target)]
+        return (labels[0] > 0) | (labels[1] > 0)
+
     @property
     def horizons(self) -> NDArray[np.float64]:
         """(T,) seconds."""
@@ -262,7 +299,11 @@ class Evaluation:
             per_horizon = [
                 {
                     "t": float(t),
-                    "strata": {s.name: scores(tables[k, list(s.cells)].sum(0)) for s in STRATA},
+                    "strata": {
+                        s.name: scores(tables[k, list(s.cells)].sum(0))
+                        | {"iou_95": self.counts[name].interval(k, s.cells)}
+                        for s in STRATA
+                    },
                 }
                 for k, t in enumerate(self.horizons)
             ]
@@ -316,7 +357,8 @@ class Evaluation:
             f"named here. Scores are over all voxels that the depth rig observed at t+k; unknown voxels are left out. "
             "Counts are summed over windows in 64-bit integers before any ratio is taken. iou: occupied against free. "
             "miou_occworld: mean over 17 classes, a class that truth never holds counting 1 (as OccWorld reports); "
-            "miou: mean over the classes that occur in truth or prediction. above_ground: iou of everything but road, "
+            "miou: mean over the classes that occur in truth or prediction. iou_95: 95 % bootstrap interval of iou "
+            "over the sessions as wholes, null for one. above_ground: iou of everything but road, "
             "other flat, sidewalk and terrain. A score is null where there is nothing to score. Rows that say TRUE "
             "are given what no forecast has. " + self.ground()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,16 +81,38 @@ def scores(table: Counts) -> dict[str, Any]:
 
 
 class StratifiedCounts:
-    """Confusion tables of one row: (horizons, strata, 18, 18) int64.
+    """Confusion tables of one row, per place: (horizons, cells, 18, 18) int64 each.
 
-    The strata that are counted are disjoint: {persistent, unseen} × height bands; all others are sums of them.
+    The cells that are counted are disjoint (see `strata`); every stratum is a sum of them.
     """
 
     def __init__(self, horizons: int, cells: int) -> None:
-        self.tables = np.zeros((horizons, cells, NUM_CLASSES, NUM_CLASSES), np.int64)
+        self._empty = (horizons, cells, NUM_CLASSES, NUM_CLASSES)
+        self.places: dict[str, Counts] = {}
 
-    def add(self, horizon: int, base: NDArray[np.int32], predicted: NDArray[np.uint8]) -> None:
-        """base: (cell·18 + truth)·18 of each counted voxel; predicted: its class."""
-        cells = self.tables.shape[1]
-        counts = np.bincount(base + predicted, minlength=cells * NUM_CLASSES**2)
-        self.tables[horizon] += counts.reshape(cells, NUM_CLASSES, NUM_CLASSES)
+    @property
+    def tables(self) -> Counts:
+        """(horizons, cells, 18, 18) over all places."""
+        return sum(self.places.values(), np.zeros(self._empty, np.int64))
+
+    def add(self, horizon: int, base: NDArray[np.int32], predicted: NDArray[np.uint8], place: str = "") -> None:
+        """base: (cell·18 + truth)·18 of each counted voxel; predicted: its class; place: what is resampled as a whole
+        for intervals."""
+        table = self.places.setdefault(place, np.zeros(self._empty, np.int64))
+        counts = np.bincount(base + predicted, minlength=self._empty[1] * NUM_CLASSES**2)
+        table[horizon] += counts.reshape(self._empty[1:])
+
+    def interval(self, horizon: int, cells: Sequence[int], draws: int = 2000) -> list[float] | None:
+        """95 % bootstrap interval [low, high] of the occupied IoU: whole places are drawn with replacement, always the
+        same draws. None with fewer than two places, or where a draw has nothing to score."""
+        if len(self.places) < 2:
+            return None
+        tables = [t[horizon, list(cells)].sum(0) for t in self.places.values()]
+        both = np.array([t[:FREE, :FREE].sum() for t in tables])
+        either = np.array([t.sum() - t[FREE, FREE] for t in tables])
+        weights = np.random.default_rng(0).multinomial(len(tables), np.full(len(tables), 1 / len(tables)), draws)
+        above, below = weights @ both, weights @ either
+        if not below.all():
+            return None
+        low, high = np.percentile(above / below, [2.5, 97.5])
+        return [float(low), float(high)]

@@ -1,4 +1,4 @@
-"""Which voxels of a future frame are asked about: seen before or not, and how high."""
+"""Which voxels of a future frame are asked about: seen before or not, moving or not, changed or not, and how high."""
 
 from __future__ import annotations
 
@@ -8,30 +8,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.grid import VoxelGrid
-from aerialworld_core.labels import NUM_CLASSES
+from aerialworld_core.labels import FREE, NUM_CLASSES
 
 #: Upper edges of the height bands, metres above the window's ground (the session's datum where ground is not aligned);
 #: the last is open. Below 6 m includes what lies deeper.
 BAND_EDGES = (6.0, 30.0, 75.0)
 BAND_NAMES = ("height_0_6", "height_6_30", "height_30_75", "height_above_75")
-CELLS = 2 * len(BAND_NAMES)
+_BANDS = len(BAND_NAMES)
+#: Disjoint cells that are counted: band + 4·unseen + 8·dynamic + 16·changed.
+CELLS = 8 * _BANDS
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """A named set of disjoint cells (0–3 persistent by band, 4–7 unseen by band)."""
+    """A named set of cells."""
 
     name: str
     cells: tuple[int, ...]
     meaning: str
 
 
+def _cells(
+    unseen: int | None = None, dynamic: int | None = None, changed: int | None = None, band: int | None = None
+) -> tuple[int, ...]:
+    """The cells with these properties; None is either."""
+    wanted = (band, unseen, dynamic, changed)
+    return tuple(
+        cell
+        for cell in range(CELLS)
+        if all(
+            w is None or w == has
+            for w, has in zip(wanted, (cell % _BANDS, cell // 4 % 2, cell // 8 % 2, cell // 16), strict=True)
+        )
+    )
+
+
 STRATA = (
-    Stratum("all", tuple(range(CELLS)), "every voxel observed at t+k"),
-    Stratum("persistent", (0, 1, 2, 3), "observed at t+k and in some history frame, moved there by the true motion"),
-    Stratum("unseen", (4, 5, 6, 7), "observed at t+k, in no history frame"),
+    Stratum("all", _cells(), "every voxel observed at t+k"),
+    Stratum("persistent", _cells(unseen=0), "observed at t+k and in a history frame, moved there by the true motion"),
+    Stratum("unseen", _cells(unseen=1), "observed at t+k, in no history frame"),
+    Stratum("dynamic", _cells(dynamic=1), "meets a moving object's true box at t+k, or its box at the last history"),
+    Stratum("changed", _cells(changed=1), "occupied at t+k and free in the moved fused history, or the other way"),
     *(
-        Stratum(name, (i, i + 4), meaning)
+        Stratum(name, _cells(band=i), meaning)
         for i, (name, meaning) in enumerate(
             zip(
                 BAND_NAMES,
@@ -50,8 +69,19 @@ def height_bands(grid: VoxelGrid, up: int = 0) -> NDArray[np.int32]:
 
 
 def counting_base(
-    truth: NDArray[np.uint8], seen_before: NDArray[np.bool_], observed: NDArray[np.bool_], bands: NDArray[np.int32]
+    truth: NDArray[np.uint8],
+    seen_before: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
+    bands: NDArray[np.int32],
+    dynamic: NDArray[np.bool_],
+    warped: NDArray[np.uint8],
 ) -> NDArray[np.int32]:
-    """(cell·18 + truth)·18 for each voxel where `observed` holds, in C order, for `StratifiedCounts.add`."""
-    cell = np.where(seen_before, 0, len(BAND_NAMES)).astype(np.int32) + bands
+    """(cell·18 + truth)·18 for each voxel where `observed` holds, in C order, for `StratifiedCounts.add`.
+
+    All (X, Y, Z) but bands (Z,): truth and the warped fused history as class ids, what the history saw, and what meets
+    a moving object's box.
+    """
+    changed = (truth != FREE) != (warped != FREE)
+    cell = np.where(seen_before, 0, 4).astype(np.int32) + bands
+    cell += 8 * dynamic + 16 * changed
     return ((cell * NUM_CLASSES + truth) * NUM_CLASSES)[observed]

@@ -66,7 +66,8 @@ def test_bands_and_strata_by_hand() -> None:
     counts = StratifiedCounts(1, CELLS)
     guess = np.full(grid.shape, FREE, np.uint8)
     guess[0, 0, 0] = MANMADE
-    counts.add(0, counting_base(truth, seen, observed, bands), guess[observed])
+    still = np.zeros(grid.shape, bool)
+    counts.add(0, counting_base(truth, seen, observed, bands, still, truth), guess[observed])
     result = {s.name: scores(counts.tables[0, list(s.cells)].sum(0)) for s in STRATA}
     assert result["all"]["iou"] == 0.5 and result["all"]["counts"]["voxels"] == 119
     assert result["persistent"]["iou"] == 1.0 and result["unseen"]["iou"] == 0.0

@@ -22,11 +22,13 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import canonical_json, write_bytes
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
-from aerialworld_core.labels import FREE, GROUND
+from aerialworld_core.labels import FREE
 from aerialworld_core.occupancy import Occupancy
+from aerialworld_training.dataset.actors import Actors
+from aerialworld_training.dataset.ground import UNKNOWN, ground_of
 from aerialworld_training.dataset.pooling import pool_occupancy
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 class SessionSource(Protocol):
@@ -49,7 +51,7 @@ class PooledSession:
 
     numbers (N,) int64 frame numbers, stamps (N,) int64 ns, position (N, 3) and orientation (N, 4) of base_link in map;
     cells and classes: flat indices and class ids of the occupied voxels of all frames, frame n's lie in
-    offsets[n]:offsets[n + 1]; observed (N, bytes) packed bits in C order.
+    offsets[n]:offsets[n + 1]; observed (N, bytes) packed bits in C order; actors: each frame's, () where not known.
     """
 
     name: str
@@ -66,6 +68,7 @@ class PooledSession:
     classes: NDArray[np.uint8]
     observed: NDArray[np.uint8]
     key: str = ""
+    actors: tuple[Actors, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -79,16 +82,12 @@ class PooledSession:
 
     @cached_property
     def ground_levels(self) -> NDArray[np.int64]:
-        """(N,) the 5th percentile of the levels of a frame's ground voxels: road, sidewalk, other flat and terrain, or
-        everything occupied where a frame has no ground; the session's median where nothing is occupied."""
+        """(N,) `ground_of` each frame; the session's median where nothing is occupied."""
         depth = self.grid.shape[2]
-        levels = np.full(len(self), -1, np.int64)
+        levels = np.full(len(self), UNKNOWN, np.int64)
         for n in range(len(self)):
             part = slice(self.offsets[n], self.offsets[n + 1])
-            z = self.cells[part] % depth
-            ground = z[np.isin(self.classes[part], GROUND)]
-            if len(z):
-                levels[n] = np.percentile(ground if len(ground) else z, 5, method="lower")
+            levels[n] = ground_of(self.cells[part] % depth, self.classes[part])
         known = levels[levels >= 0]
         levels[levels < 0] = int(np.median(known)) if len(known) else 0
         return levels
@@ -124,10 +123,11 @@ class PooledSession:
         *,
         key: str = "",
         threads: int = 1,
+        actors: Callable[[int], Sequence[Any]] | None = None,
         on_frame: Callable[[], None] | None = None,
     ) -> PooledSession:
         """Read and pool every frame. Raises InputError that names session and frame; `on_frame` is called after
-        each."""
+        each. `actors`: a frame's records of what moves, as `Session.actors` gives them."""
         grid, numbers = source.meta.grid.pooled(factors), list(source.frame_indices)
         if not numbers:
             raise InputError(f"{name}: the session has no finished frame; take it out of the split")
@@ -170,6 +170,7 @@ class PooledSession:
             classes=np.concatenate([p[1] for p in parts]),
             observed=np.stack([p[2] for p in parts]),
             key=key,
+            actors=tuple(Actors.from_records(actors(i)) for i in numbers) if actors else (),
         )
 
     _ARRAYS = ("numbers", "stamps", "position", "orientation", "offsets", "cells", "classes", "observed")
@@ -183,6 +184,7 @@ class PooledSession:
             "datum": self.datum,
             "frame_period_ns": self.frame_period_ns,
             "key": self.key,
+            "actors": [a.to_rows() for a in self.actors],
         }
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {name: getattr(self, name) for name in self._ARRAYS}
@@ -197,7 +199,8 @@ class PooledSession:
         with np.load(path, allow_pickle=False) as archive:
             head = json.loads(archive["head"].tobytes())
             arrays = {name: archive[name] for name in cls._ARRAYS}
-        return cls(grid=VoxelGrid.from_dict(head.pop("grid")), **head, **arrays)
+        actors = tuple(Actors.from_rows(rows) for rows in head.pop("actors"))
+        return cls(grid=VoxelGrid.from_dict(head.pop("grid")), actors=actors, **head, **arrays)
 
 
 def content_key(folder: Path, factors: Sequence[int]) -> str:
@@ -252,8 +255,11 @@ def load_sessions(
                 path.unlink(missing_ok=True)  # a damaged cache is made again
         if session is None or session.key != key or session.name != name:
             packed = packed_session(folder)  # needs no inflating; there while a pack beside is of this content
-            source: SessionSource = Session.open(folder) if packed is None else packed
-            session = PooledSession.from_source(name, source, factors, key=key, threads=threads, on_frame=on_frame)
+            recorded = Session.open(folder)
+            source: SessionSource = recorded if packed is None else packed
+            session = PooledSession.from_source(
+                name, source, factors, key=key, threads=threads, on_frame=on_frame, actors=recorded.actors
+            )
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 session.save(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,3 +67,23 @@ def read_split(path: Path) -> Split:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable split file: {error}") from error
     return Split.from_dict(data, str(path))
+
+
+def split_by_ratio(names: Sequence[str], val_ratio: float, test_ratio: float) -> dict[str, list[str]]:
+    """Sessions dealt to train, val and test by a hash of their names: adding a session moves no other much.
+
+    Whole sessions only. A share above 0 gets at least one session. Raises InputError when there are too few, or for
+    shares that leave nothing for training.
+    """
+    if not (0 <= val_ratio < 1 and 0 <= test_ratio < 1 and val_ratio + test_ratio < 1):
+        raise InputError(f"val_ratio {val_ratio:g} and test_ratio {test_ratio:g} are 0 or more, together below 1")
+    order = sorted(names, key=lambda n: hashlib.sha256(n.encode()).digest())
+    counts = [max(1, round(share * len(order))) if share > 0 else 0 for share in (val_ratio, test_ratio)]
+    if len(order) - sum(counts) < 1:
+        raise InputError(
+            f"{len(order)} sessions cannot be split: val_ratio {val_ratio:g} and test_ratio {test_ratio:g} take "
+            f"{sum(counts)}; record more sessions, set a ratio to 0, or write a split.json"
+        )
+    val, test = order[: counts[0]], order[counts[0] : sum(counts)]
+    rest = set(names) - set(val) - set(test)
+    return {"train": sorted(rest), "val": sorted(val), "test": sorted(test)}

@@ -11,12 +11,11 @@ import math
 import re
 import struct
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import SessionError
@@ -25,6 +24,8 @@ from aerialworld_core.errors import SessionError
 LEVEL = 1
 #: 1980-01-01, the zip format's first day: no clock is in the bytes.
 _DATE = 0x0021
+#: isal's type stubs call this class an instance.
+_INFLATE_ERROR: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]
 #: A zip file's numbers are of 32 bits; what needs more is another format (zip64).
 _ZIP_LIMIT = 0xFFFFFFFF
 _HEADER_LIMIT = 10_000
@@ -137,22 +138,39 @@ def load_npz(
             arrays = {}
             for member in members:
                 if member.filename in wanted:
-                    content = _read_member(archive, member, what, limit + _HEADER_LIMIT)
+                    content = _read_member(raw, member, what, limit + _HEADER_LIMIT)
                     arrays[wanted[member.filename]] = load_npy(content, f"{what}: {member.filename}", limit=limit)
             return arrays
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, _INFLATE_ERROR, EOFError, OSError, ValueError, RuntimeError) as error:
         raise SessionError(f"{what}: no readable npz file: {error}") from error
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, what: str, limit: int) -> bytes:
+def _read_member(raw: bytes, member: zipfile.ZipInfo, what: str, limit: int) -> bytes:
+    """A member's content. zipfile found it (and checked the directory); it is inflated here in one piece by ISA-L,
+    which takes a tenth of the time that zipfile's stream of small reads takes for voxels."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 0x1:
         raise SessionError(f"{what}: {member.filename} is encrypted or compressed in a way npz is not")
     if member.file_size > limit:
         raise SessionError(
             f"{what}: {member.filename} claims {member.file_size:,} bytes; at most {limit:,} are expected"
         )
-    with archive.open(member) as stream:
-        content = stream.read(limit + 1)  # counted while reading: the claim above is only a claim
-        if len(content) > limit or stream.read(1):
-            raise SessionError(f"{what}: {member.filename} inflates beyond the {limit:,} bytes expected")
+    # The local header (APPNOTE 4.3.7) repeats the directory but for the lengths of its name and extra field.
+    head = member.header_offset
+    if raw[head : head + 4] != b"PK\3\4" or head + 30 > len(raw):
+        raise SessionError(f"{what}: no readable npz file: {member.filename} is not where the directory says")
+    start = head + 30 + sum(struct.unpack_from("<2H", raw, head + 26))
+    packed = memoryview(raw)[start : start + member.compress_size]
+    if len(packed) != member.compress_size:
+        raise SessionError(f"{what}: no readable npz file: {member.filename} is cut short")
+    if member.compress_type == zipfile.ZIP_STORED:
+        content = bytes(packed)
+    else:
+        inflate = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
+        content = inflate.decompress(packed, limit + 1)  # bounded: the claim above is only a claim
+        if len(content) <= limit and not inflate.eof:
+            raise SessionError(f"{what}: no readable npz file: {member.filename} ends before its data does")
+    if len(content) > limit:
+        raise SessionError(f"{what}: {member.filename} inflates beyond the {limit:,} bytes expected")
+    if len(content) != member.file_size or isal_zlib.crc32(content) != member.CRC:
+        raise SessionError(f"{what}: no readable npz file: {member.filename}: its checksum is not the recorded one")
     return content

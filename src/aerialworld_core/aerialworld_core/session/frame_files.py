@@ -197,6 +197,17 @@ def load_occupancy(raw: bytes, what: str, grid: VoxelGrid, *, older: bool = Fals
     return Occupancy(occupied.view(np.uint8), semantics, observed)
 
 
+def load_occupied(raw: bytes, what: str, grid: VoxelGrid, *, older: bool = False) -> NDArray[np.uint8]:
+    """The `occupancy` of `load_occupancy`, with nothing else inflated. Raises SessionError."""
+    if older:  # what is occupied depends on the other members
+        return load_occupancy(raw, what, grid, older=True).occupancy
+    members = load_npz(raw, what, required=("occupancy",), extra=True, limit=grid.size)
+    values = _volume(members["occupancy"], "occupancy", what, grid)
+    if values.max(initial=0) > 1:
+        return load_occupancy(raw, what, grid).occupancy
+    return values
+
+
 def _volume(array: NDArray[Any], name: str, what: str, grid: VoxelGrid) -> NDArray[np.uint8]:
     if array.shape != grid.shape:
         raise SessionError(f"{what}: {name} has shape {array.shape}, the session's grid {grid.shape}")

@@ -97,6 +97,21 @@ class PackedSession:
         whole."""
         return self.pack.occupancy(self._row(index))
 
+    def occupied(self, index: int, *, verify: bool | None = None) -> NDArray[np.uint8]:
+        """`occupancy(index).occupancy` alone."""
+        bits, grid = self.pack.arrays["occupied"][self._row(index)], self.pack.grid
+        return np.unpackbits(bits, count=grid.size).reshape(grid.shape)
+
+    def bits(
+        self, indices: Sequence[int]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
+        """Frames as they lie in the pack: occupied and observed (F, bytes) bits, the classes (K,) of their occupied
+        voxels one frame after the other, and how many each frame has (F,). Copies, not views of the file."""
+        a, rows = self.pack.arrays, [self._row(n) for n in indices]
+        spans = [(int(a["offsets"][r]), int(a["offsets"][r + 1])) for r in rows]
+        classes = np.concatenate([np.zeros(0, np.uint8), *(a["classes"][s:e] for s, e in spans)])
+        return a["occupied"][rows], a["observed"][rows], classes, np.array([e - s for s, e in spans], np.int64)
+
     def pose(self, index: int, *, verify: bool | None = None) -> PoseRecord:
         """Where the vehicle was, and how fast."""
         row = self._row(index)
@@ -178,7 +193,7 @@ class Pack:
         occupied = np.unpackbits(a["occupied"][row], count=size)
         semantics = np.full(size, FREE, np.uint8)
         classes = a["classes"][a["offsets"][row] : a["offsets"][row + 1]]
-        cells = np.flatnonzero(occupied)
+        cells = np.flatnonzero(occupied.view(np.bool_))
         if len(cells) != len(classes) or classes.max(initial=0) >= NUM_CLASSES:
             raise SessionError(f"{self.path}: frame {row} of the pack is damaged; make it anew with session pack")
         semantics[cells] = classes

@@ -15,7 +15,7 @@ from aerialworld_core.frames import Array
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.session import extra_files, layout
 from aerialworld_core.session.arrays import load_npy
-from aerialworld_core.session.frame_files import PoseRecord, load_actors, load_occupancy, load_pose
+from aerialworld_core.session.frame_files import PoseRecord, load_actors, load_occupancy, load_occupied, load_pose
 from aerialworld_core.session.layout import FileRecord
 from aerialworld_core.session.meta import SessionMeta, default_meta
 from aerialworld_core.session.seal import check, read_manifest, unseal
@@ -117,11 +117,18 @@ class Session:
 
     def occupancy(self, index: int, *, verify: bool | None = None) -> Occupancy:
         """The frame's voxels."""
+        raw, what = self._voxels(index, verify)
+        return load_occupancy(raw, what, self.meta.grid, older=not self.verifiable)
+
+    def occupied(self, index: int, *, verify: bool | None = None) -> NDArray[np.uint8]:
+        """`occupancy(index).occupancy` alone, for a sixth of the time."""
+        raw, what = self._voxels(index, verify)
+        return load_occupied(raw, what, self.meta.grid, older=not self.verifiable)
+
+    def _voxels(self, index: int, verify: bool | None) -> tuple[bytes, str]:
         name = layout.occupancy_file(index)
-        older = not self.verifiable
-        limit = self.meta.grid.size * (24 if older else 3) + 1_000_000
-        raw = self._content(index, name, limit, verify)
-        return load_occupancy(raw, str(self.path / name), self.meta.grid, older=older)
+        limit = self.meta.grid.size * (3 if self.verifiable else 24) + 1_000_000
+        return self._content(index, name, limit, verify), str(self.path / name)
 
     def lidar(self, index: int, *, verify: bool | None = None) -> NDArray[np.float32] | None:
         """(N, 4) float32 x, y, z, intensity in the LiDAR's frame; None when the frame has none."""

@@ -1,0 +1,5 @@
+"""`from dataset.gazebo_occworld_dataset import GazeboOccWorldDataset, DatasetConfig`, as the guides write it."""
+
+from aerialworld_training.dataset.gazebo_occworld_dataset import DatasetConfig, GazeboOccWorldDataset, collate_fn
+
+__all__ = ["DatasetConfig", "GazeboOccWorldDataset", "collate_fn"]

@@ -1,0 +1,187 @@
+"""Moving things, new views and intervals on scenes whose numbers are worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aerialworld_core.frames import Pose
+from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.labels import CAR, FREE, MANMADE, PEDESTRIAN
+from aerialworld_training.actor_forecast import clusters, move_actors, oracle_objects, tracked_objects
+from aerialworld_training.baselines import fill_from_neighbours, fuse_history
+from aerialworld_training.dataset import PooledSession
+from aerialworld_training.dataset.actors import Actors, label_boxes
+from aerialworld_training.metrics import StratifiedCounts, scores
+from aerialworld_training.strata import CELLS, STRATA, counting_base, height_bands
+
+GRID = VoxelGrid((-8, -8, 0), (1, 1, 1), (16, 16, 3))
+STEP = 500_000_000
+
+
+def actor(
+    kind: int,
+    x: float,
+    y: float,
+    yaw: float = 0.0,
+    velocity: tuple[float, float] = (0, 0),
+    size: tuple[float, float, float] = (4, 2, 2),
+) -> list[float]:
+    return [kind, x, y, size[2] / 2, yaw, *size, *velocity, 0.0]
+
+
+def scene(poses: list[Pose], actors: list[list[list[float]]], walls: list[tuple[int, int, int]] = ()) -> PooledSession:  # type: ignore[assignment]
+    """Frames in which every voxel is observed; boxes are drawn into the voxels that their centres lie in."""
+    cells, classes, offsets = [], [], [0]
+    for pose, rows in zip(poses, actors, strict=True):
+        frame = np.full(GRID.shape, FREE, np.uint8)
+        for wall in walls:
+            frame[wall] = MANMADE
+        boxes = Actors.from_rows(rows)
+        thin = Actors(boxes.classes, boxes.centres, boxes.yaw, boxes.sizes - 1.0, boxes.velocities)
+        labels = label_boxes(GRID, pose, 0.0, thin)  # grown by half a voxel again: centres within the box
+        for k, kind in enumerate(boxes.classes):
+            frame[labels == k + 1] = kind
+        flat = np.flatnonzero(frame != FREE)
+        cells.append(flat)
+        classes.append(frame.reshape(-1)[flat])
+        offsets.append(offsets[-1] + len(flat))
+    return PooledSession(
+        name="drone_hand", agent_type="drone", grid=GRID, datum=0.0, frame_period_ns=STEP,
+        numbers=np.arange(len(poses)), stamps=np.arange(len(poses)) * STEP,
+        position=np.array([p.position for p in poses]), orientation=np.array([p.orientation for p in poses]),
+        offsets=np.array(offsets), cells=np.concatenate(cells).astype(np.uint32), classes=np.concatenate(classes),
+        observed=np.tile(np.packbits(np.ones(GRID.size, bool)), (len(poses), 1)),
+        actors=tuple(Actors.from_rows(rows) for rows in actors),
+    )  # fmt: skip
+
+
+def where(semantics: np.ndarray, kind: int) -> set[tuple[int, ...]]:
+    return {tuple(v) for v in np.argwhere(semantics == kind).tolist()}
+
+
+def test_boxes_meet_the_voxels_they_overlap() -> None:
+    level = Pose.from_rpy(0, 0, 5)
+    # 2.2 × 0.9 × 0.9 m about (0.5, 0.5, 0.5): x from −0.6 to 1.6 meets voxels −1, 0, 1; y and z lie in voxel 0 alone.
+    labels = label_boxes(GRID, level, 0.0, Actors.from_rows([[CAR, 0.5, 0.5, 0.5, 0, 2.2, 0.9, 0.9, 0, 0, 0]]))
+    assert where(labels, 1) == {(7, 8, 0), (8, 8, 0), (9, 8, 0)}
+    # A quarter turn of the box, or of the vehicle, exchanges x and y; the map's box stays where it is.
+    turned = label_boxes(GRID, level, 0.0, Actors.from_rows([[CAR, 0.5, 0.5, 0.5, np.pi / 2, 2.2, 0.9, 0.9, 0, 0, 0]]))
+    assert where(turned, 1) == {(8, 7, 0), (8, 8, 0), (8, 9, 0)}
+    seen = label_boxes(
+        GRID,
+        Pose.from_rpy(0, 0, 5, yaw=np.pi / 2),
+        0.0,
+        Actors.from_rows([[CAR, 0.5, -0.5, 0.5, 0, 2.2, 0.9, 0.9, 0, 0, 0]]),
+    )
+    assert where(seen, 1) == {(7, 6, 0), (7, 7, 0), (7, 8, 0)}  # right behind: x −0.5 forward, y from 0.6 to −1.6 left
+    assert not label_boxes(GRID, level, 0.0, Actors.from_rows([[CAR, 30, 0, 0, 0, 4, 2, 2, 0, 0, 0]])).any()
+    # A datum 1 m up lowers everything by a level.
+    low = label_boxes(GRID, level, -1.0, Actors.from_rows([[CAR, 0.5, 0.5, 0.5, 0, 0.9, 0.9, 0.9, 0, 0, 0]]))
+    assert where(low, 1) == {(8, 8, 1)}
+
+
+@pytest.fixture
+def passing() -> PooledSession:
+    """A car drives along +x at 4 m/s past a parked one and a wall; the vehicle follows at 2 m/s, turned a quarter."""
+    poses = [Pose.from_rpy(float(n), 0, 9, yaw=np.pi / 2) for n in range(6)]
+    frames = [
+        [actor(CAR, -4 + 2 * n, 3, velocity=(4, 0)), actor(CAR, 2, -4), actor(PEDESTRIAN, 5.5, 5.5, size=(1, 1, 2))]
+        for n in range(6)
+    ]
+    return scene(poses, frames)
+
+
+def test_cars_go_on_with_true_and_with_tracked_velocity(passing: PooledSession) -> None:
+    past = [0, 1, 2]
+    for labels, velocities in (oracle_objects(passing, 2), tracked_objects(passing, 1, 2)):
+        assert sorted(np.round(np.linalg.norm(velocities[1:], axis=1), 6).tolist()) == [0, 0, 4]
+        for target in (3, 5):
+            forecast = move_actors(passing, past, target, labels, velocities)
+            np.testing.assert_array_equal(forecast, passing.semantics(target))
+    copied = fuse_history(passing, past, 5)[0]
+    assert where(copied, CAR) != where(passing.semantics(5), CAR)  # the plain warp leaves it behind
+
+
+def test_objects_are_connected_voxels_of_one_class(passing: PooledSession) -> None:
+    labels, classes, centres = clusters(passing, 2)
+    assert sorted(classes.tolist()) == [CAR, CAR, PEDESTRIAN] and labels.max() == 3
+    assert {(round(x, 6), round(y, 6)) for x, y, _ in centres} == {(0.0, 3.0), (2.0, -4.0), (5.5, 5.5)}
+    _, still = tracked_objects(passing, 2, 2)
+    assert not still.any()
+
+
+def test_too_fast_and_of_another_class_is_no_match() -> None:
+    poses = [Pose.from_rpy(0, 0, 9)] * 2
+    jump = scene(poses, [[actor(CAR, -5.5, 0.5, size=(1, 1, 1))], [actor(CAR, 7.5, 0.5, size=(1, 1, 1))]])
+    assert not tracked_objects(jump, 0, 1)[1].any()  # 13 m in half a second
+    other = scene(poses, [[actor(CAR, 0.5, 0.5, size=(1, 1, 1))], [actor(PEDESTRIAN, 1.5, 0.5, size=(1, 1, 1))]])
+    assert not tracked_objects(other, 0, 1)[1].any()
+
+
+def test_dynamic_changed_and_unseen_are_counted_where_they_are(passing: PooledSession) -> None:
+    """A car (4 × 2 × 2 m: 16 voxels) moves on by 2 m and a wall of 3 voxels comes into view."""
+    truth = np.full(GRID.shape, FREE, np.uint8)
+    warped, seen = truth.copy(), np.ones(GRID.shape, bool)
+    warped[4:8, 4:6, 0:2], truth[6:10, 4:6, 0:2] = CAR, CAR
+    truth[15, 2:5, 0] = MANMADE
+    seen[15] = False
+    dynamic = np.zeros(GRID.shape, bool)
+    dynamic[4:10, 4:6, 0:2] = True
+    counts = StratifiedCounts(1, CELLS)
+    everything = np.ones(GRID.shape, bool)
+    base = counting_base(truth, seen, everything, height_bands(GRID), dynamic, warped)
+    counts.add(0, base, warped[everything])
+    result = {s.name: scores(counts.tables[0, list(s.cells)].sum(0)) for s in STRATA}
+    assert result["all"]["counts"]["voxels"] == GRID.size
+    assert result["dynamic"]["counts"]["voxels"] == 24
+    assert result["dynamic"]["iou"] == pytest.approx(8 / 24)  # 2 m of 4 m overlap
+    assert result["all"]["iou"] == pytest.approx(8 / 27)
+    assert result["changed"]["counts"]["voxels"] == 8 + 8 + 3 and result["changed"]["iou"] == 0.0
+    assert result["unseen"]["counts"]["truth_occupied"] == 3 and result["unseen"]["iou"] == 0.0
+    assert result["unseen"]["counts"]["voxels"] == 16 * 3
+    assert result["persistent"]["iou"] == pytest.approx(8 / 24)
+    assert result["height_0_6"]["counts"] == result["all"]["counts"]
+
+
+def test_the_unseen_is_filled_from_the_nearest_column() -> None:
+    semantics = np.full((7, 1, 2), FREE, np.uint8)
+    seen = np.zeros((7, 1, 2), bool)
+    semantics[0, 0, 0], seen[0, 0, 0] = MANMADE, True
+    seen[6, 0, :] = True  # free at both heights
+    filled, known = fill_from_neighbours(semantics, seen, 2)
+    assert (filled[:, 0, 0] == MANMADE).tolist() == [True, True, True, False, False, False, False]
+    assert known[:, 0, 0].tolist() == [True, True, True, False, True, True, True]
+    assert (filled[:, 0, 1] == FREE).all() and known[:, 0, 1].tolist() == [False] * 4 + [True] * 3
+    filled, known = fill_from_neighbours(semantics, seen, 9)
+    assert (filled[:, 0, 0] == MANMADE).sum() == 3 and known.all()  # the tie in the middle goes to the one in front
+    assert (semantics == MANMADE).sum() == 1  # the input stays
+
+
+def test_intervals_are_over_places_drawn_whole() -> None:
+    counts = StratifiedCounts(1, CELLS)
+    right, wrong = np.full(100, MANMADE * 18, np.int32), np.full(100, MANMADE * 18, np.int32)
+    counts.add(0, right, np.full(100, MANMADE, np.uint8), "a")
+    assert counts.interval(0, range(CELLS)) is None  # one place says nothing of others
+    counts.add(0, wrong, np.full(100, FREE, np.uint8), "b")
+    # Two places, one with IoU 1 and one with 0: a draw has both, or one twice. The interval spans everything.
+    assert counts.interval(0, range(CELLS)) == [0.0, 1.0]
+    assert scores(counts.tables[0].sum(0))["iou"] == 0.5
+    same = StratifiedCounts(1, CELLS)
+    for name in "abcd":
+        same.add(0, right, np.full(100, MANMADE, np.uint8), name)
+    assert same.interval(0, range(CELLS)) == [1.0, 1.0]
+    assert same.interval(0, [1]) is None  # nothing to score
+
+
+def test_rows_of_actors_come_back(tmp_path: object) -> None:
+    record = {
+        "id": "car_1", "class": CAR, "position": [1.0, 2.0, 0.5], "orientation": [0, 0, np.sin(0.3), np.cos(0.3)],
+        "size": [4.0, 1.8, 1.5], "velocity": [2.0, 1.0, 0],
+    }  # fmt: skip
+    actors = Actors.from_records([record])
+    again = Actors.from_rows(actors.to_rows())
+    assert len(again) == 1 and again.classes.tolist() == [CAR] and again.yaw[0] == pytest.approx(0.6)
+    for name in ("centres", "sizes", "velocities"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(actors, name))
+    assert len(Actors.from_records([])) == 0

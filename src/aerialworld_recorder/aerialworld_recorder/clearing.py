@@ -287,7 +287,7 @@ def look_around(free, first, last, west, east, nz, plane):  # type: ignore[no-un
         plane[c] = np.uint8(around & FREE_MIDDLE) if free[n] == 0 else np.uint8(0)
 
 
-@helper
+@kernel
 def add_edge(edges, count, index, i, within, nz):  # type: ignore[no-untyped-def]
     """Append a voxel, the `within`-th of its plane i: every face asks where it is, and dividing takes long."""
     edges[count, 0], edges[count, 1], edges[count, 2] = index, i, within // nz

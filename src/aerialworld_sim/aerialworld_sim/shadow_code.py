@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from aerialworld_core.kernels import counting, intrinsic, types
 from aerialworld_sim.lanes import BYTE, FLOAT, LANES, LONG, Code, Term, eight
 

@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 
 from aerialworld_core.frames import Array, Pose
+from aerialworld_core.roads.shapes import Shape
 from aerialworld_sim.motion import Motion
-from aerialworld_sim.traffic.shapes import Shape
 from aerialworld_sim.vehicles.parameters import RoverParameters, Vector
 from aerialworld_sim.vehicles.surroundings import MovingBox
 

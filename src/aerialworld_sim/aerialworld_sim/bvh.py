@@ -22,13 +22,15 @@ LEAF, MAX_LEAF = 4, 16
 _BINS = 16
 _ROW = 8  # of a box while building: lowest corner, highest corner, triangle (int32), unused
 _NODE = 8  # numbers of a node
+#: Where a node's links stand among its numbers: first triangle or left child; number of triangles, 0 for an inner node.
+FIRST, COUNT = 6, 7
 #: Deepest tree that traversal has room for; deeper ranges become leaves however large.
 MAX_DEPTH = 62
 
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """nodes (N, 8) float32: box low xyz, high xyz, and their `links`; links (N, 2) int32: first and count of a leaf's
+    """nodes (N, 8) float32: box low xyz, high xyz; links (N, 8) int32, the same memory, has at FIRST and COUNT a leaf's
     triangles, or the left child, whose sibling follows it, and 0; node 0 is the root. Siblings share a cache line of
     64 bytes: to find one's way down is to wait for memory. corners (F, 9) float32 and face (F,) int32: the triangles
     in the leaves' order."""
@@ -203,8 +205,8 @@ def build_tree(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> Tree:
 
 
 def _together(nodes: NDArray[np.float32], links: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Boxes and links of `Tree`, in one block."""
+    """Boxes and links of `Tree`: one block, as floats and as integers."""
     block = aligned(_NODE * (len(nodes) + 1))[_NODE:].reshape(-1, _NODE)  # siblings follow the root, pair by pair
-    both = block.view(np.int32)[:, 6:]
-    block[:, :6], both[:] = nodes, links
+    both = block.view(np.int32)
+    block[:, :6], both[:, FIRST:] = nodes, links
     return block, both

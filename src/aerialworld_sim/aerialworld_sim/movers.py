@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.bvh import MAX_DEPTH, Tree
+from aerialworld_sim.bvh import COUNT, FIRST, MAX_DEPTH, Tree
 from aerialworld_sim.compiled import aligned, kernel
 from aerialworld_sim.lanes import LANES
 from aerialworld_sim.raster import CX, CY, FOCAL, FOCAL_Y, FORWARD, LEFTWARD, UPWARD
@@ -101,8 +101,8 @@ def _lowest(nodes: Any, links: Any, x0: float, x1: float, y0: float, y1: float, 
         i = stack[top]
         if nodes[i, 2] >= best or nodes[i, 0] > x1 or nodes[i, 3] < x0 or nodes[i, 1] > y1 or nodes[i, 4] < y0:
             continue
-        child = links[i, 0]
-        if links[i, 1] > 0:
+        child = links[i, FIRST]
+        if links[i, COUNT] > 0:
             best = np.float64(nodes[i, 2])
             continue
         lower = 1 if nodes[child + 1, 2] < nodes[child, 2] else 0

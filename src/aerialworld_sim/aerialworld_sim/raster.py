@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_sim.bvh import MAX_DEPTH
+from aerialworld_sim.bvh import COUNT, FIRST, MAX_DEPTH
 from aerialworld_sim.compiled import aligned, kernel
 from aerialworld_sim.lanes import LANES
 from aerialworld_sim.vectors import PIXELS, TILE, box_meets, cover8, least, prefetch, resolve8
@@ -208,7 +208,7 @@ def see_rows(
                 top -= 1
                 if not depths[top] * farthest <= _ONE:  # inf as well
                     continue
-                first, held = links[stack[top], 0], links[stack[top], 1]
+                first, held = links[stack[top], FIRST], links[stack[top], COUNT]
                 if held > 0:
                     seen = False
                     for i in range(first, first + held):
@@ -223,8 +223,8 @@ def see_rows(
                     if least_depth * farthest <= _ONE:
                         stack[top], depths[top] = child, least_depth
                         top += 1
-                        below = links[child, 0]
-                        prefetch(to_corners + 36 * below if links[child, 1] > 0 else to_nodes + 32 * below)
+                        below = links[child, FIRST]
+                        prefetch(to_corners + 36 * below if links[child, COUNT] > 0 else to_nodes + 32 * below)
             if len(chosen):
                 farthest = least(address, PIXELS)
             for n in range(len(chosen)):

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Array
-from aerialworld_sim.bvh import MAX_DEPTH, Tree
+from aerialworld_sim.bvh import COUNT, FIRST, MAX_DEPTH, Tree
 from aerialworld_sim.compiled import aligned, kernel
 from aerialworld_sim.lanes import LANES
 from aerialworld_sim.vectors import PIXELS, TILE, cover8, least
@@ -193,7 +193,7 @@ def _fill(
             continue
         if _across(nodes, node, axes, 2)[1] <= lowest:
             continue
-        begin, held = links[node, 0], links[node, 1]
+        begin, held = links[node, FIRST], links[node, COUNT]
         if held == 0:
             # The child that reaches higher is taken first: it hides more.
             swap = _across(nodes, begin, axes, 2)[1] > _across(nodes, begin + 1, axes, 2)[1]

@@ -95,7 +95,7 @@ def camera_mask(
     for camera in cameras:
         optical = m[:3, :3] @ pose.rotation @ camera.optical_pose.rotation
         origin = m[:3, :3] @ pose.transform(camera.pose.position) + m[:3, 3]
-        to_optical = np.column_stack([optical.T * size, optical.T @ (low - origin)])
+        to_optical = np.ascontiguousarray(np.column_stack([optical.T * size, optical.T @ (low - origin)]))
         place = (origin - low) / size
         mark_seen(occupancy.occupancy, occupancy.observed, to_optical, _view(camera), place, seen)
     return seen

@@ -154,6 +154,8 @@ class Recorded:
             self._say(self._guided_heartbeat())
         if (place := self._last.get("GLOBAL_POSITION_INT")) is not None:
             place.time_boot_ms += 1000
+            if self._over:  # it has stopped, a moment after the recording did
+                place.vx = place.vy = place.vz = 0
             self._say(place)
 
     def _guided_heartbeat(self) -> Any:

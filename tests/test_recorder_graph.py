@@ -87,7 +87,8 @@ def assert_nothing_lost(folder: Path, seconds: float, rate: float) -> None:
             engine.step(round(index * 1e9 / rate) - engine.stamp_ns)
         for name, session in sessions.items():
             moving = engine.render(name, modalities=()).actors
-            assert len(moving) == 4 and any(np.any(a["velocity"]) for a in moving)
+            assert (len(moving) == 4) if index == 0 else moving  # later one may be out of the vehicle's neighbourhood
+            assert any(np.any(a["velocity"]) for a in moving)
             assert session.actors(index) == moving, (name, index)
     for name, session in sessions.items():
         assert np.array_equal(session.lidar(last), engine.render(name).lidar), name

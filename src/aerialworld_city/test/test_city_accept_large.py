@@ -26,12 +26,14 @@ print(json.dumps(result, default=str))
 
 @pytest.fixture(scope="module")
 def benchmark():
-    """The benchmark's maker of large files."""
+    """The benchmark's maker of large files. What the benchmarks share lies beside it."""
     if not BENCHMARK.is_file():
         pytest.skip("the benchmarks are not here (a package without its repository)")
     spec = importlib.util.spec_from_file_location("benchmark_city", BENCHMARK)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARK.parent))
+        spec.loader.exec_module(module)
     return module
 
 

@@ -31,7 +31,9 @@ def upload(vehicle: Vehicle, items: Sequence[Item]) -> None:
     said = vehicle.state.said
     for _ in range(TRIES):
         result, asked = _exchange(vehicle, items)
-        if result != MissionResult.OPERATION_CANCELLED:
+        # A last item that came twice is an ERROR to an autopilot that is done, and whose last word was lost.
+        too_late = result == MissionResult.ERROR and asked == len(items) - 1
+        if result != MissionResult.OPERATION_CANCELLED and not too_late:
             break
     if result == MissionResult.ACCEPTED:
         return

@@ -56,20 +56,20 @@ ROWS: dict[str, tuple[str, str]] = {
         "all history frames fused, the latest observation winning, moved rigidly with the TRUE future motion",
     ),
     "ego_warp_fill_height": (
-        "fused ego-warp, unseen as the constant (true future motion)",
-        "the row above; what the history did not see is as the constant has it at that place and height",
+        "fused ego-warp, unseen as the constant",
+        "the fused ego-warp; what the history did not see is as the constant has it at that place and height",
     ),
     "ego_warp_fill_nearest": (
-        "fused ego-warp, unseen as its neighbours (true future motion)",
+        "fused ego-warp, unseen as its neighbours",
         "the fused ego-warp; what the history did not see is as the nearest seen voxel of its height, "
         f"{FILL_REACH:g} m around",
     ),
     "actors_tracked": (
-        "fused ego-warp, tracked objects go on (true future motion)",
+        "fused ego-warp, tracked objects go on",
         "the fused ego-warp; moving classes go on with the velocity that the last two history frames' voxels show",
     ),
     "actors_oracle": (
-        "fused ego-warp, objects go on with TRUE velocity (true future motion)",
+        "fused ego-warp, objects go on at TRUE velocity",
         "the fused ego-warp; moving classes go on with the TRUE boxes and velocities of the last history frame",
     ),
     "reconstruction": (

@@ -19,7 +19,7 @@ from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.session import Session, SessionMeta, SessionWriter
 from aerialworld_core.session.pack import FOLDER, write_pack
-from aerialworld_training.dataset.gazebo_occworld_dataset import DatasetConfig, GazeboOccWorldDataset
+from aerialworld_training.dataset.gazebo_occworld_dataset import DatasetConfig, GazeboOccWorldDataset, start_worker
 
 FRAMES = 24
 PERIOD_NS = 500_000_000
@@ -63,11 +63,12 @@ def rate(work: Callable[[int], Any], seconds: float = 3.0) -> float:
 
 
 def figures() -> dict[str, Any]:
-    """Samples per CPU second: `packed` (bits and classes), `dense_uint8`, `npz` (occupancy from the session's own
-    files), `float32` (the guides' dictionary)."""
+    """Samples per CPU second, as a worker reads them: `packed` (bits and classes), `dense_uint8`, `npz` (occupancy from
+    the session's own files), `float32` (the guides' dictionary)."""
     off = {"load_images": False, "load_lidar": False, "val_ratio": 0.0, "test_ratio": 0.0}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    start_worker(0)
     try:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)

@@ -26,6 +26,7 @@ from aerialworld_training.dataset.gazebo_occworld_dataset import (
     DatasetConfig,
     GazeboOccWorldDataset,
     collate_fn,
+    start_worker,
 )
 from aerialworld_training.dataset.packed import unpack_bits, unpack_classes
 from aerialworld_training.dataset.pooling import pool_occupancy
@@ -278,7 +279,14 @@ def test_workers_batches_and_the_transform(root: Path) -> None:
 
     data = GazeboOccWorldDataset(root, config(), transform=double)
     again = pickle.loads(pickle.dumps(GazeboOccWorldDataset(root, config())))  # noqa: S301 our own bytes
-    loader = DataLoader(data, batch_size=3, num_workers=1, collate_fn=collate_fn, multiprocessing_context="fork")
+    loader = DataLoader(
+        data,
+        batch_size=3,
+        num_workers=1,
+        collate_fn=collate_fn,
+        multiprocessing_context="fork",
+        worker_init_fn=start_worker,
+    )
     (batch,) = list(loader)
     for n in range(3):
         plain = again[n]

@@ -26,8 +26,8 @@ from visualization_msgs.msg import MarkerArray
 
 from aerialworld_core import topics
 from aerialworld_core.errors import InputError
+from aerialworld_core.memory import keep_freed_memory
 from aerialworld_core.nodes.process import Stop, run_node
-from aerialworld_recorder.nodes.memory import keep_freed_memory
 from aerialworld_recorder.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
 from aerialworld_recorder.nodes.reporting import DiagnosticsPublisher, StatusPublisher
 from aerialworld_recorder.nodes.setup import Setup, VehicleSetup

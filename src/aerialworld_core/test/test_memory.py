@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import subprocess
 import sys
 
 import pytest
 
-pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed"),
-    pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt")
 
 #: Blocks of 3 MiB, as a depth image's: taken, filled, let go; prints the share of the filled pages that came anew.
 SCRIPT = """
 import resource
-from aerialworld_recorder.nodes.memory import keep_freed_memory
+from aerialworld_core.memory import keep_freed_memory
 
 SIZE, ROUNDS, BLOCKS = 3 << 20, 50, 4
 

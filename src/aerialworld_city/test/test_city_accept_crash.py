@@ -103,10 +103,10 @@ def spawn(city, out, options="{}"):
 
 
 def started(out, process):
-    """Waits until something of the conversion stands beside (or below) `out`."""
+    """Waits until the conversion has its place beside `out` for itself: what it makes there first after locking it."""
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
-        if any(p.name != "source" for p in out.parent.iterdir()):
+        if (out.parent / f".{out.name}.partial" / "world").exists() or out.exists():
             return True
         time.sleep(0.005)
     return False

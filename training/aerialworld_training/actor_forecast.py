@@ -6,7 +6,6 @@ through the voxels of the last two history frames, as a system without boxes wou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from aerialworld_core.frames import grid_from_map
 from aerialworld_core.labels import DYNAMIC, FREE
-from aerialworld_training.baselines import fuse_history
 from aerialworld_training.dataset.actors import Actors, label_boxes
 from aerialworld_training.dataset.frames import PooledSession
 
@@ -26,17 +24,15 @@ _NEIGHBOURS = [(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0
 
 
 def move_actors(
-    session: PooledSession, past: Sequence[int], target: int, labels: Labels, velocities: Array
+    session: PooledSession, fused: NDArray[np.uint8], last: int, target: int, labels: Labels, velocities: Array
 ) -> NDArray[np.uint8]:
-    """Semantics (X, Y, Z) at frame `target`: the fused history without moving classes, and the last history frame's
-    moving classes where their objects will be.
+    """Semantics (X, Y, Z) at frame `target`: the fused history (`baselines.fuse_history`) without moving classes, and
+    the moving classes of frame `last`, the history's last, where their objects will be.
 
-    labels (X, Y, Z) of the last history frame's objects, 0 for none; velocities (K + 1, 3) m/s in map by label. Moving
-    classes without a label stay where they are.
+    labels (X, Y, Z) of that frame's objects, 0 for none; velocities (K + 1, 3) m/s in map by label. Moving classes
+    without a label stay where they are.
     """
-    semantics = fuse_history(session, past, target)[0]
-    semantics[np.isin(semantics, DYNAMIC)] = FREE
-    last = past[-1]
+    semantics = np.where(np.isin(fused, DYNAMIC), np.uint8(FREE), fused)
     seconds = (session.stamps[target] - session.stamps[last]) * 1e-9
     frame = session.semantics(last)
     moving = np.isin(frame, DYNAMIC)

@@ -245,7 +245,7 @@ class Evaluation:
                 "ego_warp_fused": fused,
                 "ego_warp_fill_height": np.where(seen, fused, constant),
                 "ego_warp_fill_nearest": fill_from_neighbours(fused, seen, self.fill_steps)[0],
-                **{name: move_actors(session, past, n, *objects) for name, objects in moved_by.items()},
+                **{name: move_actors(session, fused, past[-1], n, *objects) for name, objects in moved_by.items()},
                 "reconstruction": self.reconstruct(session, n, up),
                 "occworld": forecast[k],
             }

@@ -97,7 +97,7 @@ def test_cars_go_on_with_true_and_with_tracked_velocity(passing: PooledSession) 
     for labels, velocities in (oracle_objects(passing, 2), tracked_objects(passing, 1, 2)):
         assert sorted(np.round(np.linalg.norm(velocities[1:], axis=1), 6).tolist()) == [0, 0, 4]
         for target in (3, 5):
-            forecast = move_actors(passing, past, target, labels, velocities)
+            forecast = move_actors(passing, fuse_history(passing, past, target)[0], 2, target, labels, velocities)
             np.testing.assert_array_equal(forecast, passing.semantics(target))
     copied = fuse_history(passing, past, 5)[0]
     assert where(copied, CAR) != where(passing.semantics(5), CAR)  # the plain warp leaves it behind

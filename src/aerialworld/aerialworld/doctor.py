@@ -188,36 +188,27 @@ def _one_triangle() -> str:
     return "hit at 2.000 m"
 
 
+def _total(n: int) -> int:
+    result = 0
+    for i in range(n):
+        result += i
+    return result
+
+
+def _run_compiled(compiler: Callable[[Callable[[int], int]], Callable[[int], int]]) -> None:
+    if compiler(_total)(1000) != 499_500:
+        raise RuntimeError("a compiled loop gave a wrong sum")
+
+
 def _compiled_kernel() -> str:
     """A loop compiled now; where compiled code is kept from one start to the next."""
-    kernels = importlib.import_module("aerialworld_core.kernels")
-    store = importlib.import_module("aerialworld_core.kernels.store")
-
-    @kernels.kernel
-    def total(n: int) -> int:
-        result = 0
-        for i in range(n):
-            result += i
-        return result
-
-    if total(1000) != 499_500:
-        raise RuntimeError("a compiled loop gave a wrong sum")
-    kept = store.folder()
+    _run_compiled(importlib.import_module("aerialworld_core.kernels").kernel)
+    kept = importlib.import_module("aerialworld_core.kernels.store").folder()
     return "compiles; kept in " + str(kept) if kept else "compiles, at every start: no private folder to keep code in"
 
 
 def _numba_kernel() -> str:
-    numba = importlib.import_module("numba")
-
-    @numba.njit
-    def total(n: int) -> int:
-        result = 0
-        for i in range(n):
-            result += i
-        return result
-
-    if total(1000) != 499_500:
-        raise RuntimeError("a compiled loop gave a wrong sum")
+    _run_compiled(importlib.import_module("numba").njit)
     return f"compiles for {importlib.import_module('llvmlite.binding').get_host_cpu_name()}"
 
 

@@ -34,7 +34,7 @@ from aerialworld_sim.lidar import (
     rolling_poses,
 )
 from aerialworld_sim.lidar_weather import LidarWeather
-from aerialworld_sim.motion import Actor, Restarting, Vehicle
+from aerialworld_sim.motion import Actor, Vehicle, restart
 from aerialworld_sim.render_scene import Body, RenderScene
 
 IMAGES, DEPTH, LIDAR, IMU, TRUTH = "images", "depth", "lidar", "imu", "truth"
@@ -138,12 +138,8 @@ class Engine:
 
     def reset(self) -> None:
         """Back to time 0, with motions that came to be as time passed; IMU samples start anew, from time 0."""
-        for vehicle in self.vehicles.values():
-            if isinstance(vehicle.motion, Restarting):
-                vehicle.motion.restart()
-        for actor in self.actors:
-            if isinstance(actor.motion, Restarting):
-                actor.motion.restart()
+        restart(vehicle.motion for vehicle in self.vehicles.values())
+        restart(actor.motion for actor in self.actors)
         self._begin()
 
     def _begin(self) -> None:

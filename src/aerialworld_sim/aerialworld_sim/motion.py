@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -39,6 +40,13 @@ class Restarting(Protocol):
     def restart(self) -> None:
         """Back to the state of time 0."""
         ...
+
+
+def restart(motions: Iterable[object]) -> None:
+    """Time begins anew: so do the motions that came to be as it passed."""
+    for motion in motions:
+        if isinstance(motion, Restarting):
+            motion.restart()
 
 
 def states(motion: Motion, stamps: NDArray[np.int64]) -> plan.Motion:

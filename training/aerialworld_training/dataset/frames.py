@@ -24,6 +24,7 @@ from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE
 from aerialworld_core.occupancy import Occupancy
+from aerialworld_core.session import Session, pack
 from aerialworld_training.dataset.actors import Actors
 from aerialworld_training.dataset.ground import UNKNOWN, ground_of
 from aerialworld_training.dataset.pooling import pool_occupancy
@@ -204,24 +205,8 @@ class PooledSession:
 
 
 def content_key(folder: Path, factors: Sequence[int]) -> str:
-    """A hash that changes with the session's description, its frames and the pooling.
-
-    Frames enter by the hash files that commit them; older data without those by name, size and time of change.
-    """
-    digest = hashlib.sha256(canonical_json([CACHE_VERSION, list(factors)]))
-    try:
-        digest.update((folder / "session.json").read_bytes())
-    except FileNotFoundError:
-        digest.update(b"-")
-    hashes = sorted((folder / "hashes").glob("*.json"))
-    for path in hashes:
-        digest.update(path.name.encode() + path.read_bytes())
-    for path in sorted((folder / "occupancy").glob("*.npz")):
-        digest.update(path.name.encode())
-        if not hashes:
-            state = path.stat()
-            digest.update(f"{state.st_size} {state.st_mtime_ns}".encode())
-    return digest.hexdigest()
+    """A hash that changes with the session's description, its frames and the pooling."""
+    return hashlib.sha256(canonical_json([CACHE_VERSION, list(factors), pack.content_key(folder)])).hexdigest()
 
 
 def load_sessions(
@@ -237,10 +222,8 @@ def load_sessions(
 
     Raises InputError for a missing session and for grids or time steps that differ.
     """
-    from aerialworld_core.session import Session
-    from aerialworld_core.session.pack import packed_session
-
     loaded: dict[str, PooledSession] = {}
+    packs = pack.pack_in(Path(root))
     for name in names:
         folder = Path(root) / name
         if not folder.is_dir():
@@ -254,8 +237,8 @@ def load_sessions(
             except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, AerialWorldError):
                 path.unlink(missing_ok=True)  # a damaged cache is made again
         if session is None or session.key != key or session.name != name:
-            packed = packed_session(folder)  # needs no inflating; there while a pack beside is of this content
             recorded = Session.open(folder)
+            packed = packs.session(folder) if packs else None  # needs no inflating; None if it is of other content
             source: SessionSource = recorded if packed is None else packed
             session = PooledSession.from_source(
                 name, source, factors, key=key, threads=threads, on_frame=on_frame, actors=recorded.actors

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,13 @@ from aerialworld_core.labels import FREE
 from aerialworld_core.memory import keep_freed_memory
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.session import Session
-from aerialworld_core.session.pack import PackedSession, packed_session
+from aerialworld_core.session.pack import Pack, PackedSession, pack_in
 from aerialworld_core.session.reader import list_sessions
 from aerialworld_training.dataset import sensors
 from aerialworld_training.dataset.ground import ground_level
 from aerialworld_training.dataset.pooling import pool_occupancy, shift_levels
 from aerialworld_training.dataset.splits import PARTS, read_split, split_by_ratio
-from aerialworld_training.dataset.windows import find_windows
+from aerialworld_training.dataset.windows import TOLERANCE, find_windows
 
 log = logging.getLogger(__name__)
 FORMS = ("float32", "uint8", "packed")
@@ -173,7 +174,7 @@ class GazeboOccWorldDataset(Dataset[Sample]):
 
     def __getstate__(self) -> dict[str, Any]:
         """For workers: open files stay behind, each process opens its own."""
-        return self.__dict__ | {"_open": {}, "_packed": {}}
+        return {k: v for k, v in self.__dict__.items() if k != "_root_pack"} | {"_open": {}, "_packed": {}}
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -335,7 +336,7 @@ class GazeboOccWorldDataset(Dataset[Sample]):
         steps = {n: self._session(n).meta.frame_period_ns * self.config.frame_skip for n in self.sessions}
         first, step = next(iter(steps.items()))
         for name, other in steps.items():
-            if abs(other - step) > 0.01 * step:
+            if abs(other - step) > TOLERANCE * step:
                 raise InputError(
                     f"{self.root}: {name} has a time step of {other * 1e-9:g} s, {first} of {step * 1e-9:g} s; "
                     "put them into data sets of their own"
@@ -387,8 +388,13 @@ class GazeboOccWorldDataset(Dataset[Sample]):
 
     def _pack(self, name: str) -> PackedSession | None:
         if name not in self._packed:
-            self._packed[name] = packed_session(self.root / name) if self._session(name).verifiable else None
+            known = self._root_pack if self._session(name).verifiable else None
+            self._packed[name] = known.session(self.root / name) if known else None
         return self._packed[name]
+
+    @cached_property
+    def _root_pack(self) -> Pack | None:
+        return pack_in(self.root)
 
 
 def collate_fn(samples: Sequence[Sample]) -> Sample:

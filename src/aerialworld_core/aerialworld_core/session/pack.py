@@ -202,15 +202,22 @@ class Pack:
         return Occupancy(occupied.reshape(shape), semantics.reshape(shape), observed.reshape(shape))
 
 
-def packed_session(folder: Path) -> PackedSession | None:
-    """The session of `folder` from the pack beside it (`session_pack`), where there is one that is fresh."""
-    place = folder.absolute().parent / FOLDER
+def pack_in(root: Path) -> Pack | None:
+    """The pack of the sessions in the folder `root` (`session_pack`); `Pack.session` tells whether it is fresh."""
+    place = root / FOLDER
     if not (place / MANIFEST).is_file():
         return None
     try:
-        return Pack.open(place).session(folder)
+        return Pack.open(place)
     except SessionError:
         return None  # a damaged pack is as good as none: the sessions are there
+
+
+def packed_session(folder: Path) -> PackedSession | None:
+    """The session of `folder` from the pack beside it, where there is one that is fresh. For one session: a pack is
+    opened anew for each."""
+    pack = pack_in(folder.absolute().parent)
+    return pack.session(folder) if pack else None
 
 
 def write_pack(folders: Sequence[Path], out: Path, *, on_frame: Callable[[], None] = lambda: None) -> Pack:

@@ -23,7 +23,7 @@ from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_sim.gazebo import decode
 from aerialworld_sim.gazebo.sensors import LABELS
 from aerialworld_sim.imu import ImuModel, sample_stamps
-from aerialworld_sim.motion import Restarting, Vehicle
+from aerialworld_sim.motion import Vehicle, restart
 
 IMAGES, DEPTH, LIDAR, IMU = "images", "depth", "lidar", "imu"
 ALL: frozenset[str] = frozenset({IMAGES, DEPTH, LIDAR, IMU})
@@ -88,9 +88,7 @@ class GazeboEngine:
 
     def reset(self) -> None:
         """Back to time 0, with motions that came to be as time passed."""
-        for vehicle in self.vehicles.values():
-            if isinstance(vehicle.motion, Restarting):
-                vehicle.motion.restart()
+        restart(vehicle.motion for vehicle in self.vehicles.values())
         self._begin()
 
     def _begin(self) -> None:

@@ -37,6 +37,7 @@ SYSTEMS = {
     "gz-sim-label-system": "gz::sim::systems::Label",
     "gz-sim-lift-drag-system": "gz::sim::systems::LiftDrag",
     "gz-sim-apply-joint-force-system": "gz::sim::systems::ApplyJointForce",
+    "gz-sim-joint-state-publisher-system": "gz::sim::systems::JointStatePublisher",
     "gz-sim-odometry-publisher-system": "gz::sim::systems::OdometryPublisher",
     "gz-sim-velocity-control-system": "gz::sim::systems::VelocityControl",
     "gz-sim-diff-drive-system": "gz::sim::systems::DiffDrive",
@@ -278,6 +279,17 @@ def test_wheels_roll_forwards_and_slide_sideways(rigs):
     # It can turn on the spot: torque at half the track moves wheels sideways over half the wheelbase.
     sliding = 0.3 * mass * GRAVITY * 0.3
     assert 4 * WHEEL_TORQUE / WHEEL_RADIUS * WHEEL_SEPARATION / 2 > 1.5 * sliding
+
+
+@pytest.mark.parametrize("name", ["drone_1", "rover_1"])
+def test_every_joint_that_ardupilot_turns_has_its_speed_measured(rigs, name):
+    """gz-sim fills in a joint's velocity only where a system asked for it, and ArduPilotPlugin skips joints without."""
+    model = built(rigs, name)
+    turned = [control.findtext("jointName") for control in model.iter("control")]
+    by_class = {p.get("name").rsplit("::", 1)[-1]: p for p in model.iter("plugin")}
+    assert [e.text for e in by_class["JointStatePublisher"].iter("joint_name")] == turned
+    forced = [p.findtext("joint_name") for p in model.iter("plugin") if p.get("name").endswith("ApplyJointForce")]
+    assert forced == turned and len(set(turned)) == 4
 
 
 @pytest.mark.parametrize(("name", "systems"), [("drone_1", "VelocityControl"), ("rover_1", "DiffDrive")])

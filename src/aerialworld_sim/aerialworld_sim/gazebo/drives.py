@@ -95,8 +95,11 @@ def add_ardupilot(model: Any, base: Any, kind: str, instance: int) -> None:
     sensor = add(base, "sensor", name=AUTOPILOT_IMU, type="imu")
     add_all(sensor, (("pose", f"0 0 0 {math.pi!r} 0 0"), ("always_on", True), ("update_rate", AUTOPILOT_IMU_RATE)))
     controls = _rotors(model) if kind == "drone" else _wheels()
-    for joint in dict.fromkeys(str(control["jointName"]) for control in controls):
+    joints = list(dict.fromkeys(str(control["jointName"]) for control in controls))
+    for joint in joints:
         plugin(model, "ApplyJointForce", "apply-joint-force", [("joint_name", joint)])
+    # ArduPilotPlugin applies no force to a joint whose speed nobody asks physics for, and asks for none itself.
+    plugin(model, "JointStatePublisher", "joint-state-publisher", [("joint_name", joint) for joint in joints])
     ardupilot = add(model, "plugin", filename="ArduPilotPlugin", name="ArduPilotPlugin")
     add_all(
         ardupilot,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from lxml import etree
 
 from aerialworld.bringup import gazebo, replay, view
 from aerialworld.bringup.arguments import ARGUMENTS, MISSIONS, Simulation
@@ -21,6 +22,7 @@ from aerialworld.bringup.process import Place, Process, Run
 from aerialworld.bringup.simulation import simulation
 from aerialworld_core.errors import InputError
 from aerialworld_core.resources import share
+from aerialworld_sim.gazebo.actors import COMMAND, systems_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 WORLD = ROOT / "worlds/small_city"
@@ -37,7 +39,9 @@ def test_every_argument_has_a_default_that_is_taken_and_a_description():
     assert asked().names == ("drone_1", "rover_1") and asked().autopilot == "ardupilot"
     assert asked(engine="embedded").autopilot == "embedded"
     fields = set(Simulation.__dataclass_fields__) - {"names"}
-    assert fields == set(ARGUMENTS)
+    assert fields == set(ARGUMENTS) - {"local_time"}
+    assert asked(local_time="07:30").conditions == "local_time=07:30"
+    assert asked(local_time="07:30", conditions="date=2024-04-01").conditions == "local_time=07:30,date=2024-04-01"
     assert all(text.endswith(".") for _, text in ARGUMENTS.values())
 
 
@@ -67,7 +71,9 @@ def test_every_argument_has_a_default_that_is_taken_and_a_description():
         ({"place": "here"}, "two numbers"),
         ({"place": "1,inf"}, "million metres"),
         ({"conditions": "local_time=noon"}, "local_time"),
-        ({"traffic": "cars=3"}, "aerialworld traffic export"),
+        ({"traffic": "ufos=3"}, "ufos"),
+        ({"local_time": "noon"}, "local_time"),
+        ({"local_time": "07:30", "conditions": "local_time=08:00"}, "both give a time"),
         ({"engine": "embedded", "traffic": "ufos=3"}, "ufos"),
         ({"engine": "embedded", "conditions": "local_time=noon"}, "local_time"),
         ({"mission_params": "/nowhere.yaml"}, "mission_params"),
@@ -167,10 +173,9 @@ def test_no_room_is_said():
 PROGRAMS = {"gz": "/opt/gz", "arducopter": "/opt/arducopter", "ardurover": "/opt/ardurover"}
 
 
-def run_of(tmp_path, environment=None, programs=PROGRAMS, **given) -> Run:
-    return simulation(
-        asked(data_root=str(tmp_path / "data"), **given), Place(tmp_path / "run", environment or {}, programs, "8.14.0")
-    )
+def run_of(tmp_path, environment=None, programs=PROGRAMS, gazebo_python="gz.sim8", **given) -> Run:
+    place = Place(tmp_path / "run", environment or {}, programs, "8.14.0", gazebo_python)
+    return simulation(asked(data_root=str(tmp_path / "data"), **given), place)
 
 
 def by_name(run):
@@ -335,6 +340,25 @@ def test_the_users_models_stay_findable(tmp_path):
     place = Place(tmp_path, {"GZ_SIM_RESOURCE_PATH": f"/a{os.pathsep}/b"})
     paths = gazebo.environment(WORLD, place)["GZ_SIM_RESOURCE_PATH"].split(os.pathsep)
     assert paths == [str(WORLD / "models"), "/a", "/b"]
+
+
+def test_traffic_is_in_gazebos_world_with_the_system_that_moves_it(tmp_path):
+    given = {"traffic": "cars=3,parked=0.4,seed=4", "GZ_SIM_SYSTEM_PLUGIN_PATH": "/ardupilot"}
+    run = run_of(tmp_path, {k: v for k, v in given.items() if k.startswith("GZ")}, traffic=given["traffic"])
+    environment = by_name(run)["gazebo"].environment
+    command = json.loads(environment[COMMAND])
+    assert command == [sys.executable, "-m", "aerialworld_sim.traffic.poses", str(WORLD), given["traffic"]]
+    assert environment["GZ_SIM_SYSTEM_PLUGIN_PATH"].split(os.pathsep) == [str(systems_folder()), "/ardupilot"]
+    assert (systems_folder() / "aerialworld_traffic.py").is_file()
+    world = etree.fromstring(run.files[tmp_path / "run/world.sdf"].encode())
+    names = {m.get("name") for m in world.iter("model")}
+    assert {"car_1", "car_2", "parked_1", "drone_1", "rover_1"} <= names
+    assert len(list(world.iter("module_name"))) == 1
+
+    calm = by_name(run_of(tmp_path))["gazebo"].environment
+    assert COMMAND not in calm and "GZ_SIM_SYSTEM_PLUGIN_PATH" not in calm
+    with pytest.raises(InputError, match="aerialworld traffic export"):
+        run_of(tmp_path, gazebo_python="", traffic="cars=3")
 
 
 def test_the_embedded_engine_needs_nothing_of_gazebo(tmp_path):

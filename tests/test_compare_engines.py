@@ -13,7 +13,6 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.resources import share
-from aerialworld_core.traffic import TrafficOptions
 from aerialworld_core.world import load_rig, load_world
 from aerialworld_sim.engine import Engine
 from aerialworld_sim.motion import Static, Vehicle
@@ -63,7 +62,6 @@ def test_stamps_are_spread_over_the_plan():
     [
         ({"engine": "unity"}, "'unity' is neither embedded nor gazebo"),
         ({"engine": "gazebo", "keep": ("depth",)}, "takes no --keep"),
-        ({"engine": "gazebo", "traffic": TrafficOptions.parse("cars=1")}, "takes no --traffic"),
         ({"engine": "gazebo", "backend": "warp"}, "takes no --backend"),
     ],
 )

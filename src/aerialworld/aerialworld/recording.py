@@ -76,7 +76,6 @@ class RecordingOptions:
         """What only the embedded engine has is refused, not left out in silence."""
         asked = {
             "--keep": bool(self.keep),
-            "--traffic": self.traffic is not None,
             "--backend": self.backend != "auto",
         }
         if given := [name for name, is_given in asked.items() if is_given]:
@@ -239,17 +238,17 @@ def running_engine(
     """The engine that `options` name, with the plan's vehicle; a Gazebo ends with the block."""
     vehicle = {plan.vehicle: stage("aerialworld_sim", "Vehicle")(rig, plan.trajectory())}
     light = options.conditions.recorded(world.light, world.georeference, started)[1]
+    actors = moving(world, options.traffic, plan)
     if options.engine == GAZEBO:
         version = engine_entry(None, GAZEBO)["version"]
         make = stage("aerialworld_sim.gazebo.making", "gazebo_engine")
         changed = None if light is world.light else light
-        with make(world, vehicle, seed=options.seed, version=version, light=changed) as engine:
+        with make(world, vehicle, seed=options.seed, version=version, light=changed, actors=actors) as engine:
             yield engine
         return
     yield stage("aerialworld_sim", "Engine")(
-        world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend,
-        actors=moving(world, options.traffic, plan),
-    )  # fmt: skip
+        world, vehicle, seed=options.seed, light=light, threads=threads, backend=options.backend, actors=actors
+    )
 
 
 def _record(

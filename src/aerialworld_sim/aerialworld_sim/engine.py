@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from aerialworld_sim.lidar import (
     rolling_poses,
 )
 from aerialworld_sim.lidar_weather import LidarWeather
-from aerialworld_sim.motion import Actor, Vehicle, restart
+from aerialworld_sim.motion import Actor, Vehicle, recorded, restart
 from aerialworld_sim.render_scene import Body, RenderScene
 
 IMAGES, DEPTH, LIDAR, IMU, TRUTH = "images", "depth", "lidar", "imu", "truth"
@@ -43,8 +43,6 @@ ALL: frozenset[str] = frozenset({IMAGES, DEPTH, LIDAR, IMU})
 #: Everything that can be asked for.
 MODALITIES: frozenset[str] = ALL | {TRUTH}
 
-#: Actors so near the vehicle (metres, horizontally) are listed in a frame.
-NEIGHBOURHOOD = 150.0
 
 Finish = list[Callable[[], None]]
 
@@ -184,7 +182,7 @@ class Engine:
         self._place()
         state = self.state(vehicle)
         here = state.pose.position
-        frame = SensorFrame(state=state, ground_z=self._ground(here), actors=self._near(here))
+        frame = SensorFrame(state=state, ground_z=self._ground(here), actors=recorded(self._present(), here))
         truth = TRUTH in modalities
         jobs: list[PictureJob | DepthJob | ScanJob] = []
         finish: Finish = []
@@ -245,14 +243,6 @@ class Engine:
         self.scene.place(poses)
         self.backend.moved()
         self._placed = True
-
-    def _near(self, here: Array) -> list[dict[str, Any]]:
-        """The actors around a point, as sessions store them."""
-        return [
-            actor.record(state)
-            for actor, state in self._present()
-            if state is not None and np.hypot(*(state.pose.position - here)[:2]) <= NEIGHBOURHOOD
-        ]
 
     def _present(self) -> list[tuple[Actor, VehicleState | None]]:
         """Every actor with its state now, None while it is not there; asked once a step."""

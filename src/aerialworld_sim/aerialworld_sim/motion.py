@@ -15,6 +15,9 @@ from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import VehicleState
 from aerialworld_core.world.scene import Scene
 
+#: Actors so near the vehicle (metres, horizontally) are listed in a frame.
+NEIGHBOURHOOD = 150.0
+
 
 class Motion(Protocol):
     """True motion as a function of simulation time, e.g. `aerialworld_core.plan.Trajectory`."""
@@ -137,3 +140,12 @@ class Actor:
             "size": [float(v) for v in high - low],
             "velocity": [float(v) for v in state.linear_velocity],
         }
+
+
+def recorded(present: Iterable[tuple[Actor, VehicleState | None]], here: Array) -> list[dict[str, Any]]:
+    """The actors around a point (3,), as sessions store them; a state is None while its actor is not there."""
+    return [
+        actor.record(state)
+        for actor, state in present
+        if state is not None and np.hypot(*(state.pose.position - here)[:2]) <= NEIGHBOURHOOD
+    ]

@@ -1,6 +1,7 @@
 """Gazebo behind the engine's face. Gazebo itself is not here: the embedded engine stands in for it, and what it sees is
 sent as Gazebo would send it; what comes out at the other end must be what went in."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from aerialworld_sim.gazebo.making import gazebo_engine, sensor_period
 from aerialworld_sim.gazebo.server import Bindings, GazeboError
 from aerialworld_sim.gazebo.vehicle import GazeboVehicle, vehicle_element
 from aerialworld_sim.motion import Static, Vehicle
+from aerialworld_sim.traffic import Traffic, TrafficOptions
 
 PERIOD = 100_000_000
 
@@ -75,9 +77,11 @@ class StandIn:
 
     version = "8.14.0"
 
-    def __init__(self, world, rigs, seed=0, late=0, dead=()):
-        self.motions = {name: Held(Pose.identity()) for name in rigs}
-        self.engine = Engine(world, {n: Vehicle(r, self.motions[n]) for n, r in rigs.items()}, seed=seed, threads=1)
+    def __init__(self, world, rigs, seed=0, late=0, dead=(), actors=()):
+        self.rigs, self.motions = rigs, {name: Held(Pose.identity()) for name in (*rigs, *(a.name for a in actors))}
+        vehicles = {n: Vehicle(r, self.motions[n]) for n, r in rigs.items()}
+        held = [replace(actor, motion=self.motions[actor.name]) for actor in actors]
+        self.engine = Engine(world, vehicles, seed=seed, threads=1, actors=held)
         self.topics, self.newest, self.time, self.late, self.dead = {}, {}, 0, late, set(dead)
         self.closed = False
 
@@ -94,7 +98,7 @@ class StandIn:
         if self.late > 0:
             self.late -= 1
             return before
-        for name in self.motions:
+        for name in self.rigs:
             frame = self.engine.render(name, modalities=("images", "depth", "lidar"))
             sent = {topics.camera(name, n): image(self.time, p, 3, 5) for n, p in frame.images.items()}
             sent |= {topics.depth(name, n): image(self.time, d, 13) for n, d in frame.depth.items()}
@@ -155,6 +159,23 @@ def test_a_frame_is_what_gazebo_saw_at_its_pose(world, rig):
         assert_same(frame, truth)
         assert np.allclose(frame.state.pose.matrix, pose.matrix)
     assert engine.entry == {"name": "gazebo", "version": "8.14.0", "renderer": "ogre2"}
+
+
+def test_actors_are_where_they_are_at_every_frame(world, rig):
+    """Gazebo is told their poses with the vehicle's, and the frame lists those around it."""
+    actors = Traffic(world, TrafficOptions(cars=20, parked=0.0, seed=3)).actors
+    stand = StandIn(world, {"drone_1": rig}, actors=actors)
+    vehicle = {"drone_1": Vehicle(rig, Static(Pose.from_rpy(0.0, 0.0, 30.0)))}
+    ours, theirs = GazeboEngine(world, vehicle, stand, actors=actors), Engine(world, vehicle, threads=1, actors=actors)
+    for _ in range(2):
+        for engine in (ours, theirs):
+            engine.step(3 * 10**9)
+        one, other = (engine.render("drone_1", modalities=("depth",)) for engine in (ours, theirs))
+        for name in one.depth:
+            assert np.array_equal(one.depth[name], other.depth[name])
+            assert np.array_equal(one.semantic[name], other.semantic[name])
+        assert one.actors == other.actors and len(one.actors) >= 5
+    assert any((classes == 4).any() for classes in one.semantic.values())
 
 
 def test_imu_samples_are_those_of_the_motion(world, rig):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aerialworld_core.conditions import Conditions
+from aerialworld_core.entries import parse_entries
 from aerialworld_core.errors import InputError
 from aerialworld_core.traffic import TrafficOptions
 
@@ -48,7 +49,8 @@ ARGUMENTS: dict[str, tuple[str, str]] = {
     "fast": ("false", "As fast as the machine can, instead of at most in real time; no recorded frame is dropped."),
     "seed": ("0", "Seed of the simulation; in Gazebo, of its noise."),
     "conditions": ("", "Time of day, e.g. local_time=07:30; and weather, e.g. weather=rain (embedded engine)."),
-    "traffic": ("", "What else moves, e.g. cars=100,pedestrians=20/km (embedded engine)."),
+    "local_time": ("", "Time of day, e.g. 07:30: short for conditions:=local_time=07:30."),
+    "traffic": ("", "What else moves, e.g. cars=100,pedestrians=20/km,seed=1; in Gazebo by its Python bindings."),
     "arducopter": ("arducopter", "ArduCopter's SITL binary: a path, or a name on PATH."),
     "ardurover": ("ardurover", "Rover's SITL binary: a path, or a name on PATH."),
     "drone_params": ("", "Further ArduPilot parameter file for the drones."),
@@ -112,11 +114,6 @@ class Simulation:
                 "autopilot:=ardupilot flies Gazebo's vehicles; in the embedded engine start your SITL and the node "
                 "`engine` with autopilot:=sitl (docs/engine_node.md), or use autopilot:=embedded"
             )
-        if self.engine == GAZEBO and self.traffic:
-            raise InputError(
-                "traffic:= is of the embedded engine; for Gazebo write it into the world (aerialworld traffic export) "
-                "and give world:=…/world_traffic.sdf"
-            )
         if self.conditions:
             Conditions.parse(self.conditions)
         if self.traffic:
@@ -162,7 +159,7 @@ class Simulation:
             headless=_truth("headless", text["headless"]),
             fast=_truth("fast", text["fast"]),
             seed=_whole("seed", text["seed"]),
-            conditions=text["conditions"],
+            conditions=_conditions(text["conditions"], text["local_time"]),
             traffic=text["traffic"],
             arducopter=text["arducopter"],
             ardurover=text["ardurover"],
@@ -174,6 +171,14 @@ class Simulation:
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"{name}:={value}: must be one of {', '.join(choices)}")
+
+
+def _conditions(conditions: str, local_time: str) -> str:
+    if not local_time:
+        return conditions
+    if conditions and "local_time" in parse_entries(conditions, "conditions", "weather=rain"):
+        raise InputError(f"local_time:={local_time} and conditions:={conditions} both give a time; leave one out")
+    return ",".join(filter(None, (f"local_time={local_time}", conditions)))
 
 
 def _truth(name: str, text: str) -> bool:

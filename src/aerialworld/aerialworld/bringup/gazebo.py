@@ -3,7 +3,9 @@ and the pacer that holds time for the recorder."""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,15 @@ from aerialworld_core.frames import Georeference, Pose
 from aerialworld_core.plan import agent_type
 from aerialworld_core.resources import share
 from aerialworld_core.rig import Rig
+from aerialworld_core.traffic import TrafficOptions
 from aerialworld_core.world import World
 from aerialworld_core.world.scene import Light
 from aerialworld_recorder.stream.channels import MODALITIES, SENSORS, recorded_rig, vehicle_channels
+from aerialworld_sim.gazebo.actors import COMMAND, actor_models, systems_folder, traffic_system
 from aerialworld_sim.gazebo.bridge import bridge_yaml, clock_bridge, control_service, image_topics, vehicle_bridge
 from aerialworld_sim.gazebo.run_world import resource_path, run_world, step_size, world_name
 from aerialworld_sim.gazebo.vehicle import GazeboVehicle
+from aerialworld_sim.traffic import Traffic
 
 #: How far a vehicle falls onto the ground at first (m): none begins inside it.
 DROP = 0.03
@@ -42,7 +47,10 @@ def processes(asked: Simulation, place: Place, world: World, rigs: Mapping[str, 
         for number, (name, spot) in enumerate(zip(asked.names, ground, strict=True))
     ]
     made, config = place.folder / "world.sdf", place.folder / "bridges"
-    files: dict[Path, str] = {made: run_world(asked.world, vehicles, fast=asked.fast, light=_light(asked, world))}
+    text = run_world(
+        asked.world, vehicles, fast=asked.fast, light=_light(asked, world), others=_traffic(asked, place, world)
+    )
+    files: dict[Path, str] = {made: text}
     started = [_server(asked, place, made)]
     started.append(_bridge("clock", config, files, bridge_yaml(clock_bridge()), place, _control(asked)))
     folders = []
@@ -78,6 +86,16 @@ def environment(world: Path, place: Place) -> dict[str, str]:
     return {**_transport(place), "GZ_SIM_RESOURCE_PATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
+def traffic_environment(asked: Simulation, place: Place) -> dict[str, str]:
+    """What the system of `worlds/systems` needs, and Gazebo to find it; nothing without traffic."""
+    if not asked.traffic:
+        return {}
+    command = [sys.executable, "-m", "aerialworld_sim.traffic.poses", str(asked.world), asked.traffic]
+    before = place.environment.get("GZ_SIM_SYSTEM_PLUGIN_PATH", "")
+    paths = [str(systems_folder()), *(p for p in before.split(os.pathsep) if p)]
+    return {COMMAND: json.dumps(command), "GZ_SIM_SYSTEM_PLUGIN_PATH": os.pathsep.join(paths)}
+
+
 def _transport(place: Place) -> dict[str, str]:
     return {"GZ_IP": place.environment.get("GZ_IP") or "127.0.0.1", "GZ_PARTITION": partition(place)}
 
@@ -104,6 +122,20 @@ def _require(asked: Simulation, place: Place) -> None:
             f"engine:=gazebo needs programs that are not found: {', '.join(lacking)}; {_INSTALL}. "
             "engine:=embedded needs none of them"
         )
+    if asked.traffic and not place.gazebo_python:
+        raise InputError(
+            "traffic:= needs Gazebo's Python bindings (gz.sim8, gz.math7) in this Python; `aerialworld doctor` tells "
+            "how they come. Without them write the traffic into the world (aerialworld traffic export) and give "
+            "world:=…/world_traffic.sdf"
+        )
+
+
+def _traffic(asked: Simulation, place: Place, world: World) -> list[Any]:
+    """Models of the traffic, whose meshes go into the run's folder, and the system that moves them."""
+    if not asked.traffic:
+        return []
+    traffic = Traffic(world, TrafficOptions.parse(asked.traffic))
+    return [traffic_system(), *actor_models(traffic.actors, place.folder / "traffic")]
 
 
 def _light(asked: Simulation, world: World) -> Light | None:
@@ -126,7 +158,8 @@ def _server(asked: Simulation, place: Place, made: Path) -> Process:
     options = ["-s", "--headless-rendering"] if asked.headless else []
     options += [] if _paced(asked) else ["-r"]
     command = (place.programs["gz"], "sim", *options, "--seed", str(asked.seed + 1), str(made))
-    return Process("gazebo", "required", command=command, environment=environment(asked.world, place), patience=20.0)
+    surroundings = environment(asked.world, place) | traffic_environment(asked, place)
+    return Process("gazebo", "required", command=command, environment=surroundings, patience=20.0)
 
 
 def _control(asked: Simulation) -> tuple[str, ...]:

@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 from aerialworld.bringup.arguments import ARDUPILOT, GAZEBO, Simulation
 from aerialworld.bringup.process import Place
 
+#: gz-sim's Python module: Harmonic, Ionic, Jetty and newer. Where it is, gz-sim's PythonSystemLoader is.
+GAZEBO_MODULES = ("gz.sim8", "gz.sim9", "gz.sim")
 #: Wall seconds that `gz sim --versions` may take.
 _VERSION = 30.0
 
@@ -31,13 +34,24 @@ def here(asked: Simulation) -> Place:
     if asked.autopilot == ARDUPILOT:
         names += [asked.arducopter, asked.ardurover]
     programs = found(names)
-    return Place(folder, dict(os.environ), programs, gazebo_version(programs.get("gz")))
+    return Place(folder, dict(os.environ), programs, gazebo_version(programs.get("gz")), gazebo_python())
 
 
 def found(names: Iterable[str]) -> dict[str, str]:
     """Path of every program that is there, by the name or path that it is asked for."""
     paths = {name: shutil.which(os.path.expanduser(name)) for name in names}
     return {name: os.path.abspath(path) for name, path in paths.items() if path}
+
+
+def gazebo_python() -> str:
+    """gz-sim's Python module that this Python finds, as gz.sim8; "" where there is none."""
+    for name in GAZEBO_MODULES:
+        try:
+            if find_spec(name) is not None:
+                return name
+        except ModuleNotFoundError:  # there is no package gz at all
+            return ""
+    return ""
 
 
 def gazebo_version(gz: str | None) -> str:

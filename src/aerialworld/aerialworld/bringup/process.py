@@ -61,9 +61,11 @@ class Run:
 @dataclass(frozen=True)
 class Place:
     """The machine and the run: a folder of its own, the environment, the paths of programs that were found, by the name
-    that they were asked for, and Gazebo's version ("" where it is not known)."""
+    that they were asked for, Gazebo's version ("" where it is not known), and its Python module ("" where there is
+    none)."""
 
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, str] = field(default_factory=dict)
     gazebo_version: str = ""
+    gazebo_python: str = ""

@@ -1,13 +1,13 @@
 """Gazebo as an engine in process: vehicles on their motions, seen by Gazebo's sensors; used as the embedded engine is.
 
-The world stands still but for the vehicles: each frame sets their poses, steps Gazebo by one sensor period, and takes
-what its sensors send after that. So a frame is exact at its pose, whatever it costs, and time is that of the motions.
-IMU samples are computed from the motion, as the embedded engine does: what stands does not accelerate.
+The world stands still but for vehicles and actors: each frame sets their poses, steps Gazebo by one sensor period, and
+takes what its sensors send after that. So a frame is exact at its pose, whatever it costs, and time is that of the
+motions. IMU samples are computed from the motion, as the embedded engine does: what stands does not accelerate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_sim.gazebo import decode
 from aerialworld_sim.gazebo.sensors import LABELS
 from aerialworld_sim.imu import ImuModel, sample_stamps
-from aerialworld_sim.motion import Vehicle, restart
+from aerialworld_sim.motion import Actor, Vehicle, recorded, restart
 
 IMAGES, DEPTH, LIDAR, IMU = "images", "depth", "lidar", "imu"
 ALL: frozenset[str] = frozenset({IMAGES, DEPTH, LIDAR, IMU})
@@ -64,11 +64,15 @@ class Link(Protocol):
 class GazeboEngine:
     """What the rigs of `vehicles` (name → Vehicle, as the embedded engine takes them) see in a running Gazebo.
 
-    world  of which the ground's height is asked; link  the Gazebo that has the same world and vehicles in it
+    world  of which the ground's height is asked; link  the Gazebo that has the same world, vehicles and actors in it
+    actors  what else moves, and is there all the time
     """
 
-    def __init__(self, world: Any, vehicles: Mapping[str, Vehicle], link: Link, *, seed: int = 0) -> None:
+    def __init__(
+        self, world: Any, vehicles: Mapping[str, Vehicle], link: Link, *, seed: int = 0, actors: Sequence[Actor] = ()
+    ) -> None:
         self.world, self.vehicles, self.link, self.seed = world, dict(vehicles), link, int(seed)
+        self.actors = tuple(actors)
         self._imus = {n: ImuModel(v.rig.imu, self.seed, n) for n, v in self.vehicles.items() if v.rig.imu is not None}
         self._begin()
 
@@ -89,6 +93,7 @@ class GazeboEngine:
     def reset(self) -> None:
         """Back to time 0, with motions that came to be as time passed."""
         restart(vehicle.motion for vehicle in self.vehicles.values())
+        restart(actor.motion for actor in self.actors)
         self._begin()
 
     def _begin(self) -> None:
@@ -119,7 +124,7 @@ class GazeboEngine:
         rig = self._vehicle(vehicle).rig
         state = self.state(vehicle)
         ground = float(np.asarray(self.world.terrain_height(state.pose.position[None, :2])).ravel()[0])
-        frame = SensorFrame(state=state, ground_z=ground)
+        frame = SensorFrame(state=state, ground_z=ground, actors=recorded(self._present(), state.pose.position))
         wanted = _wanted(vehicle, rig, frame, modalities, sensors)
         for topic, (kind, _) in wanted.items():
             self.link.listen(topic, kind)
@@ -153,7 +158,8 @@ class GazeboEngine:
         """One message of every topic that was rendered at the present poses."""
         if not wanted:
             return {}
-        self.link.place({name: self.state(name).pose for name in self.vehicles})
+        moved = {actor.name: state.pose for actor, state in self._present() if state is not None}
+        self.link.place({name: self.state(name).pose for name in self.vehicles} | moved)
         after: int | None = None
         found: dict[str, Any] = {}
         for _ in range(TRIES):
@@ -164,6 +170,9 @@ class GazeboEngine:
                 return found
         silent = [topic for topic in wanted if topic not in found]
         raise SilentSensor(f"Gazebo sends nothing on {', '.join(silent)} at {self._stamp_ns * 1e-9:.3f} s")
+
+    def _present(self) -> list[tuple[Actor, VehicleState | None]]:
+        return [(actor, actor.motion.state(self._stamp_ns)) for actor in self.actors]
 
     def _vehicle(self, name: str) -> Vehicle:
         if name not in self.vehicles:

@@ -57,9 +57,16 @@ def world_name(world: Path) -> str:
     return str(_world(world).get("name"))
 
 
-def run_world(world: Path, vehicles: Sequence[GazeboVehicle], *, fast: bool = False, light: Light | None = None) -> str:
+def run_world(
+    world: Path,
+    vehicles: Sequence[GazeboVehicle],
+    *,
+    fast: bool = False,
+    light: Light | None = None,
+    others: Sequence[Any] = (),
+) -> str:
     """The world as SDF with `vehicles` in it; `fast`: not bound to the wall clock (real_time_factor 0); `light` instead
-    of its own.
+    of its own; `others` are further elements of <world>: models of actors, and the system that moves them.
 
     Relative mesh paths of the world's own models become absolute, since the file lies elsewhere. Raises WorldError for
     a world that Gazebo could not run our vehicles in, naming what it lacks; InputError for a vehicle.
@@ -87,11 +94,12 @@ def run_world(world: Path, vehicles: Sequence[GazeboVehicle], *, fast: bool = Fa
     for uri in element.iter("uri"):
         if uri.text and "://" not in uri.text and not uri.text.startswith("/"):
             uri.text = str(path.resolve().parent / uri.text)
-    for vehicle in vehicles:
-        if vehicle.name in taken:
-            raise WorldError(f"{path}: has a model {vehicle.name} already; give the vehicle another name")
-        taken.add(vehicle.name)
-        element.append(vehicle_element(vehicle))
+    for added in (*(vehicle_element(vehicle) for vehicle in vehicles), *others):
+        name = added.get("name")
+        if added.tag == "model" and name in taken:
+            raise WorldError(f"{path}: has a model {name} already; rename it there")
+        taken.add(name)
+        element.append(added)
     root = etree.Element("sdf", version="1.10")
     root.append(element)
     etree.indent(root)

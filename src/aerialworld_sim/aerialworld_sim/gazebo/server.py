@@ -68,6 +68,7 @@ class Bindings:
 class GazeboServer:
     """Runs `world_sdf`, whose world is called `world_name`, and steps it by `steps` at a time (of `step_size` seconds).
 
+    folder  of this run alone; it goes when Gazebo ends
     resources  folders of models; seed  of Gazebo's noise; gz  the program. Raises GazeboError when it does not come up.
     """
 
@@ -75,6 +76,7 @@ class GazeboServer:
         self,
         world_sdf: str,
         world_name: str,
+        folder: tempfile.TemporaryDirectory[str],
         *,
         steps: int,
         step_size: float,
@@ -92,7 +94,7 @@ class GazeboServer:
         self._period_ns, self._time_ns = round(steps * step_size * 1e9), 0
         self._newest: dict[str, Any] = {}
         self._arrived = threading.Condition()
-        self._folder = tempfile.TemporaryDirectory(prefix="aerialworld_gazebo_")
+        self._folder = folder
         self._log = Path(self._folder.name) / "gazebo.log"
         file = Path(self._folder.name) / "world.sdf"
         file.write_text(world_sdf, encoding="utf-8")

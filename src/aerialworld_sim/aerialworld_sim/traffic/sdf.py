@@ -47,8 +47,9 @@ def export(
         poses[k] = _poses(traffic, k)
         on_second(int(k * SPACING))
     times = np.arange(count) * np.float64(SPACING)
-    (folder / "meshes").mkdir(parents=True, exist_ok=True)
-    names = _write_meshes(traffic, folder / "meshes")
+    names = write_meshes(
+        ((m.kind.name, a.body) for m, a in zip(traffic.members, traffic.actors, strict=True)), folder / "meshes"
+    )
     parts = [
         _model(m.name, m.kind.label, names[id(a.body)], poses[0, i])
         if m.parked is not None
@@ -117,16 +118,18 @@ def _actor(name: str, label: int, mesh: str, times: Array, poses: Array) -> str:
     )
 
 
-def _write_meshes(traffic: Traffic, folder: Path) -> dict[int, str]:
-    """An OBJ and its materials per body; the name of each, by the body's id."""
+def write_meshes(bodies: Iterable[tuple[str, Scene]], folder: Path) -> dict[int, str]:
+    """An OBJ and its materials in `folder` for each body, which may come with its kind more than once; the name of each
+    file without its suffix, by the body's id."""
+    folder.mkdir(parents=True, exist_ok=True)
     names: dict[int, str] = {}
     counts: dict[str, int] = {}
-    for member, actor in zip(traffic.members, traffic.actors, strict=True):
-        if id(actor.body) in names:
+    for kind, body in bodies:
+        if id(body) in names:
             continue
-        counts[member.kind.name] = counts.get(member.kind.name, 0) + 1
-        name = names[id(actor.body)] = f"{member.kind.name}_{counts[member.kind.name]}"
-        obj, mtl = _obj(actor.body, name)
+        counts[kind] = counts.get(kind, 0) + 1
+        name = names[id(body)] = f"{kind}_{counts[kind]}"
+        obj, mtl = _obj(body, name)
         write_bytes(folder / f"{name}.obj", obj.encode())
         write_bytes(folder / f"{name}.mtl", mtl.encode())
     return names

@@ -15,6 +15,10 @@ source_if_there() {
 source_if_there "/opt/ros/${ROS_DISTRO:-jazzy}/setup.bash"
 source_if_there "$root/.venv/bin/activate"
 source_if_there "$root/install/setup.bash"
+# Gazebo's Python bindings, which move its traffic.
+for folder in "/opt/ros/${ROS_DISTRO:-jazzy}"/opt/*_vendor/lib/python; do
+  if [[ -d "$folder" ]]; then export PYTHONPATH="$folder${PYTHONPATH:+:$PYTHONPATH}"; fi
+done
 
 launch="$root/scripts/launch_occworld_simulation.sh"
 record=(--record --headless --fast --data-root "${AERIALWORLD_DATA:-/data}")

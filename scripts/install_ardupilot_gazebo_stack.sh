@@ -145,7 +145,11 @@ say "$stack/env.sh"
 environment="# What simulation.launch.py finds of this stack: source it after ROS 2.
 export PATH=\"$sitl:\$PATH\"
 export GZ_SIM_SYSTEM_PLUGIN_PATH=\"$plugin\${GZ_SIM_SYSTEM_PLUGIN_PATH:+:\$GZ_SIM_SYSTEM_PLUGIN_PATH}\"
-export GZ_VERSION=$gz_version"
+export GZ_VERSION=$gz_version
+# Gazebo's Python bindings, where it comes in ROS's packages.
+for folder in /opt/ros/$distro/opt/*_vendor/lib/python; do
+  if [ -d \"\$folder\" ]; then export PYTHONPATH=\"\$folder\${PYTHONPATH:+:\$PYTHONPATH}\"; fi
+done"
 if [[ -f "$stack/env.sh" && "$(cat "$stack/env.sh")" == "$environment" ]]; then
   there "$stack/env.sh"
 elif $dry_run; then

@@ -6,41 +6,23 @@ import importlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
+from aerialworld.checks import Check, State, output_of, version_numbers
+from aerialworld.doctor_gazebo import gazebo
 from aerialworld.lazy import INSTALL
 from aerialworld_core.processors import processors
 from aerialworld_core.provenance import cpu_model, memory_bytes
-
-State = Literal["ok", "warning", "missing", "error"]
 
 #: First patch release of each Python without the known archive-reading flaws (CVE-2026-11940, CVE-2026-82049).
 PYTHON_FLOORS = {(3, 11): (3, 11, 17), (3, 12): (3, 12, 15), (3, 13): (3, 13, 16)}
 
 MINIMUM_FREE_DISK = 5e9
 MINIMUM_MEMORY = 4e9
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the table.
-
-    `state`: ok; warning: works, but read the advice; missing: an option is not there; error: nothing works.
-    """
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
-
-    def to_dict(self) -> dict[str, str]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -104,7 +86,7 @@ STAGES = (
 def examine() -> list[Check]:
     """Every check, in the order of the table. A check that fails itself is an error with its reason."""
     checks: list[Check] = []
-    for section in (_python, _stages, _libraries, _embree, _rig, _machine, _gpu, _ros, _gazebo, _ardupilot):
+    for section in (_python, _stages, _libraries, _embree, _rig, _machine, _gpu, _ros, gazebo):
         checks += section()
     return checks
 
@@ -128,17 +110,6 @@ def _stages() -> Iterator[Check]:
             yield Check(name, "ok", metadata.version(name))
         except metadata.PackageNotFoundError:
             yield Check(name, "error" if required else "missing", "not installed", f"for {purpose}: {INSTALL[name]}")
-
-
-def version_numbers(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version: '2.13.0+cpu' → (2, 13, 0)."""
-    numbers = []
-    for part in text.split("+")[0].split("."):
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        numbers.append(int(digits))
-    return tuple(numbers)
 
 
 def _libraries() -> Iterator[Check]:
@@ -246,18 +217,6 @@ def _cpu_flags() -> set[str]:
     return set()
 
 
-def output_of(*command: str, seconds: float = 15.0) -> str | None:
-    """First line that a program prints, or None when it is not there, fails or hangs."""
-    if shutil.which(command[0]) is None:
-        return None
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = (done.stdout or done.stderr).strip().splitlines()
-    return lines[0].strip() if done.returncode == 0 and lines else None
-
-
 def _gpu() -> Iterator[Check]:
     line = output_of("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
     try:
@@ -290,21 +249,3 @@ def _ros() -> Iterator[Check]:
         yield Check("ROS 2 (rclpy)", "warning", where, "tested with Jazzy only")
     else:
         yield Check("ROS 2 (rclpy)", "ok", f"importable, {where}")
-
-
-def _gazebo() -> Iterator[Check]:
-    version = output_of("gz", "sim", "--versions")
-    if version is None:
-        advice = "optional: the reference simulator; install Gazebo Harmonic (gz-harmonic)"
-        state: State = "warning" if shutil.which("gz") else "missing"
-        yield Check("Gazebo", state, "gz is there, gz sim is not" if shutil.which("gz") else "gz not on PATH", advice)
-    elif version_numbers(version)[:1] != (8,):
-        yield Check("Gazebo", "warning", f"gz sim {version}", "tested with Harmonic (gz sim 8)")
-    else:
-        yield Check("Gazebo", "ok", f"gz sim {version}")
-
-
-def _ardupilot() -> Iterator[Check]:
-    found = [name for name in ("arducopter", "sim_vehicle.py") if shutil.which(name)]
-    advice = "optional: flies missions with the real autopilot; build ArduPilot SITL and put it on PATH"
-    yield Check("ArduPilot", "ok" if found else "missing", ", ".join(found) or "not on PATH", "" if found else advice)

@@ -45,12 +45,17 @@ def found(names: Iterable[str]) -> dict[str, str]:
 
 def gazebo_python() -> str:
     """gz-sim's Python module that this Python finds, as gz.sim8; "" where there is none."""
-    for name in GAZEBO_MODULES:
+    return first_module(GAZEBO_MODULES)
+
+
+def first_module(names: Iterable[str]) -> str:
+    """The first of some modules that this Python finds; "" where there is none. Nothing but their package is loaded."""
+    for name in names:
         try:
             if find_spec(name) is not None:
                 return name
-        except ModuleNotFoundError:  # there is no package gz at all
-            return ""
+        except ModuleNotFoundError:  # the package itself is not there
+            continue
     return ""
 
 

@@ -56,8 +56,9 @@ class Bindings:
             except ImportError as error:
                 tried.append(f"{transport}: {error}")
         raise GazeboError(
-            "Gazebo's Python bindings are not installed for this Python; on Ubuntu: apt install python3-gz-transport13 "
-            f"python3-gz-msgs10, in an environment with --system-site-packages (docs/gazebo.md). {'; '.join(tried)}"
+            "Gazebo's Python bindings are not found by this Python: source the env.sh of "
+            "scripts/install_ardupilot_gazebo_stack.sh, or apt install python3-gz-transport13 python3-gz-msgs10, in an "
+            f"environment with --system-site-packages (docs/gazebo.md). {'; '.join(tried)}"
         )
 
     def message(self, name: str) -> Any:

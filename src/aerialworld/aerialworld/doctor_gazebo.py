@@ -73,8 +73,8 @@ def _bindings() -> Check:
     lacking = [names[0] for names, found in ((GAZEBO_MODULES, simulation), (TRANSPORTS, transport)) if not found]
     advice = (
         "optional: without gz.transport there is no --engine gazebo and no compare-engines, without gz.sim no "
-        f"traffic:= in Gazebo. With Gazebo from ROS's packages source the env.sh of {SCRIPT}; with its own packages: apt install "
-        "python3-gz-sim8 python3-gz-transport13; an environment needs --system-site-packages"
+        f"traffic:= in Gazebo. With Gazebo from ROS's packages source the env.sh of {SCRIPT}; with its own packages: "
+        "apt install python3-gz-sim8 python3-gz-transport13; an environment needs --system-site-packages"
     )
     return Check("Gazebo's Python bindings", "missing", f"no {', '.join(lacking)}", advice)
 

@@ -18,9 +18,12 @@ from aerialworld_core.earth import Earth, heading_of
 from aerialworld_core.world import World, load_world
 from aerialworld_missions.asked import plan_of
 from aerialworld_missions.flying.fleet import Sortie, Us, fly_all
+from aerialworld_missions.flying.mission import Flight
 from aerialworld_missions.flying.options import FlightOptions
 from aerialworld_missions.flying.outcomes import Outcome
+from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.surroundings import ground_at, transit_height
+from aerialworld_missions.flying.vehicle import Vehicle
 
 sys.path.insert(0, str(Path(__file__).parent))
 import flying_rig as rig
@@ -92,10 +95,9 @@ def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.Monkey
     monkeypatch.setattr(fleet, "_flight", lambda *given: flights.append(made(*given)) or flights[-1])
     with ExitStack() as stack:
         stack.enter_context(rig.autopilot("drone", *where, port=tcp, speedup=5))
-        # Setpoints are streamed by the wall's clock: the slower the vehicle's, the less a busy machine disturbs.
-        for kind, system, speedup, more in (("drone", "2", 2, ()), ("rover", "3", 5, ("--home", at))):
+        for kind, system, more in (("drone", "2", ()), ("rover", "3", ("--home", at))):
             there = ("--udp", f"127.0.0.1:{udp}", "--sysid", system)
-            stack.enter_context(rig.autopilot(kind, *where, *there, *more, speedup=speedup))
+            stack.enter_context(rig.autopilot(kind, *where, *there, *more, speedup=5))
         flown = fly_all(
             [
                 Sortie(survey, f"tcp:127.0.0.1:{tcp}", None, options, marks[0]),
@@ -134,6 +136,28 @@ def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.Monkey
         f"survey: {covered:.1%} covered; orbit: radius off by {np.abs(radius - 30.0).max():.2f} m at most, "
         f"{np.sqrt(((radius - 30.0) ** 2).mean()):.2f} m rms; rover: {max(off):.2f} m from its way at most"
     )
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+def test_an_orbit_keeps_its_radius_at_twenty_times_the_speed_on_a_busy_machine(world: World) -> None:
+    """Setpoints follow the vehicle's own clock: two programs that take all the time there is do not move the circle."""
+    centre = tuple(float(v) for v in world.bounds[:, :2].mean(axis=0))
+    orbit = plan_of(world, "orbit", {"centre": centre, "radius": 30.0, "altitude": 45.0, "look": "centre"})
+    reference, port, flights = world.require_place(), rig.free_port(), []
+    marks = Marks(flights, 0)
+    with ExitStack() as stack:
+        stack.enter_context(rig.autopilot("drone", "--world", str(world.path.parent), port=port, speedup=20))
+        for _ in range(2):
+            stack.callback(subprocess.Popen([sys.executable, "-c", "while True: pass"]).kill)
+        with Station.open(f"tcp:127.0.0.1:{port}") as us:
+            options = FlightOptions(georeference=reference, end="hold")
+            flights.append(Flight(Vehicle(us, "drone"), orbit, options, recording=marks))
+            flown = flights[0].fly()
+    assert flown.outcome is Outcome.COMPLETE, flown.reason
+    circled = track_of(flights[0], Earth(reference), marks.begin, marks.end)
+    radius = np.hypot(circled[:, 0] - centre[0], circled[:, 1] - centre[1])
+    assert len(circled) > 60 and np.abs(radius - 30.0).max() <= 1.0
 
 
 @pytest.mark.long

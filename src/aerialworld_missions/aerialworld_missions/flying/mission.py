@@ -27,6 +27,8 @@ NEAR: dict[Kind, float] = {"drone": 0.8, "rover": 2.5}
 LONGER, MORE = 3.0, 240.0
 #: How often a vehicle that went away for want of heartbeats is led back.
 RESUMED = 3
+#: Places that the vehicle tells for each of its seconds, at least.
+PLACES = 10.0
 #: mission_state of MISSION_CURRENT: complete.
 COMPLETE = 5
 
@@ -105,7 +107,7 @@ class Flight:
             raise MissionEnded(
                 Outcome.TAKEN_OVER, f"it is armed already, in {vehicle.mode}: somebody else flies it; disarm it first"
             )
-        vehicle.request_streams()
+        vehicle.request_streams(max(PLACES, options.rate))
         self._tell("waiting", "until it may be armed")
         vehicle.wait_ready(options.ready)
         home = vehicle.state.home

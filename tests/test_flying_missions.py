@@ -44,21 +44,13 @@ class Marks:
     def stop(self) -> None:
         self.end = self._flights[self._number].vehicle.state.clock.now
 
+    def finish(self) -> None: ...
+
 
 def track_of(flight: Any, earth: Earth, begin: float = 0.0, end: float = math.inf) -> np.ndarray:
     """(N, 3) where a vehicle has been from `begin` to `end`, in map."""
     track = [row for row in flight.vehicle.state.track if begin <= row[0] <= end]
     return np.array([(*earth.map_of(lat, lon), up + flight.site.home_z) for _, lat, lon, up in track])
-
-
-def share_covered(track: np.ndarray, centre: tuple[float, float], size: float, reach: float) -> float:
-    """How much of a square lies within `reach` metres of a track (N, ≥ 2)."""
-    edge = np.arange(-size / 2 + 0.5, size / 2, 1.0)
-    points = np.stack(np.meshgrid(edge + centre[0], edge + centre[1]), axis=-1).reshape(-1, 2)
-    nearest = np.full(len(points), np.inf)
-    for place in track[:, :2]:
-        nearest = np.minimum(nearest, np.hypot(*(points - place).T))
-    return float((nearest <= reach).mean())
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +107,7 @@ def test_two_drones_and_a_rover_at_once(world: World, monkeypatch: pytest.Monkey
 
     # The survey: the square is covered, at the plan's height.
     surveyed, planned = tracks[0], survey.position
-    covered = share_covered(surveyed, centre, 60.0, SPACING / 2 + 0.5)
+    covered = rig.share_covered(surveyed, centre, 60.0, SPACING / 2 + 0.5)
     assert covered >= 0.98
     heights = [planned[np.hypot(*(planned[:, :2] - p[:2]).T).argmin(), 2] for p in surveyed]
     assert np.abs(surveyed[:, 2] - np.array(heights)).max() <= 1.0

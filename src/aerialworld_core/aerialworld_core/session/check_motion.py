@@ -122,7 +122,7 @@ def _gyro_agrees(session: Session, b: int, p: PoseRecord, q: PoseRecord) -> bool
     rotation = p.pose.rotation
     for rate, seconds in zip(rates, np.diff(samples[:, 0], prepend=p.stamp_ns * 1e-9), strict=True):
         rotation = rotation @ _rotation_of(rate * seconds)
-    angle = np.linalg.norm(_rotation_vector(p.pose.rotation.T @ q.pose.rotation))
+    angle = float(np.linalg.norm(_rotation_vector(p.pose.rotation.T @ q.pose.rotation)))
     error = np.linalg.norm(_rotation_vector(rotation.T @ q.pose.rotation))
     return bool(error <= np.dot(GYRO_TURN_TOLERANCE, [1.0, angle]))
 

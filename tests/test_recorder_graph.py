@@ -15,6 +15,7 @@ from aerialworld_core.plan import Plan
 from aerialworld_core.session import Session, list_sessions, validate
 from aerialworld_core.traffic import TrafficOptions
 from aerialworld_core.world import load_rig, load_world
+from aerialworld_recorder.lidar_occupancy import LidarProjector
 from aerialworld_sim import Engine, Static, Vehicle
 from aerialworld_sim.traffic import Traffic
 
@@ -102,6 +103,33 @@ def test_two_vehicles_in_lockstep_lose_nothing(tmp_path):
 @pytest.mark.long
 def test_two_vehicles_lose_nothing_in_twenty_seconds(tmp_path):
     assert_nothing_lost(tmp_path, 20.0, 2.0)
+
+
+def test_occupancy_of_the_lidar_alone(tmp_path):
+    """`occupancy_mode:=lidar`: the faces are not listened to, and the voxels are those of each scan's returns."""
+    world, plan, log = flown(tmp_path, 0.6, 5.0, "occupancy_mode:=lidar")
+    rig = load_rig("rig_small")
+    engine = Engine(load_world(world), {"drone_1": Vehicle(rig, Plan.read(plan).trajectory())})
+    for path in list_sessions(tmp_path / "data"):
+        session = Session.open(path)
+        meta = session.meta
+        assert session.frame_indices == [0, 1, 2, 3] and meta.frames == 4, log
+        assert meta.rig.depth == () and meta.engine["occupancy"] == "lidar" and meta.rig.lidar is not None
+        projector = LidarProjector(rig.lidar, meta.grid, meta.datum)
+        for index in session.frame_indices:
+            expected, voxels = (
+                projector.project(session.pose(index).pose, session.lidar(index)),
+                session.occupancy(index),
+            )
+            assert np.array_equal(voxels.occupancy, expected.occupancy) and voxels.occupancy.sum() > 100
+            assert np.array_equal(voxels.observed, expected.observed)
+            assert set(np.unique(voxels.semantics)) == {0, 17}
+        assert not [e for e in validate(path).errors if "the data holds no world" not in e and "class 0" not in e]
+        if meta.vehicle == "drone_1":  # nothing else moves near enough to be in its last scan without being there here
+            engine.step(600 * MS)
+            still = np.isin(session.lidar(3)[:, :3], engine.render("drone_1", modalities=["lidar"]).lidar[:, :3])
+            assert still.all(axis=1).mean() > 0.95
+    assert "dropped 0, too slow for 0, 0 messages not used" in log
 
 
 def test_start_stop_status_occupancy_and_a_reset(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.highlevel import AnyReader
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src/aerialworld_sim/test"))
@@ -22,7 +23,8 @@ from aerialworld_core import safexml
 from aerialworld_core.frames import Pose, grid_from_map, quaternion_from_rotation, rotation_from_rpy
 from aerialworld_core.grid import DEFAULT_GRID
 from aerialworld_core.plan import Plan
-from aerialworld_core.session import Session
+from aerialworld_core.session import Session, validate
+from aerialworld_core.session.stats import session_stats
 from aerialworld_core.world import load_rig, load_world
 from aerialworld_sim.traffic import Traffic, TrafficOptions
 from aerialworld_sim.traffic.sdf import export, join_world
@@ -114,25 +116,153 @@ def hover(position, duration=1.5) -> Plan:
     return Plan("hover", "drone_1", "drone", "hover", "A", 0, t, points, np.tile([0.0, 0, 0, 1], (len(t), 1)))
 
 
-def test_sessions_hold_the_traffic_in_every_sensor(city, world, tmp_path):
-    """One session over a crossing: actors' records, images, LiDAR, classes in depth faces and occupancy agree."""
-    asked = "cars=40,pedestrians=60,parked=0.2,seed=5"
-    made = Traffic(world, TrafficOptions.parse(asked))
+ASKED = "cars=40,pedestrians=60,parked=0.2,seed=5"
+
+
+@pytest.fixture(scope="module")
+def busy(city, world, tmp_path_factory) -> tuple[Traffic, Plan, Session]:
+    """A session over a crossing, with every true image and the boxes kept; the traffic and the plan beside."""
+    root = tmp_path_factory.mktemp("busy")
+    made = Traffic(world, TrafficOptions.parse(ASKED))
     # Over the vehicle that has most company around it.
     p = made.snapshot(SECOND).position
     cars = [i for i, m in enumerate(made.members) if m.name.startswith("car") and m.kind.label == 4]
     near = [int((np.linalg.norm(p[:, :2] - p[i, :2], axis=1) < 25).sum()) for i in cars]
     x, y, z = p[cars[int(np.argmax(near))]]
-    plan = hover([x, y, z + 22.0])
-    plan.write(tmp_path / "hover.json")
-    plan = Plan.read(tmp_path / "hover.json")
+    hover([x, y, z + 22.0]).write(root / "hover.json")
     result = CliRunner().invoke(
         app,
-        ["simulate", str(city), str(tmp_path / "hover.json"), "--out", str(tmp_path / "with"), "--rig", "rig_small",
-         "--keep", "semantic,instance,depth", "--traffic", asked],
+        ["simulate", str(city), str(root / "hover.json"), "--out", str(root / "with"), "--rig", "rig_small",
+         "--keep", "semantic,instance,depth,boxes", "--traffic", ASKED],
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    moving = Session.open(next((tmp_path / "with").iterdir()))
+    return made, Plan.read(root / "hover.json"), Session.open(next((root / "with").iterdir()))
+
+
+def test_boxes_are_the_extents_of_what_the_cameras_see(busy, city, tmp_path):
+    """Against the kept instance, class and depth images, and where the actors are in map."""
+    _, _, session = busy
+    assert session.meta.kept == ("depth", "semantic", "instance", "boxes")
+    report = validate(session.path)
+    assert report.errors == [] and report.figures["boxes"] > 10
+    shares = []
+    for i in session.frame_indices:
+        actors = {a["id"]: a for a in session.actors(i)}
+        boxes = session.boxes(i)
+        for camera in session.meta.rig.cameras:
+            name = camera.name.upper()
+            image, classes, depth = session.instance(i, name), session.semantic(i, name), session.depth(i, name)
+            listed = {b.instance: b for b in boxes[name]}
+            movers = set(np.unique(image).tolist()) & {b.instance for of in boxes.values() for b in of}
+            assert movers == set(listed)  # all that is seen, and nothing else
+            for number, box in listed.items():
+                rows, columns = np.nonzero(image == number)
+                assert box.rectangle == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                assert box.pixels == len(rows) and set(classes[rows, columns]) == {box.label}
+                # What its pixels hit lies in its box in space.
+                k, z = camera.intrinsics, depth[rows, columns].astype(float)
+                x, y = (columns + 0.5 - k[0, 2]) / k[0, 0], (rows + 0.5 - k[1, 2]) / k[1, 1]
+                hit = box.pose.inverse().transform(np.column_stack([x * z, y * z, z]))
+                assert (np.abs(hit) <= box.size / 2 + 0.02).all()
+                placed = session.pose(i).pose @ camera.optical_pose @ box.pose
+                assert np.allclose(placed.position, actors[box.id]["position"], atol=1e-6)
+                shares.append(box.visible)
+    assert min(shares) < 1.0 and max(shares) == 1.0
+    # Whatever was recorded of a mover is of its number in every camera: numbers name actors.
+    names = {(b.id, b.instance) for i in session.frame_indices for of in session.boxes(i).values() for b in of}
+    assert len(names) == len({n for n, _ in names}) == len({k for _, k in names})
+
+
+def test_boxes_go_where_their_session_goes(busy, city, tmp_path):
+    _, _, session = busy
+    run = CliRunner().invoke
+    content = {i: (session.path / f"boxes/{i:06d}.json").read_bytes() for i in session.frame_indices}
+    assert all(f"boxes/{i:06d}.json" in session.manifest(i) for i in content)
+    assert (
+        run(app, ["session", "split", str(session.path), "--every", "2", "--out", str(tmp_path / "p")]).exit_code == 0
+    )
+    parts = sorted((tmp_path / "p").iterdir())
+    merged = run(app, ["session", "merge", *map(str, parts), "--out", str(tmp_path / "m")])
+    assert merged.exit_code == 0, merged.output
+    (whole,) = (tmp_path / "m").iterdir()
+    assert {i: (whole / f"boxes/{i:06d}.json").read_bytes() for i in content} == content
+    count = [sum(map(len, session.boxes(i).values())) for i in session.frame_indices]
+    stats = session_stats(session.path)
+    assert stats["boxes"]["max"] == max(count) and stats["boxes"]["count"] == len(count)
+    # A box that is moved by a pixel, one that is no actor's, and a file that is gone are found.
+    damaged = whole / "boxes/000001.json"
+    data = json.loads(damaged.read_text())
+    camera = next(name for name in data if data[name])
+    data[camera][0]["box"][2] -= 1
+    data[camera][0]["id"] = "nobody"
+    damaged.write_text(json.dumps(data))
+    (whole / "boxes/000002.json").unlink()
+    found = validate(whole)
+    assert any("000001.json: damaged" in e for e in found.errors) and found.figures["frames_damaged"] == 2
+    assert run(app, ["session", "repair", str(whole)]).exit_code == 0
+    assert (whole.with_name(whole.name + ".damaged") / "boxes/000001.json").is_file()
+    assert validate(whole).errors == [] and 1 not in Session.open(whole).frame_indices
+
+
+def test_boxes_in_exports(busy, tmp_path):
+    _, _, session = busy
+    run = CliRunner().invoke
+    for kind, out in (("mcap", "o.mcap"), ("nuscenes", "n"), ("kitti", "k")):
+        result = run(app, ["session", "export", kind, str(session.path), "--out", str(tmp_path / out)])
+        assert result.exit_code == 0, result.output
+    boxes = {i: session.boxes(i) for i in session.frame_indices}
+    drawn: dict[int, list] = {}
+    name = session.meta.rig.cameras[0].name
+    with AnyReader([tmp_path / "o.mcap"]) as reader:  # decodes by the schemas in the file
+        of_boxes = [c for c in reader.connections if c.topic == f"/drone_1/camera/{name}/boxes"]
+        assert [c.msgtype for c in of_boxes] == ["foxglove_msgs/msg/ImageAnnotations"]
+        for connection, stamp, raw in reader.messages(of_boxes):
+            message = reader.deserialize(raw, connection.msgtype)
+            told = [{pair.key: pair.value for pair in points.metadata} for points in message.points]
+            corners = [[(p.x, p.y) for p in points.points] for points in message.points]
+            drawn[stamp] = list(zip(told, corners, strict=True))
+    assert len(drawn) == len(boxes)
+    for i, stamp in zip(boxes, sorted(drawn), strict=True):
+        expected = boxes[i][name.upper()]
+        assert [(t["id"], int(t["pixels"]), int(t["hidden"])) for t, _ in drawn[stamp]] == [
+            (b.id, b.pixels, b.hidden) for b in expected
+        ]
+        for (_, corners), b in zip(drawn[stamp], expected, strict=True):
+            assert (corners[0], corners[2]) == (b.rectangle[:2], b.rectangle[2:])
+    # nuScenes' visibility is that of all cameras together.
+    annotations = json.loads((tmp_path / "n/v1.0-trainval/sample_annotation.json").read_text())
+    levels = {a["visibility_token"] for a in annotations}
+    assert {"1", "4"} <= levels and len(annotations) == sum(len(session.actors(i)) for i in boxes)
+    assert sum(a["visibility_token"] == "4" for a in annotations) <= sum(  # noqa: S105
+        len({b.id for of in boxes[i].values() for b in of}) for i in boxes
+    )
+    # KITTI's label: the bottom's middle projects where the box in the picture ends, its type is the class's.
+    front = next(c for c in session.meta.rig.cameras if c.name == name)
+    for n, i in enumerate(boxes):
+        lines = (tmp_path / f"k/sequences/00/label_2/{n:06d}.txt").read_text().splitlines()
+        assert len(lines) == len(boxes[i][name.upper()])
+        for line, b in zip(lines, boxes[i][name.upper()], strict=True):
+            words = line.split()
+            numbers = [float(w) for w in words[1:]]
+            assert words[0] == {2: "Cyclist", 4: "Car", 7: "Pedestrian", 10: "Truck"}.get(b.label, "Misc")
+            assert numbers[3:7] == [b.rectangle[0], b.rectangle[1], b.rectangle[2] - 1, b.rectangle[3] - 1]
+            assert np.allclose(numbers[7:10], b.size[::-1], atol=0.01)
+            middle = np.array(numbers[10:13]) - (0, numbers[7] / 2, 0)
+            assert np.allclose(middle, b.pose.position, atol=0.02)
+            ahead = b.pose.rotation[:, 0]
+            assert (
+                np.hypot(
+                    *(np.array([np.cos(numbers[13]), -np.sin(numbers[13])]) - ahead[[0, 2]] / np.hypot(*ahead[[0, 2]]))
+                )
+                < 0.01
+            )
+    assert front.focal > 0
+
+
+def test_sessions_hold_the_traffic_in_every_sensor(city, world, busy, tmp_path):
+    """One session over a crossing: actors' records, images, LiDAR, classes in depth faces and occupancy agree."""
+    made, plan, moving = busy
+    asked = ASKED
     rig = load_rig("rig_small")
     empty, again = (
         Session.open(
@@ -184,11 +314,18 @@ def test_sessions_hold_the_traffic_in_every_sensor(city, world, tmp_path):
         )
     result = CliRunner().invoke(
         app,
-        ["rerender", str(moving.path), "--world", str(city), "--out", str(tmp_path / "rerendered"), "--frames", "2:3"],
-    )
+        ["rerender", str(moving.path), "--world", str(city), "--out", str(tmp_path / "rerendered"), "--frames", "2:3",
+         "--keep", "instance,boxes"],
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     rerendered = Session.open(next((tmp_path / "rerendered").iterdir()))
     assert rerendered.actors(2) == records and rerendered.meta.conditions == moving.meta.conditions
+    # Rerendered they are boxes of their size: where they were, they are seen, and what was seen lies in their outline.
+    assert [e for e in validate(rerendered.path).errors if "box" in e] == []
+    old = {(c, b.id): b for c, of in moving.boxes(2).items() for b in of}
+    new = {(c, b.id): b for c, of in rerendered.boxes(2).items() for b in of}
+    assert len(new) > 3 and len(set(old) - set(new)) <= 1
+    assert all(new[k].pixels + new[k].hidden >= old[k].pixels for k in set(old) & set(new))
 
 
 def _differs(a, b, kind) -> bool:

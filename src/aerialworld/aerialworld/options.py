@@ -12,7 +12,7 @@ from aerialworld_core.conditions import Conditions
 from aerialworld_core.conditions_drawn import RandomConditions, read_conditions
 from aerialworld_core.errors import InputError
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
-from aerialworld_core.session.layout import EXTRA
+from aerialworld_core.session.layout import KEPT
 from aerialworld_core.traffic import TrafficOptions
 
 MODALITIES = ("images", "depth", "lidar", "imu")
@@ -58,12 +58,12 @@ def modalities_from_option(text: str) -> tuple[str, ...]:
 
 
 def keep_from_option(text: str | None) -> tuple[str, ...]:
-    """Which images to keep as files beside the session's own, in the layout's order."""
+    """What to keep as files beside the session's own, in the layout's order."""
     chosen = [k.strip() for k in (text or "").split(",") if k.strip()]
-    unknown = [k for k in chosen if k not in EXTRA]
+    unknown = [k for k in chosen if k not in KEPT]
     if unknown or (text is not None and not chosen):
-        raise OptionError(f"--keep: {', '.join(unknown) or 'none given'}; known: {', '.join(EXTRA)}")
-    return tuple(k for k in EXTRA if k in chosen)
+        raise OptionError(f"--keep: {', '.join(unknown) or 'none given'}; known: {', '.join(KEPT)}")
+    return tuple(k for k in KEPT if k in chosen)
 
 
 def frames_from_option(text: str | None) -> tuple[int | None, int | None]:
@@ -145,7 +145,8 @@ KeepOption = Annotated[
     typer.Option(
         "--keep",
         metavar="KIND,…",
-        help="Also keep true images as PNG, of every camera and depth face: depth, semantic, instance.",
+        help="Also keep true images as PNG, of every camera and depth face: depth, semantic, instance; and boxes, in "
+        "the picture and in space, of the moving objects that each camera sees.",
     ),
 ]
 ConditionsOption = Annotated[

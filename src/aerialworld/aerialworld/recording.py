@@ -31,6 +31,8 @@ BYTES_PER_VOXEL = 0.25
 BYTES_PER_FRAME_FIXED = 20_000
 #: The same of the images that are kept on request, measured over a city.
 EXTRA_BYTES_PER_PIXEL = {"depth": 0.3, "semantic": 0.02, "instance": 0.02}
+#: Boxes per camera and frame of a busy street.
+BOXES_BYTES_PER_CAMERA = 10_000
 #: Share of a disk's free bytes that may be written.
 USABLE = 0.95
 
@@ -51,7 +53,8 @@ class FramesMissing(AerialWorldError):
 @dataclass(frozen=True)
 class RecordingOptions:
     """How to record: grid, frames per second of simulated time, which sensors, seed, under what conditions, which
-    images (depth, semantic, instance) to keep as files, at most how many frames, what renders, and what else moves."""
+    images (depth, semantic, instance) and boxes to keep as files, at most how many frames, what renders, and what else
+    moves."""
 
     grid: VoxelGrid
     frame_rate: float = 2.0
@@ -71,6 +74,7 @@ class RecordingOptions:
             self._check_gazebo()
         if not 0.01 <= self.frame_rate <= 100:
             raise InputError(f"--frame-rate: {self.frame_rate} is not between 0.01 and 100 frames per second")
+        require_pictures(self.keep, self.modalities)
 
     def _check_gazebo(self) -> None:
         """What only the embedded engine has is refused, not left out in silence."""
@@ -109,6 +113,12 @@ class RecordingOptions:
         }
 
 
+def require_pictures(keep: Collection[str], modalities: Collection[str]) -> None:
+    """Raises InputError where boxes are to be kept of cameras that are not recorded."""
+    if "boxes" in keep and "images" not in modalities:
+        raise InputError("--keep boxes: boxes are the cameras'; add images to --modalities")
+
+
 def start_time(index: int) -> str:
     """ISO start time of the run with this index (UTC, simulated)."""
     return (FIRST_START + index * RUN_SPACING).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -132,7 +142,8 @@ def frame_bytes(rig: Rig, grid: VoxelGrid, keep: Collection[str] = ()) -> int:
     """About how many bytes a recorded frame takes on disk."""
     pixels = sum(c.width * c.height for c in rig.cameras)
     all_pixels = pixels + sum(f.width * f.height for f in rig.depth)
-    extra = sum(EXTRA_BYTES_PER_PIXEL[kind] for kind in keep) * all_pixels
+    extra = sum(EXTRA_BYTES_PER_PIXEL.get(kind, 0.0) for kind in keep) * all_pixels
+    extra += len(rig.cameras) * BOXES_BYTES_PER_CAMERA * ("boxes" in keep)
     lidar = rig.lidar.columns * rig.lidar.beams * 16 if rig.lidar else 0
     return int(pixels * JPEG_BYTES_PER_PIXEL + extra + lidar + grid.size * BYTES_PER_VOXEL + BYTES_PER_FRAME_FIXED)
 

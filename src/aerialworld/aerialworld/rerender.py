@@ -21,6 +21,7 @@ from aerialworld.recording import (
     difference,
     engine_entry,
     record_whole,
+    require_pictures,
     require_renderer,
 )
 from aerialworld_core.conditions import Conditions
@@ -59,6 +60,9 @@ class RerenderOptions:
     frames: tuple[int | None, int | None] = (None, None)
     another_world: bool = False
     backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_pictures(self.keep, self.modalities)
 
 
 class Seen:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aerialworld_core.boxes import Box
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import storage_errors
 from aerialworld_core.frames import Pose, grid_pose
@@ -115,6 +116,8 @@ class _Shown:
             jpeg = session.image_bytes(index, camera)
             if jpeg is not None:
                 log(f"{self.body}/{camera}", rr.EncodedImage(contents=jpeg, media_type="image/jpeg"))
+        for camera, boxes in (session.boxes(index) or {}).items():
+            self._log_boxes(f"{self.body}/{camera}/boxes", boxes)
         lidar = session.lidar(index)
         if lidar is not None:
             log(f"{self.body}/lidar", rr.Points3D(lidar[:, :3], radii=0.05))
@@ -131,6 +134,19 @@ class _Shown:
             log(f"{self.root}/actors", boxes)
         else:
             log(f"{self.root}/actors", rr.Clear(recursive=False))
+
+    def _log_boxes(self, name: str, boxes: list[Box]) -> None:
+        """What moves in a camera's picture."""
+        rr = self.rr
+        if not boxes:
+            self.stream.log(name, rr.Clear(recursive=False))
+            return
+        edges = np.array([b.rectangle for b in boxes])
+        drawn = rr.Boxes2D(
+            array=edges, array_format=rr.Box2DFormat.XYXY, class_ids=[b.label for b in boxes],
+            labels=[str(b.id) for b in boxes],
+        )  # fmt: skip
+        self.stream.log(name, drawn)
 
     def _log_voxels(self, index: int, pose: Pose) -> None:
         """An entity for each class, so that the viewer can hide one; all are there in every frame, empty or not."""

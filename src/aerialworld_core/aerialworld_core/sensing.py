@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.boxes import Box
 from aerialworld_core.frames import Array, Pose
 
 #: m/s² along −z of map, as Gazebo's worlds have it (`<gravity>0 0 -9.8</gravity>`): a level IMU at rest reads +9.8 up.
@@ -47,6 +48,8 @@ class SensorFrame:
     imu         (K, 7) float64 t [s], gyro xyz [rad/s], specific force xyz [m/s²], samples since the previous frame
     ground_z    terrain height under the vehicle, map z, metres
     actors      moving objects nearby: {id, class, position, orientation, size, velocity} in map
+    instances   an actor's id as text → its number in the instance images, where there are any
+    boxes       upper-case camera name → boxes of the actors that it sees, where they are kept
     """
 
     state: VehicleState
@@ -62,6 +65,8 @@ class SensorFrame:
     lidar_ring: NDArray[np.uint16] | None = None
     imu: NDArray[np.float64] | None = None
     actors: list[dict[str, Any]] = field(default_factory=list)
+    instances: dict[str, int] = field(default_factory=dict)
+    boxes: dict[str, list[Box]] = field(default_factory=dict)
 
     def without_images(self) -> SensorFrame:
         """The same without any image: what a session stores as arrays."""

@@ -82,6 +82,11 @@ def extra_image(vehicle: str, kind: str, name: str, *, face: bool) -> str:
     return f"/{vehicle}/{kind}/{name}/image" if face else f"/{vehicle}/camera/{name.lower()}/{kind}"
 
 
+def boxes(vehicle: str, camera_name: str) -> str:
+    """What moves in a camera's picture, as foxglove_msgs/ImageAnnotations: in bags of sessions that keep boxes."""
+    return f"{camera(vehicle, camera_name).rsplit('/', 1)[0]}/boxes"
+
+
 def grid_frame(vehicle: str) -> str:
     """The voxel grid's frame: below or above the vehicle, turned by its yaw alone, z = 0 at the session's datum."""
     return f"{vehicle}/grid"

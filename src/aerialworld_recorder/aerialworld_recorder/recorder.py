@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from aerialworld_core.boxes import frame_boxes
 from aerialworld_core.files import read_json, write_json
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.processors import processors
@@ -71,9 +72,9 @@ class _Counters:
 class Recorder:
     """Writes one vehicle's session, frame by frame, into a new folder under `root`.
 
-    meta           its rig says which sensors every frame must bring, `kept` which images are stored besides; its grid
-                   and datum which voxels are projected: from the depth faces, or where `engine.occupancy` is "lidar"
-                   from the LiDAR's returns
+    meta           its rig says which sensors every frame must bring, `kept` which images are stored besides, and
+                   whether the cameras' boxes are; its grid and datum which voxels are projected: from the depth faces,
+                   or where `engine.occupancy` is "lidar" from the LiDAR's returns
     mission        the plan, as it is kept in mission.json
     provenance     what may differ between equal runs (time, host, versions); the recorder adds its summary at the end
     jpeg_quality   1–100, with 4:2:0 chroma
@@ -131,7 +132,7 @@ class Recorder:
     ) -> tuple[OccupancyProjector | LidarProjector, ThreadPoolExecutor]:
         if not 1 <= jpeg_quality <= 100:
             raise RecordingError(f"jpeg_quality must be 1 to 100, not {jpeg_quality}")
-        files = len(meta.rig.cameras) + len(meta.kept) * len(extra_files.image_sizes(meta.rig, meta.faces_only))
+        files = len(meta.rig.cameras) + len(meta.kept_images) * len(extra_files.image_sizes(meta.rig, meta.faces_only))
         threads = max(1, min(processors(), files))
         pool = ThreadPoolExecutor(threads, "jpeg")
         if meta.engine.get("occupancy") != LIDAR:
@@ -183,17 +184,21 @@ class Recorder:
         encoding = {name: self._pool.submit(self._encode, image) for name, image in pictures.items()}
         kept = {
             (kind, name): self._pool.submit(extra_files.encode, kind, image)
-            for kind in self.meta.kept
+            for kind in self.meta.kept_images
             for name, image in extra_files.frame_images(frame, self.meta.rig, kind, self.meta.faces_only)
             if image is not None
         }
+        boxes = self._pool.submit(frame_boxes, frame, self.meta.rig) if self.meta.keeps_boxes else None
         occupancy = self.occupancy = self._project(frame)
         images = {name.upper(): bytes(data) for name, data in ready.items()}
         images |= {name: future.result() for name, future in encoding.items()}
         extra = {key: future.result() for key, future in kept.items()}
+        stored = frame.without_images()
+        if boxes is not None:
+            stored.boxes = boxes.result()
         stats = self._count(index, frame)
         # Pictures and depth are not stored as arrays: let them go before the frame waits its turn.
-        self._background.put(FinishedFrame(index, frame.without_images(), occupancy, images, extra))
+        self._background.put(FinishedFrame(index, stored, occupancy, images, extra))
         self._counters.recorded += 1
         return stats
 
@@ -342,7 +347,7 @@ def missing_sensors(
     missing = [f"camera {c.name}" for c in meta.rig.cameras if c.name not in pictures]
     missing += [f"depth {c.name}" for c in meta.rig.depth if c.name not in frame.depth]
     missing += [f"semantic {c.name}" for c in meta.rig.depth if c.name not in frame.semantic]
-    for kind in meta.kept:
+    for kind in meta.kept_images:
         missing += [
             f"{kind} {name}"
             for name, image in extra_files.frame_images(frame, meta.rig, kind, meta.faces_only)

@@ -17,7 +17,7 @@ from aerialworld_core.frames import Pose
 from aerialworld_core.rig import CameraSpec
 from aerialworld_recorder.stream import cdr
 from aerialworld_recorder.stream.calibration import check_calibration
-from aerialworld_recorder.stream.clouds import decode_cloud
+from aerialworld_recorder.stream.clouds import decode_cloud, own_fields
 from aerialworld_recorder.stream.images import (
     PICTURES,
     check_jpeg,
@@ -120,6 +120,27 @@ def test_jpegs_pass_as_they_come_and_others_do_not():
 KINDS = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
 
 
+def _readers():
+    """Our own view and, where a ROS installation brings it, sensor_msgs_py."""
+    if importlib.util.find_spec("sensor_msgs_py") is None or importlib.util.find_spec("sensor_msgs") is None:
+        return [own_fields]
+    from aerialworld_recorder.nodes.ros_clouds import ros_fields
+
+    return [own_fields, ros_fields]
+
+
+READERS = _readers()
+
+
+@pytest.mark.skipif(
+    len(READERS) < 2, reason="sensor_msgs_py is not installed: a ROS installation has it, wheels do not"
+)
+def test_sensor_msgs_py_is_what_the_node_reads_clouds_with():
+    from aerialworld_recorder.nodes import ros_clouds
+
+    assert ros_clouds.present() and ros_clouds.fields_reader() is ros_clouds.ros_fields
+
+
 @st.composite
 def clouds(draw):
     """A cloud of any layout, and the points in it."""
@@ -156,14 +177,19 @@ def test_clouds_of_any_layout_give_their_finite_points(drawn):
             packed[i // count, at : at + value.nbytes] = np.frombuffer(value.tobytes(), np.uint8)
     fields = tuple(PointField(n, o, KINDS[k]) for (n, k), o in zip(kinds, offsets, strict=True))
     message = PointCloud(height, count, fields, big, step, packed.shape[1], packed.tobytes())
-    got, ring = decode_cloud(message)
+    for read in READERS:
+        check_points(decode_cloud(message, read), points, values, dict(kinds))
+
+
+def check_points(found, points, values, kinds):
+    got, ring = found
     finite = np.isfinite(points[:, :3]).all(axis=1)
     expected = np.zeros((finite.sum(), 4), np.float32)
     expected[:, :3] = points[finite, :3]
     if "intensity" in values:
         expected[:, 3] = np.nan_to_num(np.asarray(values["intensity"], float)[finite], nan=0, posinf=0, neginf=0)
     assert got.dtype == np.float32 and np.array_equal(got, expected)
-    if "ring" in dict(kinds):
+    if "ring" in kinds:
         assert ring is not None and np.array_equal(ring, values["ring"][finite])
     else:
         assert ring is None
@@ -176,6 +202,7 @@ XYZ = tuple(PointField(n, 4 * i, 7) for i, n in enumerate("xyz"))
     ("cloud", "told"),
     [
         (PointCloud(1, 2, XYZ[1:], False, 12, 24, bytes(24)), "a cloud without x; its fields are y, z"),
+        (PointCloud(1, 2, (*XYZ, XYZ[0]), False, 12, 24, bytes(24)), "field x is there 2 times"),
         (PointCloud(1, 0, (), False, 12, 0, b""), "a cloud without x, y, z"),
         (PointCloud(1, 2, XYZ, False, 8, 16, bytes(16)), "field z at 8 ends beyond a point of 8 bytes"),
         (PointCloud(1, 2, XYZ, False, 12, 24, bytes(23)), "23 bytes of data"),

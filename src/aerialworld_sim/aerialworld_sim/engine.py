@@ -172,8 +172,8 @@ class Engine:
         cameras and faces that `sensors` does not name, where it is given.
 
         "depth" brings the class images of the same rays; "truth", with "images" or "depth", depth, class and instance
-        of the cameras' own pixels and the instances of the depth faces. `ground_z` is NaN where the world has no
-        ground. IMU samples are those since the last render that asked for them.
+        of the cameras' own pixels and the instances of the depth faces, and which of these are the actors'. `ground_z`
+        is NaN where the world has no ground. IMU samples are those since the last render that asked for them.
         """
         unknown = set(modalities) - MODALITIES
         if unknown:
@@ -184,6 +184,8 @@ class Engine:
         here = state.pose.position
         frame = SensorFrame(state=state, ground_z=self._ground(here), actors=recorded(self._present(), here))
         truth = TRUTH in modalities
+        if truth:
+            frame.instances = {a["id"]: self.scene.numbers[a["id"]] for a in frame.actors}
         jobs: list[PictureJob | DepthJob | ScanJob] = []
         finish: Finish = []
         if IMAGES in modalities:

@@ -62,7 +62,9 @@ class RenderScene:
         instances = len(scene.instances) + len(bodies)
         if instances > 65535:
             raise InputError(f"{instances} instances; at most 65535 have numbers")
-        parts = [scene, *(_numbered(b, len(scene.instances) + 1 + i) for i, b in enumerate(bodies))]
+        #: A body's name → its number in instance images.
+        self.numbers = {b.name: len(scene.instances) + 1 + i for i, b in enumerate(bodies)}
+        parts = [scene, *(_numbered(b, self.numbers[b.name]) for b in bodies)]
         self.surfaces: Surfaces = build_surfaces(parts, light)
         self.bodies = Bodies([b.scene for b in bodies], self.static_count)
         self.movers: list[Mover] = []

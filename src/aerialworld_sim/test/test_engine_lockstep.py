@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aerialworld_sim.nodes.lockstep import CONTINUE, STOP, Lockstep, LockstepError
+from aerialworld_sim.nodes.lockstep import CONTINUE, STOP, WAIT, WAIT, Lockstep, LockstepError
 from aerialworld_sim.nodes.runner import IDLE, TICK_NS, Course, Runner
 
 FRAME_NS = 5 * TICK_NS
@@ -192,6 +192,22 @@ def test_a_silent_listener_is_named_once_and_waited_for():
     poll(run, 32.0)
     assert book.said[1:] == ["lockstep: a has not acknowledged for 2 s (at 0.050 s); waiting on"]
     assert book.published[-1] == FRAME_NS
+
+
+@pytest.mark.parametrize("when_lost", [WAIT, CONTINUE])
+def test_who_repeats_its_last_word_is_named_once(when_lost):
+    """A recorder that lacks a message says every 0.2 s what it had before: no reason to name it again and again."""
+    run, book = runner("a", timeout=1.0, when_lost=when_lost)
+    run.acknowledge("a", 0)
+    poll(run, 0.0)
+    for k in range(1, 100):
+        run.acknowledge("a", 0)
+        poll(run, 0.2 * k)
+    assert len(book.said) == 1 and "a has not acknowledged for 1 s" in book.said[0]
+    if when_lost == CONTINUE:  # and given up once: time runs on, until it says something new
+        assert book.published[-1] > 10 * FRAME_NS
+        run.acknowledge("a", FRAME_NS)
+        assert book.said[1:] == ["lockstep: a is back, and waited for again"]
 
 
 def test_a_pause_is_no_silence():

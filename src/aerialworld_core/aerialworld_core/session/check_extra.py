@@ -25,7 +25,7 @@ from aerialworld_core.session.report import ValidationReport
 
 def check_extra(session: Session, poses: dict[int, PoseRecord], report: ValidationReport) -> None:
     """Decodes every depth, class and instance image of the session. Needs Pillow; says so without it."""
-    rig, kept = session.meta.rig, session.meta.kept
+    rig, kept = session.meta.rig, session.meta.kept_images
     if not kept or not poses:
         return
     try:

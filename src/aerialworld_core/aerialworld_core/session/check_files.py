@@ -87,7 +87,8 @@ def _check_leftovers(session: Session, report: ValidationReport) -> None:
 
 def _names(session: Session, index: int) -> list[str]:
     """The files of a frame that would be read, where they exist."""
-    names = [layout.pose_file(index), layout.lidar_file(index), layout.imu_file(index), layout.actors_file(index)]
+    names = [layout.pose_file(index), layout.lidar_file(index), layout.imu_file(index)]
+    names += [layout.actors_file(index), layout.boxes_file(index)]
     names += [layout.image_file(index, camera) for camera in session.cameras]
     images = image_sizes(session.meta.rig, session.meta.faces_only)
     names += [layout.extra_file(kind, index, name) for kind in layout.EXTRA for name in images]

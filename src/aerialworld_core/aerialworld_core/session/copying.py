@@ -40,11 +40,12 @@ def stored_frame(session: Session, index: int, *, occupancy: Occupancy | None = 
         lidar=session.lidar(index),
         imu=imu,
         actors=session.actors(index),
+        boxes=session.boxes(index) or {},
     )
     images = {c: data for c in session.cameras if (data := session.image_bytes(index, c)) is not None}
     extra = {
         (kind, name): data
-        for kind in session.meta.kept
+        for kind in session.meta.kept_images
         for name in extra_files.image_sizes(session.meta.rig, session.meta.faces_only)
         if (data := session.extra_bytes(kind, index, name)) is not None
     }

@@ -25,8 +25,10 @@ IMAGES, LIDAR, POSES, IMU, OCCUPANCY, ACTORS, HASHES = (
     "hashes",
 )
 FOLDERS = (IMAGES, LIDAR, POSES, IMU, OCCUPANCY, ACTORS, HASHES)
-#: Kept only on request (`kept` in session.json).
+#: Kept only on request (`kept` in session.json): images of cameras and faces, and the cameras' boxes.
 EXTRA = ("depth", "semantic", "instance")
+BOXES = "boxes"
+KEPT = (*EXTRA, BOXES)
 
 #: Simulated start of what does not say when it was.
 START_TIME = "2024-01-15T12:00:00Z"
@@ -66,6 +68,10 @@ def extra_file(kind: str, index: int, name: str) -> str:
 
 def actors_file(index: int) -> str:
     return f"{ACTORS}/{index:06d}.json"
+
+
+def boxes_file(index: int) -> str:
+    return f"{BOXES}/{index:06d}.json"
 
 
 def hash_file(index: int) -> str:

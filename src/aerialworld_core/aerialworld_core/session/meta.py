@@ -13,7 +13,16 @@ from aerialworld_core.errors import AerialWorldError, SessionError
 from aerialworld_core.frames import Georeference
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.rig import Rig
-from aerialworld_core.session.layout import AGENT_TYPES, EXTRA, NAME, SCHEMA_VERSION, START_TIME, parse_time
+from aerialworld_core.session.layout import (
+    AGENT_TYPES,
+    BOXES,
+    EXTRA,
+    KEPT,
+    NAME,
+    SCHEMA_VERSION,
+    START_TIME,
+    parse_time,
+)
 
 #: `grid.frame` in session.json: see `aerialworld_core.frames.grid_from_map`.
 GRID_FRAME = "ego_yaw"
@@ -39,8 +48,8 @@ class SessionMeta:
     start_time       ISO 8601, simulated
     frames           number of frames when closed; None until then
     schema_version   0 for older data without session.json
-    kept             images that every frame holds besides: of `depth`, `semantic`, `instance`
-    faces_only       these are of the depth faces, not of the cameras (`"kept_of": "faces"`)
+    kept             what every frame holds besides: images (`depth`, `semantic`, `instance`) and the cameras' `boxes`
+    faces_only       these images are of the depth faces, not of the cameras (`"kept_of": "faces"`)
     """
 
     vehicle: str
@@ -70,8 +79,17 @@ class SessionMeta:
         if self.frame_period_ns <= 0 or not np.isfinite(self.datum):
             raise SessionError(f"frame_period_ns {self.frame_period_ns} must be positive and datum {self.datum} finite")
         parse_time(self.start_time)
-        if tuple(kind for kind in EXTRA if kind in self.kept) != tuple(self.kept):
-            raise SessionError(f"kept is of {', '.join(EXTRA)}, in this order and once each, not {list(self.kept)}")
+        if tuple(kind for kind in KEPT if kind in self.kept) != tuple(self.kept):
+            raise SessionError(f"kept is of {', '.join(KEPT)}, in this order and once each, not {list(self.kept)}")
+
+    @property
+    def kept_images(self) -> tuple[str, ...]:
+        """Those of `kept` that are images."""
+        return tuple(kind for kind in self.kept if kind in EXTRA)
+
+    @property
+    def keeps_boxes(self) -> bool:
+        return BOXES in self.kept
 
     def closed(self, frames: int | None) -> SessionMeta:
         """The same, finished with so many frames (None: open again)."""

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.boxes import Box
 from aerialworld_core.errors import SessionError
 from aerialworld_core.files import MAX_JSON_BYTES, read_counted, read_json
 from aerialworld_core.frames import Array
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.session import extra_files, layout
 from aerialworld_core.session.arrays import load_npy
+from aerialworld_core.session.box_files import load_boxes
 from aerialworld_core.session.frame_files import PoseRecord, load_actors, load_occupancy, load_occupied, load_pose
 from aerialworld_core.session.layout import FileRecord
 from aerialworld_core.session.meta import SessionMeta, default_meta
@@ -175,6 +177,12 @@ class Session:
         name = layout.actors_file(index)
         raw = self._optional(index, name, MAX_JSON_BYTES, verify)
         return [] if raw is None else load_actors(raw, str(self.path / name))
+
+    def boxes(self, index: int, *, verify: bool | None = None) -> dict[str, list[Box]] | None:
+        """The moving objects that each camera sees (upper-case name → boxes); None where the session keeps none."""
+        name = layout.boxes_file(index)
+        raw = self._optional(index, name, MAX_JSON_BYTES, verify)
+        return None if raw is None else load_boxes(raw, self.meta.rig, str(self.path / name))
 
     def damage(self, index: int) -> list[str]:
         """What is wrong with a frame's files against its hashes, in words; empty when all is well."""

@@ -17,14 +17,14 @@ def session_stats(path: Path, *, on_frame: Callable[[], None] = lambda: None) ->
     """Plain values for printing or JSON. Reads every frame's pose, voxels, LiDAR and actors; raises SessionError.
 
     `speed_m_s`, `height_m` (above the ground; above the datum where that is not known), `lidar_points`,
-    `occupied_voxels`, `observed_share` and `actors` are min, mean, max over frames; `class_voxels` counts occupied
-    voxels of all frames by class; `bytes` is by folder.
+    `occupied_voxels`, `observed_share`, `actors` and `boxes` (of all cameras, where they are kept) are min, mean, max
+    over frames; `class_voxels` counts occupied voxels of all frames by class; `bytes` is by folder.
     """
     session = Session.open(path)
     meta = session.meta
     classes = np.zeros(256, np.int64)
     columns: dict[str, list[float]] = {
-        k: [] for k in ("speed_m_s", "height_m", "lidar_points", "occupied_voxels", "observed_share", "actors")
+        k: [] for k in ("speed_m_s", "height_m", "lidar_points", "occupied_voxels", "observed_share", "actors", "boxes")
     }
     stamps, positions = [], []
     for index in session.frame_indices:
@@ -42,6 +42,9 @@ def session_stats(path: Path, *, on_frame: Callable[[], None] = lambda: None) ->
         columns["occupied_voxels"].append(float(len(taken)))
         columns["observed_share"].append(float(np.count_nonzero(voxels.observed)) / meta.grid.size)
         columns["actors"].append(float(len(session.actors(index))))
+        boxes = session.boxes(index)
+        if boxes is not None:
+            columns["boxes"].append(float(sum(map(len, boxes.values()))))
         on_frame()
     sizes: Counter[str] = Counter()
     for file in session.path.rglob("*"):

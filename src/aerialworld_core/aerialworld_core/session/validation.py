@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aerialworld_core.errors import SessionError
+from aerialworld_core.session.check_boxes import check_boxes
 from aerialworld_core.session.check_extra import check_extra
 from aerialworld_core.session.check_files import check_files
 from aerialworld_core.session.check_images import check_images
@@ -45,6 +46,7 @@ def validate(path: Path, world: World | None = None, *, truth_frames: int = 0) -
     check_imu(session, poses, report)
     check_images(session, poses, report)
     check_extra(session, poses, report)
+    check_boxes(session, poses, report)
     if world is not None:
         check_world(session, poses, world, truth_frames, report)
     return report

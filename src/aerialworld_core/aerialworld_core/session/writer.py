@@ -17,6 +17,7 @@ from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_core.session import extra_files, layout
 from aerialworld_core.session.arrays import dump_npy
+from aerialworld_core.session.box_files import dump_boxes
 from aerialworld_core.session.frame_files import check_images, check_occupancy, dump_actors, dump_occupancy, dump_pose
 from aerialworld_core.session.layout import LEASE_FILE
 from aerialworld_core.session.lease import TIMEOUT_S, Lease, is_held
@@ -150,11 +151,12 @@ class SessionWriter:
         """Commit one frame: all of it or nothing.
 
         index           the tick's number, greater than the last; a dropped tick leaves a gap
-        frame           state, ground, LiDAR, IMU and actors are stored; its decoded images, depth and classes are not
+        frame           state, ground, LiDAR, IMU, actors and, if kept, boxes are stored; its decoded images, depth and
+                        classes are not
         occupancy       voxels in the grid of the session
         encoded_images  upper-case camera name → JPEG bytes; a camera that is missing stays missing
         extra           (kind, camera or face) → PNG bytes, as `extra_files.encode` makes them, of the kinds in
-                        `meta.kept`; what is missing stays missing
+                        `meta.kept_images`; what is missing stays missing
         """
         index, encoded = int(index), dict(encoded_images or {})
         if self._lease is None:
@@ -173,6 +175,8 @@ class SessionWriter:
             if frame.imu is not None:
                 content[layout.imu_file(index)] = dump_npy(np.asarray(frame.imu, dtype=np.float64))
             content[layout.actors_file(index)] = dump_actors(frame.actors)
+            if self.meta.keeps_boxes:
+                content[layout.boxes_file(index)] = dump_boxes(frame.boxes, self.meta.rig)
             voxels = dump_occupancy(occupancy)
         with self._watch.stage("write"):
             manifest = dump_manifest(index, {**content, layout.occupancy_file(index): voxels})
@@ -208,7 +212,7 @@ class SessionWriter:
     def _check_extra(self, index: int, kind: str, name: str, data: bytes) -> None:
         what = f"{self.path.name}: frame {index}: {kind} of {name}"
         size = extra_files.image_sizes(self.meta.rig, self.meta.faces_only).get(name)
-        if kind not in self.meta.kept or size is None:
+        if kind not in self.meta.kept_images or size is None:
             raise SessionError(f"{what}: the session keeps no such image")
         extra_files.check(kind, name, data, size, what)
 

@@ -16,7 +16,7 @@ from aerialworld_core.rig import CameraSpec
 from aerialworld_core.session import Session
 from aerialworld_core.session.extra_files import image_sizes
 from aerialworld_core.session.layout import EXTRA
-from aerialworld_recorder.bags import messages
+from aerialworld_recorder.bags import drawn_boxes, messages
 from aerialworld_recorder.bags.layout import foxglove_layout
 from aerialworld_recorder.bags.library import library, typestore
 
@@ -138,8 +138,12 @@ def frame_messages(session: Session, index: int, *, first: bool) -> Iterator[Sen
     yield Sent(stamp, topics.navsat(vehicle), "sensor_msgs/msg/NavSatFix", fix)
     if record.ground_z is not None:
         yield Sent(stamp, topics.ground(vehicle), "geometry_msgs/msg/PointStamped", messages.ground(record))
+    boxes = session.boxes(index) or {}
     for camera in meta.rig.cameras:
         yield from _camera(session, index, stamp, camera)
+        if camera.name.upper() in boxes:
+            drawn = drawn_boxes.image_annotations(stamp, boxes[camera.name.upper()])
+            yield Sent(stamp, topics.boxes(vehicle, camera.name), drawn_boxes.TYPE, drawn)
     for face in meta.rig.depth:
         yield from _face(session, index, stamp, face)
     lidar = session.lidar(index)
@@ -191,7 +195,7 @@ def _face(session: Session, index: int, stamp: int, spec: CameraSpec) -> Iterato
 
 def _extra(session: Session, index: int, stamp: int, name: str, link: str, *, face: bool) -> Iterator[Sent]:
     read = {"depth": session.depth, "semantic": session.semantic, "instance": session.instance}
-    kept = session.meta.kept if name in image_sizes(session.meta.rig, session.meta.faces_only) else ()
+    kept = session.meta.kept_images if name in image_sizes(session.meta.rig, session.meta.faces_only) else ()
     for kind in EXTRA:
         pixels = read[kind](index, name) if kind in kept else None
         if pixels is not None:

@@ -43,13 +43,15 @@ def kept_images(bag: Bag, document: SessionMeta | None, rig: Rig) -> tuple[Kept,
     """
     if document is None or not document.kept:
         return Kept(), ()
-    if any(spec.to_dict() not in _stated(document.rig) for spec in (*rig.cameras, *rig.depth)):
-        return Kept(), (f"kept images ({', '.join(document.kept)}) are not read: they are of another rig",)
+    if document.kept_images and any(spec.to_dict() not in _stated(document.rig) for spec in (*rig.cameras, *rig.depth)):
+        return Kept(), (f"kept images ({', '.join(document.kept_images)}) are not read: they are of another rig",)
     faces = {face.name for face in rig.depth}
     found: dict[tuple[str, str], str] = {}
     kinds, notes = [], []
+    if document.keeps_boxes:
+        notes.append("boxes are not read back: they are in the bag as annotations to look at; their actors are read")
     names = extra_files.image_sizes(rig, document.faces_only)
-    for kind in document.kept:
+    for kind in document.kept_images:
         of_kind = {(kind, name): topics.extra_image(document.vehicle, kind, name, face=name in faces) for name in names}
         lacking = sorted(t for t in of_kind.values() if t not in bag.topics or bag.topics[t].type != IMAGE)
         if lacking or not of_kind:

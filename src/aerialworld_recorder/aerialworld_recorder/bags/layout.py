@@ -19,7 +19,10 @@ def foxglove_layout(metas: list[SessionMeta]) -> dict[str, Any]:
     for camera in first.rig.cameras:
         name = f"Image!{camera.name}"
         raw = topics.camera(first.vehicle, camera.name)
-        panels[name] = {"imageMode": {"imageTopic": f"{raw}/compressed", "calibrationTopic": topics.camera_info(raw)}}
+        mode: dict[str, Any] = {"imageTopic": f"{raw}/compressed", "calibrationTopic": topics.camera_info(raw)}
+        if first.keeps_boxes:
+            mode["annotations"] = {topics.boxes(first.vehicle, camera.name): {"visible": True}}
+        panels[name] = {"imageMode": mode}
         pictures.append(name)
     left = {"first": "3D!world", "second": "Plot!motion", "direction": "column", "splitPercentage": 75}
     right = [_tiled(pictures[i : i + _COLUMNS], "row") for i in range(0, len(pictures), _COLUMNS)]

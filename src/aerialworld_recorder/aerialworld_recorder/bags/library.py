@@ -9,7 +9,7 @@ from typing import Any
 
 from aerialworld_core.errors import AerialWorldError
 
-#: foxglove_msgs as https://docs.foxglove.dev/docs/sdk/schemas/voxel-grid has them; no ROS distribution brings them.
+#: foxglove_msgs as https://docs.foxglove.dev/docs/sdk/schemas has them; no ROS distribution's base install brings them.
 FOXGLOVE = {
     "foxglove_msgs/msg/PackedElementField": """
 uint8 UNKNOWN=0
@@ -38,6 +38,60 @@ uint32 cell_stride
 foxglove_msgs/PackedElementField[] fields
 uint8[] data
 """,
+    "foxglove_msgs/msg/Point2": """
+float64 x
+float64 y
+""",
+    "foxglove_msgs/msg/Color": """
+float64 r
+float64 g
+float64 b
+float64 a
+""",
+    "foxglove_msgs/msg/KeyValuePair": """
+string key
+string value
+""",
+    "foxglove_msgs/msg/CircleAnnotation": """
+builtin_interfaces/Time timestamp
+foxglove_msgs/Point2 position
+float64 diameter
+float64 thickness
+foxglove_msgs/Color fill_color
+foxglove_msgs/Color outline_color
+foxglove_msgs/KeyValuePair[] metadata
+""",
+    "foxglove_msgs/msg/PointsAnnotation": """
+uint8 UNKNOWN=0
+uint8 POINTS=1
+uint8 LINE_LOOP=2
+uint8 LINE_STRIP=3
+uint8 LINE_LIST=4
+builtin_interfaces/Time timestamp
+uint8 type
+foxglove_msgs/Point2[] points
+foxglove_msgs/Color outline_color
+foxglove_msgs/Color[] outline_colors
+foxglove_msgs/Color fill_color
+float64 thickness
+foxglove_msgs/KeyValuePair[] metadata
+""",
+    "foxglove_msgs/msg/TextAnnotation": """
+builtin_interfaces/Time timestamp
+foxglove_msgs/Point2 position
+string text
+float64 font_size
+foxglove_msgs/Color text_color
+foxglove_msgs/Color background_color
+foxglove_msgs/KeyValuePair[] metadata
+""",
+    "foxglove_msgs/msg/ImageAnnotations": """
+builtin_interfaces/Time timestamp
+foxglove_msgs/CircleAnnotation[] circles
+foxglove_msgs/PointsAnnotation[] points
+foxglove_msgs/TextAnnotation[] texts
+foxglove_msgs/KeyValuePair[] metadata
+""",
 }
 
 
@@ -58,7 +112,7 @@ def library(module: str) -> Any:
 
 @cache
 def typestore() -> Any:
-    """ROS 2 Jazzy's message types, with Foxglove's VoxelGrid. Not to be changed by its users."""
+    """ROS 2 Jazzy's message types, with Foxglove's VoxelGrid and ImageAnnotations. Not to be changed by its users."""
     typesys = library("rosbags.typesys")
     store = typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
     types: dict[str, Any] = {}

@@ -4,6 +4,11 @@ cam0 is the session's front camera (the first one without a CAM_FRONT); it is wr
 session has no stereo pair. `Tr` takes LiDAR points into it, poses are cam0's in the first frame's cam0. SemanticKITTI's
 voxels lie beside (voxels/NNNNNN.bin, .invalid: packed bits; .label: uint16, Occ3D id + 1, 0 where free), in the
 session's own grid: voxels/grid.json says which. Pictures are PNG, which KITTI's readers look for.
+
+A session that keeps boxes adds label_2/NNNNNN.txt beside image_2, as KITTI's object benchmark has them: what moves in
+the front camera's picture. There a box stands upright in the camera: its yaw about the camera's y axis is kept, its
+tilt, under a camera that rolls or looks down, is not. Occlusion: 0 from 80 % visible, 1 from 40 %, 2 below, 3 where
+nobody knows.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import numpy as np
 import simplejpeg
 
 from aerialworld_core import png
+from aerialworld_core.boxes import Box
 from aerialworld_core.errors import InputError, SessionError
 from aerialworld_core.files import write_bytes, write_json
 from aerialworld_core.frames import Array
@@ -22,6 +28,10 @@ from aerialworld_core.labels import FREE, NAMES
 from aerialworld_core.rig import CameraSpec
 from aerialworld_core.session import Session
 from aerialworld_recorder.exports.common import OnFrame, new_folder, require_distinct
+
+#: KITTI's types by Occ3D's class ids.
+TYPES = {2: "Cyclist", 4: "Car", 7: "Pedestrian", 10: "Truck"}
+OTHER = "Misc"
 
 
 def export_kitti(sessions: list[Session], out: Path, *, on_frame: OnFrame = lambda: None) -> Path:
@@ -51,7 +61,7 @@ def _front(session: Session) -> CameraSpec:
 def _sequence(number: str, session: Session, folder: Path, on_frame: OnFrame) -> None:
     meta, front = session.meta, _front(session)
     place = folder / "sequences" / number
-    for part in ("image_2", "velodyne", "voxels"):
+    for part in ("image_2", "velodyne", "voxels", *(("label_2",) if meta.keeps_boxes else ())):
         (place / part).mkdir(parents=True)
     lidar = meta.rig.lidar
     assert lidar is not None
@@ -81,6 +91,10 @@ def _write_frame(session: Session, index: int, n: int, front: CameraSpec, place:
         raise SessionError(f"{session.path}: frame {index} has no {'LiDAR' if points is None else front.name}")
     write_bytes(place / "velodyne" / f"{n:06d}.bin", points.astype("<f4").tobytes(), sync=False)
     write_bytes(place / "image_2" / f"{n:06d}.png", _png(jpeg, session, index), sync=False)
+    boxes = session.boxes(index)
+    if boxes is not None:
+        lines = "".join(label(box) + "\n" for box in boxes[front.name.upper()])
+        write_bytes(place / "label_2" / f"{n:06d}.txt", lines.encode(), sync=False)
     occupancy = session.occupancy(index)
     labels = np.where(occupancy.semantics == FREE, 0, occupancy.semantics + 1).astype("<u2")
     for suffix, data in (
@@ -89,6 +103,22 @@ def _write_frame(session: Session, index: int, n: int, front: CameraSpec, place:
         ("label", labels.tobytes()),
     ):
         write_bytes(place / "voxels" / f"{n:06d}.{suffix}", data, sync=False)
+
+
+def label(box: Box) -> str:
+    """A box as a line of KITTI's label_2: type, truncation, occlusion, alpha, 2-D box, height, width, length, the
+    middle of its bottom in the camera, rotation about the camera's y axis."""
+    length, width, height = (float(v) for v in box.size)
+    forward = box.pose.rotation[:, 0]
+    turn = float(np.arctan2(-forward[2], forward[0]))
+    x, y, z = (float(v) for v in box.pose.position)
+    alpha = (turn - np.arctan2(x, z) + np.pi) % (2 * np.pi) - np.pi
+    visible = box.visible
+    occlusion = 3 if visible is None else 0 if visible >= 0.8 else 1 if visible >= 0.4 else 2
+    left, top, right, bottom = box.rectangle
+    numbers = (alpha, left, top, right - 1, bottom - 1, height, width, length, x, y + height / 2, z, turn)
+    kind = TYPES.get(box.label, OTHER)
+    return f"{kind} {box.truncated:.2f} {occlusion} " + " ".join(f"{v:.2f}" for v in numbers)
 
 
 def _numbers(values: Array) -> str:

@@ -2,11 +2,14 @@
 
 Every frame is a keyframe. Quaternions are w, x, y, z and sizes w, l, h there, stamps microseconds. Unlike nuScenes'
 own, ego poses have their true height, roll and pitch (base_link in map). The LiDAR is called LIDAR_TOP and its points
-have five numbers, the last the ring, which a session does not store: it is 0. How visible an object is, nobody judged.
+have five numbers, the last the ring, which a session does not store: it is 0. How visible an object is, is told by the
+session's boxes of pixels, over all cameras; where it keeps none, nobody judged, and all are v80-100.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core import png
+from aerialworld_core.boxes import Box
 from aerialworld_core.files import write_bytes, write_json
 from aerialworld_core.frames import Pose
 from aerialworld_core.session import Session
@@ -36,6 +40,8 @@ CATEGORIES = {
     10: "vehicle.truck",
 }
 OTHER = "movable_object.debris"
+#: The levels of visibility: the share seen that is the least of each.
+_LEVELS = ((0.8, "4"), (0.6, "3"), (0.4, "2"), (0.0, "1"))
 _TABLES = (
     "category attribute visibility instance sensor calibrated_sensor ego_pose log scene sample sample_data "
     "sample_annotation map"
@@ -54,6 +60,20 @@ def export_nuscenes(sessions: list[Session], out: Path, *, on_frame: OnFrame = l
     return out
 
 
+def visibility(boxes: dict[str, list[Box]] | None) -> Callable[[str], str]:
+    """By an actor's id nuScenes' level of how much of it all cameras together see: the pixels that show it, of those
+    that would. What no pixel shows is of the lowest. Without boxes, or where they are projections, all is visible."""
+    listed = [box for of_camera in (boxes or {}).values() for box in of_camera]
+    if boxes is None or any(box.pixels is None for box in listed):
+        return lambda name: "4"
+    shown: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
+    for box in listed:
+        shown[str(box.id)] += box.pixels or 0
+        whole[str(box.id)] += (box.pixels or 0) + (box.hidden or 0)
+    return lambda name: next(level for least, level in _LEVELS if shown[name] >= least * max(whole[name], 1))
+
+
 class _Tables:
     """The tables as they grow; what several scenes share is there once."""
 
@@ -63,7 +83,7 @@ class _Tables:
         for name in sorted({*CATEGORIES.values(), OTHER}):
             self.add("category", token("category", name), name=name, description="")
         for level, text in ((1, "0-40"), (2, "40-60"), (3, "60-80"), (4, "80-100")):
-            self.rows["visibility"].append({"token": str(level), "level": f"v{text}", "description": "not judged"})
+            self.rows["visibility"].append({"token": str(level), "level": f"v{text}", "description": ""})
         (folder / "maps").mkdir()
         # The devkit opens a mask for every log; an empty one says that nothing is known of drivable ground.
         write_bytes(folder / "maps" / "none.png", png.encode(np.zeros((16, 16, 3), np.uint8)), sync=False)
@@ -154,8 +174,9 @@ class _Scene:
         in_map = np.zeros((0, 3))
         if points is not None and lidar is not None:
             in_map = record.pose.transform(lidar.pose.transform(points[:, :3]))
+        levels = visibility(self.session.boxes(index))
         for actor in self.session.actors(index):
-            self._annotate(actor, n, in_map)
+            self._annotate(actor, n, in_map, levels(str(actor["id"])))
 
     def _datum(
         self, channel: str, kind: str, data: bytes, n: int, index: int, stamp: int, ego: str, height: int, width: int
@@ -172,7 +193,7 @@ class _Scene:
         self.tables.rows["sample_data"].append(row)
         self.data.setdefault(channel, []).append(row)
 
-    def _annotate(self, actor: dict[str, Any], n: int, points: NDArray[np.float64]) -> None:
+    def _annotate(self, actor: dict[str, Any], n: int, points: NDArray[np.float64], level: str) -> None:
         """An actor's box, with the number of LiDAR returns in it; `points` (N, 3) in map."""
         name, size = str(actor["id"]), [float(v) for v in actor["size"]]
         placed = Pose(actor["position"], actor["orientation"])
@@ -180,7 +201,7 @@ class _Scene:
         returns = int((np.abs(local) <= np.array(size) / 2).all(axis=1).sum())
         row = {
             "token": token(self.name, "annotation", name, n), "sample_token": self.samples[n],
-            "instance_token": token(self.name, "instance", name), "attribute_tokens": [], "visibility_token": "4",
+            "instance_token": token(self.name, "instance", name), "attribute_tokens": [], "visibility_token": level,
             "translation": [float(v) for v in actor["position"]], "size": [size[1], size[0], size[2]],
             "rotation": wxyz(actor["orientation"]), "num_lidar_pts": returns, "num_radar_pts": 0,
             "prev": "", "next": "",

@@ -46,6 +46,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
     "image_transport": (COMPRESSED, "Camera topics: compressed (JPEGs, stored as they come) or raw (encoded here)."),
     "jpeg_quality": (95, "Quality of pictures that are encoded here, 1 to 100."),
     "keep_depth": (False, "Keep depth and class images of the faces in the session."),
+    "keep_boxes": (False, "Keep the boxes of what moves in each camera's picture, projected; takes actors and images."),
     "grid": (
         [*DEFAULT_GRID.range, *DEFAULT_GRID.voxel_size],
         "Voxel grid: x0 y0 z0 x1 y1 z1 around the vehicle and the voxel's three edges, metres; z above the datum.",
@@ -115,6 +116,7 @@ class Parameters:
     image_transport: str
     jpeg_quality: int
     keep_depth: bool
+    keep_boxes: bool
     occupancy_mode: str
     grid: VoxelGrid
     velocity: str
@@ -161,20 +163,25 @@ def read_parameters(node: Node) -> Parameters:
     velocity = v["velocity"]
     if velocity == AUTO:
         velocity = POSITIONS if v["engine"] == GAZEBO else TWIST  # Gazebo's OdometryPublisher smooths its twist
+    modalities = tuple(m for m in v["modalities"] or () if m)
+    actors = v["actors"] == WITH or (v["actors"] == AUTO and v["engine"] == EMBEDDED)
+    if v["keep_boxes"] and not (actors and "images" in modalities):
+        lacking = "actors: with" if not actors else "images among the modalities"
+        raise InputError(f"parameter keep_boxes: boxes are of what moves in the cameras' pictures; it needs {lacking}")
     rest = (
-        "frame_rate patience image_transport jpeg_quality keep_depth occupancy_mode max_frames min_free_disk "
-        "queue_frames autostart lockstep lockstep_patience qos engine engine_version seed start_time"
+        "frame_rate patience image_transport jpeg_quality keep_depth keep_boxes occupancy_mode max_frames "
+        "min_free_disk queue_frames autostart lockstep lockstep_patience qos engine engine_version seed start_time"
     ).split()
     return Parameters(
         world=Path(v["world"]),
         vehicles=vehicles,
         data_root=Path(v["data_root"] or "."),
         tolerance=v["tolerance"] or None,
-        modalities=tuple(m for m in v["modalities"] or () if m),
+        modalities=modalities,
         grid=_grid(v["grid"]),
         conditions=conditions(v["conditions"]),
         velocity=velocity,
-        actors=v["actors"] == WITH or (v["actors"] == AUTO and v["engine"] == EMBEDDED),
+        actors=actors,
         **{name: v[name] for name in rest},
     )
 

@@ -30,6 +30,7 @@ from aerialworld_core.memory import keep_freed_memory
 from aerialworld_core.nodes.process import Stop, run_node
 from aerialworld_recorder.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
 from aerialworld_recorder.nodes.reporting import DiagnosticsPublisher, StatusPublisher
+from aerialworld_recorder.nodes.ros_clouds import fields_reader
 from aerialworld_recorder.nodes.setup import Setup, VehicleSetup
 from aerialworld_recorder.stream import cdr
 from aerialworld_recorder.stream.arrivals import Arrivals
@@ -61,7 +62,7 @@ class VehicleIntake:
             setup.name,
             setup.channels,
             setup.timing,
-            Assembler(rig, setup.maker.ground),
+            Assembler(rig, setup.maker.ground, fields_reader()),
             setup.maker,
             node,
             limits=Limits(p.max_frames, p.min_free_disk),

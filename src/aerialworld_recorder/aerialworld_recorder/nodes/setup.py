@@ -9,10 +9,11 @@ from typing import Any
 
 from aerialworld_core.plan import Plan, agent_type
 from aerialworld_core.provenance import provenance
+from aerialworld_core.session.layout import BOXES
 from aerialworld_core.world import World, load_rig, load_world
 from aerialworld_recorder.nodes.parameters import EMBEDDED, Parameters, VehicleParameters
 from aerialworld_recorder.stream.channels import DEPTH, SENSORS, Channel, recorded_rig, vehicle_channels
-from aerialworld_recorder.stream.sessions import SessionMaker
+from aerialworld_recorder.stream.sessions import DEPTH_KINDS, SessionMaker
 from aerialworld_recorder.stream.synchroniser import Timing
 
 
@@ -67,7 +68,7 @@ class Setup:
             plan=plan.to_dict() if plan else {},
             start_time=p.start_time,
             jpeg_quality=p.jpeg_quality,
-            keep_depth=p.keep_depth,
+            kept=(*(DEPTH_KINDS if p.keep_depth else ()), *((BOXES,) if p.keep_boxes else ())),
             **shared,
         )
         return VehicleSetup(wanted.name, channels, p.timing(period), maker)

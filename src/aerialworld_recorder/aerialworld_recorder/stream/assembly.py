@@ -10,7 +10,7 @@ from aerialworld_core.markers import marked_actors
 from aerialworld_core.rig import CameraSpec, Rig
 from aerialworld_core.sensing import SensorFrame
 from aerialworld_recorder.stream.channels import DEPTH, Channel
-from aerialworld_recorder.stream.clouds import check_cloud, decode_cloud
+from aerialworld_recorder.stream.clouds import ReadFields, check_cloud, decode_cloud, own_fields
 from aerialworld_recorder.stream.images import (
     CLASSES,
     DEPTHS,
@@ -37,9 +37,10 @@ class UnusableFrame(ContentError):
 
 class Assembler:
     """Checks and decodes the messages of one vehicle's rig. `ground` is the terrain's height (map z, metres; NaN where
-    there is none) at x, y in map. Any thread may use it."""
+    there is none) at x, y in map; `read` gets the fields of clouds. Any thread may use it."""
 
-    def __init__(self, rig: Rig, ground: Callable[[float, float], float]) -> None:
+    def __init__(self, rig: Rig, ground: Callable[[float, float], float], read: ReadFields = own_fields) -> None:
+        self._read = read
         self._cameras = {c.name: c for c in rig.cameras}
         self._faces = {f.name: f for f in rig.depth}
         self._ground = ground
@@ -75,7 +76,7 @@ class Assembler:
 
     def _put(self, frame: SensorFrame, jpegs: dict[str, bytes], channel: Channel, payload: Payload) -> None:
         if channel.kind == "lidar":
-            frame.lidar, frame.lidar_ring = decode_cloud(payload)
+            frame.lidar, frame.lidar_ring = decode_cloud(payload, self._read)
             return
         if channel.kind == "actors":
             frame.actors = read_actors(payload)

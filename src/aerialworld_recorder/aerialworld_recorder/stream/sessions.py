@@ -19,7 +19,7 @@ from aerialworld_core.world import World
 from aerialworld_recorder.recorder import Recorder
 
 #: Kept with `keep_depth`: what occupancy is projected from.
-KEPT = ("depth", "semantic")
+DEPTH_KINDS = ("depth", "semantic")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class SessionMaker:
     world         for its name, place, credit, heights
     datum         map z of the grid's zero; None: the lowest terrain within 1 km of where a session begins
     start_time    of simulation time 0 (ISO 8601, simulated); a session's is that of its first frame, in whole seconds
-    keep_depth    depth and class images of the faces are kept as files
+    kept          what is kept as files besides: DEPTH_KINDS of the faces, "boxes" of the cameras
     """
 
     root: Path
@@ -49,7 +49,7 @@ class SessionMaker:
     attribution: str = ""
     start_time: str = START_TIME
     jpeg_quality: int = 95
-    keep_depth: bool = False
+    kept: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def begin(self, first: SensorFrame) -> Recorder:
@@ -71,8 +71,8 @@ class SessionMaker:
             conditions=self.conditions,
             start_time=self._start(first.stamp_ns),
             attribution=self.attribution,
-            kept=KEPT if self.keep_depth else (),
-            faces_only=self.keep_depth,
+            kept=self.kept,
+            faces_only=bool(set(self.kept) & set(DEPTH_KINDS)),
         )
         return Recorder(self.root, meta, self.plan, self.provenance, jpeg_quality=self.jpeg_quality)
 

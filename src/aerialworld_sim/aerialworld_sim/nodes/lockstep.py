@@ -59,10 +59,13 @@ class Lockstep:
 
     def acknowledge(self, listener: str, stamp_ns: int, time_ns: int) -> bool:
         """A listener has taken everything up to a stamp. Whether that counts: a stamp ahead of simulation time,
-        `time_ns`, is left over from before a reset, and a name that is not waited for says nothing."""
+        `time_ns`, is left over from before a reset, and a name that is not waited for says nothing. A stamp said again
+        is no news: who repeats its last one while it waits for a message is as silent as before."""
         if listener not in self.listeners or stamp_ns > time_ns:
             return False
-        self._taken[listener] = max(stamp_ns, self._taken.get(listener, stamp_ns))
+        if stamp_ns <= self._taken.get(listener, -1):
+            return True
+        self._taken[listener] = stamp_ns
         self._lost.discard(listener)
         self._told.discard(listener)
         return True

@@ -140,7 +140,8 @@ class Runner:
     def acknowledge(self, listener: str, stamp_ns: int) -> None:
         """A listener has taken everything up to a stamp."""
         was_lost = listener in self.lockstep.lost
-        if self.lockstep.acknowledge(listener, stamp_ns, self.simulation.stamp_ns) and was_lost:
+        self.lockstep.acknowledge(listener, stamp_ns, self.simulation.stamp_ns)
+        if was_lost and listener not in self.lockstep.lost:
             self.outlet.say(f"lockstep: {listener} is back, and waited for again")
 
     def pause(self, paused: bool, now: float) -> str:

@@ -17,6 +17,7 @@ from aerialworld_sim.gazebo.drives import (
     AUTOPILOT_IMU_RATE,
     BLADE,
     LEFT_WHEELS,
+    PLACED,
     RIGHT_WHEELS,
     ROTOR_GAIN,
     ROTOR_SPEED,
@@ -127,6 +128,15 @@ def test_plugins_are_real_and_name_what_exists(rigs, name, autopilot):
         assert plugin.findtext("link_name") in (None, *links)
         assert plugin.findtext("imuName") in (None, *sensors)
     assert not [i for i in model.iter("include")]
+
+
+@pytest.mark.parametrize("name", ["drone_1", "rover_1"])
+@pytest.mark.parametrize("autopilot", ["ardupilot", "none", PLACED])
+def test_no_two_siblings_bear_one_name(rigs, name, autopilot):
+    """As `gz sdf --check` asks: a visual and a collision of one link are siblings; plugins alone are excepted."""
+    for element in built(rigs, name, autopilot).iter():
+        names = [child.get("name") for child in element if child.get("name") and child.tag != "plugin"]
+        assert len(set(names)) == len(names), element.attrib
 
 
 def test_nothing_of_two_vehicles_clashes(rigs):

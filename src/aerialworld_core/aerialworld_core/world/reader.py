@@ -20,12 +20,11 @@ from aerialworld_core.world.sdf import (
     Notes,
     number,
     numbers,
-    pose_matrix,
     read_document,
     text_of,
     where,
 )
-from aerialworld_core.world.tree import Model, PlacedLink
+from aerialworld_core.world.tree import Child, Model, PlacedLink
 from aerialworld_core.world.uris import Files, Resolved
 from aerialworld_core.world.visuals import SceneBuilder
 from aerialworld_core.world.world import World
@@ -56,7 +55,7 @@ def load_world(path: Path, *, trust_collada: bool = False) -> World:
     model = Model(document, root, files, notes)
     start = np.eye(4)
     if not worlds:
-        start = pose_matrix(document, root.find("pose"))
+        start = Child(model, document, root, root.find("pose"), document).matrix(where(document, root))
     links = list(model.links(start, name="" if worlds else root.get("name", "")))
     scene, sha256 = _scene(file, files, notes, links, trust_collada)
     for child in model.children:

@@ -1,7 +1,8 @@
 """The models of an SDF document, includes followed, and where each of their links stands.
 
-Pose semantics as in SDFormat ≥ 1.7: `relative_to` names a link, frame, joint or nested model of the same scope; without
-it a pose is in the frame that contains the element. `<include merge="true">` puts the links of a model into its parent.
+Pose semantics as in SDFormat ≥ 1.7: `relative_to` and `attached_to` name a link, frame, joint or nested model of the
+same scope, or `model::name` of one nested in it; without them a pose is in the frame that contains the element.
+`<include merge="true">` puts the links of a model into its parent.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class PlacedLink:
 
 
 class Model:
-    """A `<model>` or `<world>` element with everything below it; `frames` are the names that poses may refer to."""
+    """A `<model>` or `<world>` element with everything below it; `frames` are the names that poses may refer to,
+    `nested` the models whose names may stand before `::`."""
 
     def __init__(
         self, document: Document, element: Any, files: Files, notes: Notes, above: tuple[Path, ...] = (), depth: int = 0
@@ -79,12 +81,18 @@ class Model:
                 if found is not None:
                     model = Model(*found, files, notes, above, depth + 1)
                     self.children.append(_included(model, document, child))
+        self.nested: dict[str, Model] = {}
+        for one in self.children:
+            self.nested.update(one.model.nested if one.merge else {one.name: one.model})
         self.frames = self._frames()
 
     def matrix(self, name: str, context: str, seen: tuple[str, ...] = ()) -> Array:
         """4×4 of a named frame in this model's frame. Raises WorldError for unknown names and circles."""
         if name in _OWN_FRAME:
             return np.eye(4)
+        outer, _, inner = name.partition("::")
+        if inner and outer in self.nested:
+            return self.matrix(outer, context, seen) @ self.nested[outer].matrix(inner, context)
         if name not in self.frames:
             raise WorldError(
                 f"{context}: relative_to {name!r}: no such link, frame or model in {where(self.document, self.element)}"
@@ -123,15 +131,11 @@ class Model:
                 elif tag == "joint":
                     default = text_of(element, "child") or ""
                 pose = element.find("pose")
-                parent = ((pose.get("relative_to") if pose is not None else None) or default).split("::")[-1]
+                parent = (pose.get("relative_to") if pose is not None else None) or default
                 add(element.get("name"), parent, pose_matrix(self.document, pose), element)
         for child in self.children:
-            pose = pose_matrix(child.pose_document, child.pose)
-            if child.placement:
-                context = where(child.document, child.element)
-                pose = pose @ inverse(child.model.matrix(child.placement, context))
             parent = (child.pose.get("relative_to") or "") if child.pose is not None else ""
-            add(child.key, parent, pose, child.element)
+            add(child.key, parent, child.matrix(where(child.document, child.element)), child.element)
             if child.merge:
                 for name in child.model.frames:
                     at = child.model.matrix(name, where(child.document, child.element))
@@ -165,6 +169,11 @@ class Child:
     def key(self) -> str:
         """Its name among the frames of the parent; a merged model has none there of its own."""
         return f"__merged__{self.name}" if self.merge else self.name
+
+    def matrix(self, context: str) -> Array:
+        """4×4 of the model in the frame that its pose is relative to: its placement frame is what stands there."""
+        pose = pose_matrix(self.pose_document, self.pose)
+        return pose @ inverse(self.model.matrix(self.placement, context)) if self.placement else pose
 
     @property
     def is_static(self) -> bool:

@@ -146,9 +146,7 @@ class Forecaster:
                     f"{np.dtype(kind)}, of the grid {self.grid.to_dict()}"
                 )
         if frames < 2 or poses != frames or len(stamps_ns) != frames:
-            raise InputError(
-                f"{frames} frames, {poses} poses, {len(stamps_ns)} stamps; at least 2, and as many of each"
-            )
+            raise InputError(f"{frames} frames, {poses} poses, {len(stamps_ns)} stamps; at least 2, equally many")
         if steps < 1 or frames + steps > self.most_frames:
             raise InputError(
                 f"{frames} history and {steps} future frames; at least 1 future frame, and at most {self.most_frames} "
@@ -159,7 +157,7 @@ class Forecaster:
         if int(semantics.max(initial=0)) >= NUM_CLASSES:
             raise InputError(f"semantics: class {int(semantics.max())}; they go up to {FREE} (free)")
         step_ns = self.step_s * 1e9
-        gaps = np.diff(np.asarray(stamps_ns, np.int64))
+        gaps = np.diff(np.asarray(stamps_ns, np.int64)).astype(np.float64)
         if (np.abs(gaps - step_ns) > TOLERANCE * step_ns).any():
             raise InputError(
                 f"stamps are {', '.join(f'{g * 1e-9:g}' for g in gaps)} s apart; this model was trained on steps of "

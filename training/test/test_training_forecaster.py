@@ -77,7 +77,7 @@ def test_untrained_it_is_the_moved_past_on_every_level(tall: Forecaster) -> None
                 assert future.occupied[k][expected != FREE].min() == pytest.approx(1 - 1 / (np.exp(4) + 17), abs=1e-3)
                 assert future.occupied[k][expected == FREE].max() == pytest.approx(17 / (np.e + 17), abs=1e-3)
             assert np.allclose(future.position, way.position) and future.horizons_s.tolist() == [0.5, 1.0, 1.5]
-    assert min(ups) < 0 < max(ups) or len(ups) > 1
+    assert len(ups) > 1 and min(ups) < 0  # moved by different numbers of levels, past the grid's bottom
 
 
 def test_the_levels_that_leave_by_hand() -> None:
@@ -162,7 +162,7 @@ def test_what_does_not_fit_says_so(tall: Forecaster, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds none of"):
         Forecaster(tmp_path)
     torch.save({"state_dict": tall.trained.model.state_dict()}, tmp_path / "bare.pth")
-    with pytest.raises(InputError, match="aerialworld_training.fit"):
+    with pytest.raises(InputError, match=r"aerialworld_training\.fit"):
         Forecaster(tmp_path / "bare.pth")
     config = run_config(TALL, "model.ch=16")
     torch.save({"state_dict": tall.trained.model.state_dict(), "run_config": config.to_yaml()}, tmp_path / "other.pth")
@@ -179,6 +179,6 @@ def test_the_guides_example_runs(
     code = re.search(r"```python\n(.*?)```", (DOCS / "forecasting.md").read_text(encoding="utf-8"), re.S)
     assert code
     monkeypatch.chdir(tmp_path)
-    exec(compile(code[1], "docs/forecasting.md", "exec"), {})
+    exec(compile(code[1], "docs/forecasting.md", "exec"), {})  # noqa: S102 - our own page
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["+0.5", "+1", "+1.5"]

@@ -222,8 +222,8 @@ class AerialOccWorld(OccWorld):
         states (B, H, X, Y, levels) uint8; poses (B, H, 3) float64 planar [x, y, yaw] in map; rel_poses (B, H − 1, 2);
         modes (B, H, modes), whose last row is held; ego (B, H, 8), of whose last row only height and z shift are read.
         The motion ahead is the model's own unless `future` gives it. `from_past` adds the moved past to the decoded
-        correction; without it the codes' plain reconstruction is given, as OccWorld would. `indices` (B, H, h, w) are the
-        history's codes where they are known already.
+        correction; without it the codes' plain reconstruction is given, as OccWorld would. `indices` (B, H, h, w) are
+        the history's codes where they are known already.
         """
         b, h = states.shape[:2]
         if indices is None:

@@ -11,16 +11,18 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from aerialworld_core.frames import Pose
 from aerialworld_core.labels import FREE, NUM_CLASSES
 from aerialworld_core.warp import column_sources, warp_columns
 from aerialworld_training.dataset.frames import PooledSession
 from aerialworld_training.dataset.pooling import shift_levels
 
 
-def move_frame(session: PooledSession, frame: int, target: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def move_frame(session: PooledSession, frame: int, target: int | Pose) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Semantics and observed mask of `frame` as they lie in the grid of frame `target`, by the true motion between
-    them; what comes from outside the frame's grid is free and unobserved."""
-    source, inside = column_sources(session.grid, session.pose(frame), session.pose(target), session.datum)
+    them, or in the grid of a pose; what comes from outside the frame's grid is free and unobserved."""
+    there = target if isinstance(target, Pose) else session.pose(target)
+    source, inside = column_sources(session.grid, session.pose(frame), there, session.datum)
     return (
         warp_columns(session.semantics(frame), source, inside, FREE),
         warp_columns(session.observed_mask(frame), source, inside, False),
@@ -28,9 +30,10 @@ def move_frame(session: PooledSession, frame: int, target: int) -> tuple[NDArray
 
 
 def fuse_history(
-    session: PooledSession, frames: Iterable[int], target: int
+    session: PooledSession, frames: Iterable[int], target: int | Pose
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Semantics and seen mask at frame `target` of what `frames` (oldest first) saw, the latest observation winning."""
+    """Semantics and seen mask at frame `target` of what `frames` (oldest first) saw, the latest observation
+    winning. `target`: a frame, or a pose."""
     semantics = np.full(session.grid.shape, FREE, np.uint8)
     seen = np.zeros(session.grid.shape, np.bool_)
     for n in frames:

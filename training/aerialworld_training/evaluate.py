@@ -1,6 +1,6 @@
-"""Evaluation: forecasts of the model and of the baselines on sessions it has not seen, scored on observed voxels.
+"""Evaluation: forecasts of a model and of the baselines on sessions it has not seen, scored on observed voxels.
 
-python -m aerialworld_training.evaluate --sessions DIR --split split.json --work-dir DIR --out DIR
+python -m aerialworld_training.evaluate --sessions DIR --split split.json --work-dir DIR|FILE.pth --out DIR
 """
 
 from __future__ import annotations
@@ -19,81 +19,40 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import write_bytes, write_json
-from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE
+from aerialworld_core.session import Session
 from aerialworld_training.actor_forecast import move_actors, oracle_objects, tracked_objects
 from aerialworld_training.baselines import constant_prediction, fill_from_neighbours, fuse_history, move_frame
-from aerialworld_training.config import Config, parse_config
 from aerialworld_training.dataset import PooledSession, SessionWindows, Window, read_split
 from aerialworld_training.dataset.actors import label_boxes
 from aerialworld_training.dataset.frames import load_sessions
-from aerialworld_training.dataset.pooling import shift_levels
+from aerialworld_training.dataset.pooling import factors_between, shift_levels
+from aerialworld_training.evaluation_rows import (
+    CEILING,
+    FILL_REACH,
+    MODEL,
+    MODEL_CONSTANT_VELOCITY,
+    MODEL_TRUE_MOTION,
+    rows_of,
+)
+from aerialworld_training.evaluation_text import protocol
+from aerialworld_training.full_truth import FullTruth
 from aerialworld_training.logbook import Progress
 from aerialworld_training.metrics import StratifiedCounts, scores
-from aerialworld_training.models.occworld import OccWorld, load_complete
-from aerialworld_training.models.occworld.state_dict_adapter import read_torch
+from aerialworld_training.motion_ahead import Path as Way
+from aerialworld_training.motion_ahead import constant_velocity, follow_steps
 from aerialworld_training.motion_scores import MotionScores
+from aerialworld_training.predictors import History, Predicted, predictor
 from aerialworld_training.runtime import deterministic
 from aerialworld_training.stages import evenly
-from aerialworld_training.strata import CELLS, STRATA, counting_base, height_bands
+from aerialworld_training.strata import CELLS, OCCLUDED, STRATA, Stratum, counting_base, height_bands
+from aerialworld_training.trained import Trained, load_trained
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ProgressCallback = Callable[[str, float], None]
 Volume = NDArray[np.uint8]
-
-#: How far the fill of the unseen looks, metres.
-FILL_REACH = 8.0
-#: name → (label, what it is and what it knows of the future)
-ROWS: dict[str, tuple[str, str]] = {
-    "constant": ("constant", "per-voxel majority of the training frames in the ego grid, at the ground's height"),
-    "copy": ("copy of the last frame", "the last history frame, not moved"),
-    "ego_warp": (
-        "ego-warp of the last frame (true future motion)",
-        "the last history frame moved rigidly with the TRUE future motion; what it did not see is free",
-    ),
-    "ego_warp_fused": (
-        "ego-warp of the fused history (true future motion)",
-        "all history frames fused, the latest observation winning, moved rigidly with the TRUE future motion",
-    ),
-    "ego_warp_fill_height": (
-        "fused ego-warp, unseen as the constant",
-        "the fused ego-warp; what the history did not see is as the constant has it at that place and height",
-    ),
-    "ego_warp_fill_nearest": (
-        "fused ego-warp, unseen as its neighbours",
-        "the fused ego-warp; what the history did not see is as the nearest seen voxel of its height, "
-        f"{FILL_REACH:g} m around",
-    ),
-    "actors_tracked": (
-        "fused ego-warp, tracked objects go on",
-        "the fused ego-warp; moving classes go on with the velocity that the last two history frames' voxels show",
-    ),
-    "actors_oracle": (
-        "fused ego-warp, objects go on at TRUE velocity",
-        "the fused ego-warp; moving classes go on with the TRUE boxes and velocities of the last history frame",
-    ),
-    "reconstruction": (
-        "reconstruction (ceiling)",
-        "the VAE's reconstruction of the TRUE future frame: no forecast from its codes can be expected above it",
-    ),
-    "occworld": (
-        "OccWorld (history only)",
-        "autoregressive forecast from the history alone; motion is decoded by the model, never given",
-    ),
-}
-
-
-def load_model(work_dir: Path) -> tuple[OccWorld, Config, VoxelGrid]:
-    """The trained model of a work folder, its config and grid. Raises InputError when it is absent or damaged."""
-    path = Path(work_dir) / "model.pth"
-    data = read_torch(path)
-    if data.get("format") != 1 or not {"config", "grid", "state_dict"} <= set(data):
-        raise InputError(f"{path}: not a model of this version; train again")
-    config = parse_config(data["config"], source=f"{path} (config)")
-    grid = VoxelGrid.from_dict(data["grid"])
-    model = OccWorld(config.model.for_grid(grid))
-    load_complete(model, data["state_dict"], str(path))
-    return model.eval(), config, grid
+#: Reconstructed frames that are kept; neighbouring windows share them.
+KEPT = 24
 
 
 def evaluate(
@@ -103,44 +62,57 @@ def evaluate(
     out: Path,
     split_name: str = "test",
     progress: ProgressCallback | None = None,
+    *,
+    world: Path | None = None,
+    max_windows: int | None = None,
+    saved_windows: int | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
-    """Score the model of `work_dir` and the baselines on one part of the split.
+    """Score a model and the baselines on one part of the split.
+
+    work_dir   what `trained.load_trained` reads: a checkpoint or a training folder, the demo's or a run's
+    world      the sessions' world: scores against full truth are made too (`full_truth`)
+    max_windows, saved_windows, threads   the demo's config's, or 16, 2 and 2
 
     Writes `out/evaluation.json` (the returned dictionary) and `out/prediction_{k}.npz` for pictures. Equal model and
-    data give equal bytes. Raises InputError for bad input, also when the sessions' grid is not the model's.
+    data give equal bytes. Raises InputError for bad input, also when the sessions' grid does not give the model's.
     """
-    model, config, grid = load_model(work_dir)
+    trained = load_trained(Path(work_dir))
+    given = trained.demo.evaluation if trained.demo else None
+    threads = threads or (trained.demo.threads if trained.demo else 2)
+    most = max_windows if max_windows is not None else given.max_windows if given else 16
+    saved = saved_windows if saved_windows is not None else given.saved_windows if given else 2
+    if most < 1 or saved < 0 or threads < 1:
+        raise InputError("max_windows and threads are at least 1, saved_windows at least 0")
     parts = read_split(Path(split))
     tell = progress or (lambda what, fraction: None)
     tell("reading sessions", 0.0)
-    cache = Path(work_dir) / "cache"
     names = parts.part(split_name)
     loaded = load_sessions(
         Path(sessions),
         tuple(dict.fromkeys((*parts.train, *names))),
-        config.data.pooling,
-        cache=cache,
-        threads=config.threads,
+        trained.pooling or pooling_of(Path(sessions) / names[0], trained),
+        cache=(Path(work_dir) if Path(work_dir).is_dir() else Path(work_dir).parent) / "cache",
+        threads=threads,
     )
-    if loaded[names[0]].grid != grid:
+    if loaded[names[0]].grid != trained.grid:
         raise InputError(
-            f"{names[0]}: the pooled grid is {loaded[names[0]].grid.to_dict()}, the model's {grid.to_dict()}; "
+            f"{names[0]}: the pooled grid is {loaded[names[0]].grid.to_dict()}, the model's {trained.grid.to_dict()}; "
             "train on sessions of this grid"
         )
-    data = config.data
     windows = SessionWindows(
         [loaded[n] for n in names],
-        history=data.history,
-        future=data.future,
-        frame_skip=data.frame_skip,
-        step_ns=round(data.step * 1e9),
-        ground_level=data.ground_level,
+        history=trained.history,
+        future=trained.future,
+        frame_skip=trained.frame_skip,
+        step_ns=round(trained.step * 1e9),
+        ground_level=trained.ground_level,
         split=split_name,
     )
-    with deterministic(config.threads), torch.no_grad():
-        run = Evaluation(
-            model, config, windows, constant_prediction([loaded[n] for n in parts.train], data.ground_level)
-        )
+    full = FullTruth(world, [loaded[n] for n in names]) if world else None
+    with deterministic(threads), torch.no_grad():
+        constant = constant_prediction([loaded[n] for n in parts.train], trained.ground_level)
+        run = Evaluation(trained, windows, constant, most, saved, full)
         result = run.go(tell)
     result = {"schema_version": SCHEMA_VERSION, "split": split_name, "sessions": list(names), **result}
     out = Path(out)
@@ -156,22 +128,48 @@ def evaluate(
     return result
 
 
+def pooling_of(folder: Path, trained: Trained) -> tuple[int, int, int]:
+    """How a session's voxels make the model's. Raises InputError where they do not."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such session; the split file names it")
+    own = Session.open(folder).meta.grid
+    factors = factors_between(own, trained.grid)
+    if factors is None:
+        raise InputError(
+            f"{folder}: its grid {own.to_dict()} is not the model's {trained.grid.to_dict()} nor a whole number of "
+            "times finer; make it anew with `aerialworld session occupancy`"
+        )
+    return factors
+
+
 class Evaluation:
     """Forecasts and counts over the chosen windows."""
 
-    def __init__(self, model: OccWorld, config: Config, windows: SessionWindows, constant: Volume) -> None:
-        self.model, self.config, self.windows, self.constant = model, config, windows, constant
-        self.chosen = evenly(len(windows), config.evaluation.max_windows)
-        self.grid = next(iter(windows.sessions.values())).grid
-        self.counts = {row: StratifiedCounts(config.data.future, CELLS) for row in ROWS}
-        self.motion = MotionScores(config.data.future)
+    def __init__(
+        self,
+        trained: Trained,
+        windows: SessionWindows,
+        constant: Volume,
+        max_windows: int,
+        saved_windows: int,
+        full: FullTruth | None = None,
+    ) -> None:
+        self.trained, self.windows, self.constant, self.full = trained, windows, constant, full
+        self.predictor = predictor(trained)
+        self.rows = rows_of(trained)
+        self.chosen = evenly(len(windows), max_windows)
+        self.grid = trained.grid
+        self.counts = {row: StratifiedCounts(trained.future, CELLS) for row in self.rows}
+        # Against full truth, what nobody saw at t+k has cells of its own.
+        self.full_counts = {row: StratifiedCounts(trained.future, 2 * CELLS) for row in self.rows if full}
+        self.motion = MotionScores(trained.future)
         self.fill_steps = max(1, round(FILL_REACH / max(self.grid.voxel_size[:2])))
         self.codes: dict[tuple[str, int, int], torch.Tensor] = {}
         self.reconstructions: dict[tuple[str, int, int], Volume] = {}
         self.saved: list[dict[str, Any]] = []
-        saved = evenly(len(self.chosen), config.evaluation.saved_windows + 2)
+        saved = evenly(len(self.chosen), saved_windows + 2)
         # Windows from within the run make better pictures than its first and last.
-        self.to_save = {self.chosen[i] for i in (saved[1:-1] or saved)[: config.evaluation.saved_windows]}
+        self.to_save = {self.chosen[i] for i in (saved[1:-1] or saved)[:saved_windows]}
 
     def go(self, tell: ProgressCallback) -> dict[str, Any]:
         for done, index in enumerate(self.chosen):
@@ -183,57 +181,58 @@ class Evaluation:
         """Code indices (h, w) of a frame moved up by `up` levels, computed once."""
         key = session.name, n, up
         if key not in self.codes:
-            volume = torch.from_numpy(shift_levels(session.semantics(n), up, FREE))[None]
-            self.codes[key] = self.model.vae.vqvae.encode_indices(self.model.vae.encode(volume))[0]
+            self.codes[key] = self.predictor.codes(session.semantics(n), session.observed_mask(n), up)
         return self.codes[key]
-
-    def decode(self, indices: torch.Tensor, up: int) -> Volume:
-        """Code indices (h, w) → the likeliest class of every voxel (X, Y, Z), moved back down by `up` levels."""
-        classes: Volume = self.model.vae.decode_classes(self.model.vae.vqvae.lookup(indices[None]))[0].numpy()
-        return shift_levels(classes, -up, FREE)
 
     def reconstruct(self, session: PooledSession, n: int, up: int) -> Volume:
         key = session.name, n, up
         if key not in self.reconstructions:
-            self.reconstructions[key] = self.decode(self.encode(session, n, up), up)
+            if len(self.reconstructions) >= KEPT:
+                self.reconstructions.pop(next(iter(self.reconstructions)))
+            self.reconstructions[key] = self.predictor.reconstruct(self.encode(session, n, up), up)
         return self.reconstructions[key]
 
-    def forecast(self, window: Window) -> tuple[list[Volume], NDArray[np.float64]]:
-        """The model's frames and displacements (T, 2) from the window's history alone."""
-        session = self.windows.sessions[window.session]
-        h, t = self.config.data.history, self.config.data.future
-        up = self.windows.shift(window)
+    def history(self, window: Window) -> tuple[History, torch.Tensor]:
+        """What a forecast is made of, and its codes (H, h, w)."""
+        session, h = self.windows.sessions[window.session], self.trained.history
+        past, up = window.frames[:h], self.windows.shift(window)
         rel_poses, modes = self.windows.motion(window)
-        context = self.model.vae.vqvae.lookup(torch.stack([self.encode(session, n, up) for n in window.frames[:h]]))[
-            None
-        ]
-        known = rel_poses[None, : h - 1]  # the last history frame's displacement already lies in the future
-        past_modes = modes[None, :h]
-        rel = self.model.complete_motion(context, known, past_modes)
-        # The command of the future is not known: the last one is held.
-        future_modes = past_modes[:, -1:].expand(-1, t, -1)
-        roll = self.model.rollout(context, rel, past_modes, future_modes)
-        moved = torch.cat([rel[:, -1:], roll.fed_back[:, :-1]], 1)[0]
-        return [self.decode(roll.indices[0, k], up) for k in range(t)], moved.double().numpy()
+        given = History(
+            np.stack([session.semantics(n) for n in past]),
+            np.stack([session.observed_mask(n) for n in past]),
+            tuple(session.pose(n) for n in past),
+            rel_poses[: h - 1],  # the last history frame's displacement already lies in the future
+            modes[:h],
+            session.datum,
+            up,
+        )
+        return given, torch.stack([self.encode(session, n, up) for n in past])
+
+    def forecasts(self, window: Window, going_on: Way, true: Way) -> dict[str, Predicted]:
+        """The model's rows: along its own way and, where it takes one, going on as before and along the true way."""
+        history, codes = self.history(window)
+        ways: dict[str, Way | None] = {MODEL: None}
+        if self.predictor.takes_motion:
+            ways |= {MODEL_CONSTANT_VELOCITY: going_on, MODEL_TRUE_MOTION: true}
+        return {row: self.predictor.forecast(history, codes, self.trained.future, way) for row, way in ways.items()}
 
     def add(self, index: int) -> None:
         """Forecast one window with every row and count."""
         window = self.windows.windows[index]
         session = self.windows.sessions[window.session]
-        h = self.config.data.history
+        h, steps = self.trained.history, self.trained.future
         past, future = window.frames[:h], window.frames[h:]
-        forecast, displacements = self.forecast(window)
-        self.motion.add(
-            displacements, self.windows.rel_poses[window.session][list(window.frames)].astype(np.float64), h,
-            session.yaw[list(window.frames)],
-        )  # fmt: skip
         up = self.windows.shift(window)
+        true = Way(session.position[list(future)], session.orientation[list(future)])
+        going_on = constant_velocity(session.pose(past[-2]), session.pose(past[-1]), steps)
+        forecasts = self.forecasts(window, going_on, true)
+        self.add_motion(window, forecasts[MODEL].path, going_on, true)
         constant = shift_levels(self.constant, -up, FREE)
         bands = height_bands(self.grid, up)
         last = session.semantics(past[-1])
         truth, observed, warped = [], [], []
         moved_by = {
-            "actors_tracked": tracked_objects(session, past[-2:][0], past[-1]),
+            "actors_tracked": tracked_objects(session, past[-2], past[-1]),
             "actors_oracle": oracle_objects(session, past[-1]),
         }
         for k, n in enumerate(future):
@@ -243,18 +242,25 @@ class Evaluation:
                 "copy": last,
                 "ego_warp": move_frame(session, past[-1], n)[0],
                 "ego_warp_fused": fused,
+                "ego_warp_fused_constant_velocity": fuse_history(session, past, going_on.pose(k))[0],
                 "ego_warp_fill_height": np.where(seen, fused, constant),
                 "ego_warp_fill_nearest": fill_from_neighbours(fused, seen, self.fill_steps)[0],
                 **{name: move_actors(session, fused, past[-1], n, *objects) for name, objects in moved_by.items()},
-                "reconstruction": self.reconstruct(session, n, up),
-                "occworld": forecast[k],
+                CEILING: self.reconstruct(session, n, up),
+                **{row: predicted.classes[k] for row, predicted in forecasts.items()},
             }
             truth.append(session.semantics(n))
             observed.append(session.observed_mask(n))
             warped.append(fused)
-            base = counting_base(truth[-1], seen, observed[-1], bands, self.dynamic(session, past[-1], n), fused)
+            dynamic = self.dynamic(session, past[-1], n)
+            base = counting_base(truth[-1], seen, observed[-1], bands, dynamic, fused)
             for name, predicted in rows.items():
                 self.counts[name].add(k, base, predicted[observed[-1]], window.session)
+            if self.full:
+                whole = self.full.semantics(session, n)
+                base = counting_base(whole, seen, np.ones_like(seen), bands, dynamic, fused, ~observed[-1])
+                for name, predicted in rows.items():
+                    self.full_counts[name].add(k, base, predicted.reshape(-1), window.session)
         if index in self.to_save:
             numbers = session.numbers
             self.saved.append(
@@ -262,7 +268,7 @@ class Evaluation:
                     "truth_semantics": np.stack(truth),
                     "truth_occupancy": (np.stack(truth) != FREE).astype(np.uint8),
                     "truth_observed": np.stack(observed),
-                    "predicted_semantics": np.stack(forecast),
+                    "predicted_semantics": forecasts[MODEL].classes,
                     "ego_warp_fused_semantics": np.stack(warped),
                     "reconstructed_semantics": np.stack([self.reconstruct(session, n, up) for n in future]),
                     "last_semantics": last,
@@ -274,10 +280,22 @@ class Evaluation:
                     "future_frames": numbers[list(future)],
                     "positions": session.position[list(window.frames)],
                     "orientations": session.orientation[list(window.frames)],
+                    "predicted_positions": forecasts[MODEL].path.position,
+                    "model": np.array(self.trained.name),
                     "grid": np.array(json.dumps(self.grid.to_dict())),
                     "datum": np.array(session.datum),
                 }
             )
+
+    def add_motion(self, window: Window, own: Way, going_on: Way, true: Way) -> None:
+        """Positions of the model's way, of going on straight and of going on as before, against the true ones."""
+        session, h = self.windows.sessions[window.session], self.trained.history
+        last, steps = session.pose(window.frames[h - 1]), self.trained.future
+        step = self.windows.rel_poses[window.session][window.frames[h - 2]].astype(np.float64)
+        none = np.zeros(steps)
+        straight = follow_steps(last, np.tile(step, (steps, 1)), none, none)
+        guesses = {MODEL: own, "constant_displacement": straight, "constant_velocity": going_on}
+        self.motion.add({k: way.position[:, :2] for k, way in guesses.items()}, true.position[:, :2])
 
     def dynamic(self, session: PooledSession, last: int, target: int) -> NDArray[np.bool_]:
         """What meets a moving object's box at `target`, or its box at `last` (in the grid of `target`)."""
@@ -290,35 +308,38 @@ class Evaluation:
     @property
     def horizons(self) -> NDArray[np.float64]:
         """(T,) seconds."""
-        return np.round(self.config.data.step * np.arange(1, self.config.data.future + 1), 6)
+        return np.round(self.trained.step * np.arange(1, self.trained.future + 1), 6)
+
+    def table(self, counts: StratifiedCounts, strata: Sequence[Stratum]) -> dict[str, Any]:
+        """One row's scores by horizon and stratum, and their mean over 1, 2 and 3 s."""
+        tables = counts.tables
+        per_horizon = [
+            {
+                "t": float(t),
+                "strata": {
+                    s.name: scores(tables[k, list(s.cells)].sum(0)) | {"iou_95": counts.interval(k, s.cells)}
+                    for s in strata
+                },
+            }
+            for k, t in enumerate(self.horizons)
+        ]
+        return {"horizons": per_horizon, "mean_1_2_3": mean_of_seconds(per_horizon)}
 
     def result(self) -> dict[str, Any]:
+        with_unseen = [Stratum(s.name, (*s.cells, *(c + CELLS for c in s.cells)), s.meaning) for s in STRATA]
         rows: dict[str, Any] = {}
-        for name, (label, meaning) in ROWS.items():
-            tables = self.counts[name].tables
-            per_horizon = [
-                {
-                    "t": float(t),
-                    "strata": {
-                        s.name: scores(tables[k, list(s.cells)].sum(0))
-                        | {"iou_95": self.counts[name].interval(k, s.cells)}
-                        for s in STRATA
-                    },
-                }
-                for k, t in enumerate(self.horizons)
-            ]
-            rows[name] = {
-                "label": label,
-                "meaning": meaning,
-                "horizons": per_horizon,
-                "mean_1_2_3": self.mean_of_seconds(per_horizon),
-            }
+        for name, (label, meaning) in self.rows.items():
+            rows[name] = {"label": label, "meaning": meaning, **self.table(self.counts[name], STRATA)}
+            if self.full:
+                rows[name]["full"] = self.table(self.full_counts[name], [*with_unseen, OCCLUDED])
         frames = {(self.windows.windows[i].session, n) for i in self.chosen for n in self.windows.windows[i].frames}
         return {
-            "protocol": self.protocol(),
+            "protocol": protocol(self.trained, self.full is not None),
+            "model": self.trained.name,
             "horizons_s": self.horizons.tolist(),
             "grid": self.grid.to_dict(),
             "strata": {s.name: s.meaning for s in STRATA},
+            **({"strata_full": {s.name: s.meaning for s in (*STRATA, OCCLUDED)}} if self.full else {}),
             "rows": rows,
             "motion": self.motion.result(self.horizons.tolist()),
             "counts": {
@@ -326,7 +347,7 @@ class Evaluation:
                 "windows_evaluated": len(self.chosen),
                 "frames": len(frames),
                 "codes_used": int(torch.unique(torch.stack(list(self.codes.values()))).numel()),
-                "codes": self.model.config.n_e,
+                "codes": self.trained.model.config.n_e,
             },
             "windows": [
                 {
@@ -337,41 +358,19 @@ class Evaluation:
             ],
         }
 
-    def mean_of_seconds(self, per_horizon: list[dict[str, Any]]) -> dict[str, dict[str, float | None]] | None:
-        """The mean over 1, 2 and 3 s of the headline scores by stratum; None when these horizons are not all there."""
-        at = [h for h in per_horizon if any(abs(h["t"] - s) < 1e-6 for s in (1.0, 2.0, 3.0))]
-        if len(at) != 3:
-            return None
-        means: dict[str, dict[str, float | None]] = {}
-        for s in STRATA:
-            means[s.name] = {}
-            for key in ("iou", "miou", "miou_occworld", "above_ground"):
-                values = [h["strata"][s.name][key] for h in at]
-                means[s.name][key] = None if None in values else float(np.mean(values))
-        return means
 
-    def protocol(self) -> str:
-        data = self.config.data
-        return (
-            f"{data.history} history frames and {data.future} future frames, {data.step:g} s apart, of the sessions "
-            f"named here. Scores are over all voxels that the depth rig observed at t+k; unknown voxels are left out. "
-            "Counts are summed over windows in 64-bit integers before any ratio is taken. iou: occupied against free. "
-            "miou_occworld: mean over 17 classes, a class that truth never holds counting 1 (as OccWorld reports); "
-            "miou: mean over the classes that occur in truth or prediction. iou_95: 95 % bootstrap interval of iou "
-            "over the sessions as wholes, null for one. above_ground: iou of everything but road, "
-            "other flat, sidewalk and terrain. A score is null where there is nothing to score. Rows that say TRUE "
-            "are given what no forecast has. " + self.ground()
-        )
-
-    def ground(self) -> str:
-        level = self.config.data.ground_level
-        if level is None:
-            return "Heights are above the session's datum."
-        return (
-            "The model and the constant work on windows moved by whole levels so that the ground under the last "
-            f"history frame (5th percentile) lies at level {level}; their forecasts are moved back before they are "
-            "scored, and what that leaves out counts as free. Heights are above that ground."
-        )
+def mean_of_seconds(per_horizon: list[dict[str, Any]]) -> dict[str, dict[str, float | None]] | None:
+    """The mean over 1, 2 and 3 s of the headline scores by stratum; None when these horizons are not all there."""
+    at = [h for h in per_horizon if any(abs(h["t"] - s) < 1e-6 for s in (1.0, 2.0, 3.0))]
+    if len(at) != 3:
+        return None
+    means: dict[str, dict[str, float | None]] = {}
+    for name in at[0]["strata"]:
+        means[name] = {}
+        for key in ("iou", "miou", "miou_occworld", "above_ground"):
+            values = [h["strata"][name][key] for h in at]
+            means[name][key] = None if None in values else float(np.mean(values))
+    return means
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -379,13 +378,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m aerialworld_training.evaluate", description=__doc__.split("\n")[0])
     parser.add_argument("--sessions", type=Path, required=True, help="folder of session folders")
     parser.add_argument("--split", type=Path, required=True, help="JSON with train, val and test session names")
-    parser.add_argument("--work-dir", type=Path, required=True, help="the folder that training wrote")
+    parser.add_argument(
+        "--work-dir", type=Path, required=True, help="the folder that training wrote, or one checkpoint of it"
+    )
     parser.add_argument("--out", type=Path, required=True, help="where evaluation.json and the predictions go")
     parser.add_argument("--split-name", default="test", choices=("train", "val", "test"))
+    parser.add_argument("--world", type=Path, help="the sessions' world: score against full truth too")
+    parser.add_argument("--max-windows", type=int, help="evenly spread over the split (default 16)")
+    parser.add_argument("--saved-windows", type=int, help="of these, kept for pictures (default 2)")
+    parser.add_argument("--threads", type=int, help="of the model (default 2)")
     options = parser.parse_args(arguments)
     bar = Progress("evaluation")
     try:
-        result = evaluate(options.sessions, options.split, options.work_dir, options.out, options.split_name, bar)
+        result = evaluate(
+            options.sessions, options.split, options.work_dir, options.out, options.split_name, bar,
+            world=options.world, max_windows=options.max_windows, saved_windows=options.saved_windows,
+            threads=options.threads,
+        )  # fmt: skip
     except AerialWorldError as error:
         bar.close()
         print(error, file=sys.stderr)

@@ -62,6 +62,10 @@ STRATA = (
 )
 
 
+#: Against full truth alone, with cells of its own above the others: what the rig did not see at t+k.
+OCCLUDED = Stratum("occluded", tuple(range(CELLS, 2 * CELLS)), "not observed at t+k, against full truth")
+
+
 def height_bands(grid: VoxelGrid, up: int = 0) -> NDArray[np.int32]:
     """(Z,) band of each level by its voxels' centre height, when the volume is moved up by `up` levels."""
     z = grid.minimum[2] + (np.arange(grid.shape[2]) + up + 0.5) * grid.voxel_size[2]
@@ -75,13 +79,17 @@ def counting_base(
     bands: NDArray[np.int32],
     dynamic: NDArray[np.bool_],
     warped: NDArray[np.uint8],
+    occluded: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.int32]:
     """(cell·18 + truth)·18 for each voxel where `observed` holds, in C order, for `StratifiedCounts.add`.
 
     All (X, Y, Z) but bands (Z,): truth and the warped fused history as class ids, what the history saw, and what meets
-    a moving object's box.
+    a moving object's box. Against full truth `occluded` (X, Y, Z) tells what was not seen at t+k: those cells lie
+    `CELLS` higher.
     """
     changed = (truth != FREE) != (warped != FREE)
     cell = np.where(seen_before, 0, 4).astype(np.int32) + bands
     cell += 8 * dynamic + 16 * changed
+    if occluded is not None:
+        cell += CELLS * occluded
     return ((cell * NUM_CLASSES + truth) * NUM_CLASSES)[observed]

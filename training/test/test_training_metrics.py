@@ -13,7 +13,7 @@ from aerialworld_training.baselines import constant_prediction, fuse_history, mo
 from aerialworld_training.dataset import PooledSession
 from aerialworld_training.losses import lovasz_softmax, masked_cross_entropy, motion_loss
 from aerialworld_training.metrics import StratifiedCounts, confusion, scores
-from aerialworld_training.motion_scores import accumulate
+from aerialworld_training.motion_scores import MotionScores
 from aerialworld_training.strata import CELLS, STRATA, counting_base, height_bands
 
 
@@ -159,7 +159,11 @@ def test_motion_loss_accumulates_and_has_a_finite_gradient_at_the_truth() -> Non
     assert loss.item() < 1e-5 and torch.isfinite(exact.grad).all()  # type: ignore[arg-type]
 
 
-def test_accumulated_positions_follow_the_heading() -> None:
-    """One metre forward, a left turn, one metre forward: one ahead and one to the left."""
-    path = accumulate(np.array([[0.0, 1], [0, 1]]), np.array([0.3, 0.3 + np.pi / 2]))
-    np.testing.assert_allclose(path, [[0, 1], [-1, 1]], atol=1e-12)
+def test_motion_errors_by_hand() -> None:
+    """Off by 3, 4 → 5 m at the second step of one window and by 1 m at both of another: means 0.5 and 3, ADE 1.75."""
+    motion, truth = MotionScores(2), np.array([[1.0, 0.0], [2.0, 0.0]])
+    motion.add({"a": truth + np.array([[0, 0], [3, 4]]), "b": truth}, truth)
+    motion.add({"a": truth + np.array([[1, 0], [0, 1]]), "b": truth}, truth)
+    result = motion.result([0.5, 1.0])
+    assert [e["metres"] for e in result["a"]["l2"]] == [0.5, 3.0]
+    assert (result["a"]["ade"], result["a"]["fde"], result["b"]["ade"]) == (1.75, 3.0, 0.0)

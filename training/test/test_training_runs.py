@@ -22,6 +22,7 @@ from aerialworld_core.labels import FREE
 from aerialworld_training.checkpoint import Checkpoints
 from aerialworld_training.config import Config, config_names, load_config, parse_config
 from aerialworld_training.dataset import PooledSession
+from aerialworld_training.evaluation_rows import BASELINES, MODEL
 from aerialworld_training.losses import masked_cross_entropy
 from aerialworld_training.runtime import Interrupted, TrainingError
 from aerialworld_training.stages import VaeStage, shuffled
@@ -102,7 +103,7 @@ def test_same_seed_same_bytes_and_the_evaluation_is_complete(data: tuple[Path, P
     assert (one / "evaluation.json").read_bytes() == (two / "evaluation.json").read_bytes()
     assert (one / "prediction_0.npz").read_bytes() == (two / "prediction_0.npz").read_bytes()
     assert json.loads((one / "evaluation.json").read_text()) == result
-    assert list(result["rows"]) == list(evaluation.ROWS)
+    assert list(result["rows"]) == [*BASELINES, MODEL]
     assert [h["t"] for h in result["rows"]["copy"]["horizons"]] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
     with np.load(one / "prediction_0.npz", allow_pickle=False) as saved:
         assert saved["predicted_semantics"].shape == (6, *GRID.shape)

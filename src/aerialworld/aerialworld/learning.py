@@ -39,17 +39,16 @@ def train_model(
     return result
 
 
-def evaluate_model(
-    sessions: Path, split: Path, work_dir: Path, out: Path, *, split_name: str = "test"
-) -> dict[str, Any]:
-    """Score the model in `work_dir`; writes evaluation.json and prediction_*.npz into `out`."""
+def evaluate_model(sessions: Path, split: Path, work_dir: Path, out: Path, **options: Any) -> dict[str, Any]:
+    """Score the model in `work_dir` (or one checkpoint); writes evaluation.json and prediction_*.npz into `out`.
+    `options` are those of `aerialworld_training.evaluate.evaluate`."""
     require_inputs(sessions, split)
-    if not work_dir.is_dir():
-        raise InputError(f"{work_dir}: no such training folder; run `aerialworld train` first")
+    if not work_dir.exists():
+        raise InputError(f"{work_dir}: no such training folder or checkpoint; run `aerialworld train` first")
     run = stage("aerialworld_training.evaluate", "evaluate")
     with meter("evaluate", 1.0) as bar:
         result: dict[str, Any] = run(
-            sessions=sessions, split=split, work_dir=work_dir, out=out, split_name=split_name,
+            sessions=sessions, split=split, work_dir=work_dir, out=out, **options,
             progress=lambda what, fraction: bar.update(fraction, what),
         )  # fmt: skip
     return result

@@ -18,13 +18,15 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class Actors:
     """Moving objects of one frame: classes (A,) uint8, centres (A, 3) and velocities (A, 3) in map, yaw (A,) of their
-    long axis in map, sizes (A, 3) length, width, height. They stand upright."""
+    long axis in map, sizes (A, 3) length, width, height. They stand upright. ids: A names that stay with an object from
+    frame to frame; () where not known."""
 
     classes: NDArray[np.uint8]
     centres: Array
     yaw: Array
     sizes: Array
     velocities: Array
+    ids: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -42,6 +44,7 @@ class Actors:
             np.array([yaw_of(r["orientation"]) for r in records], np.float64),
             column("size"),
             column("velocity"),
+            tuple(str(r["id"]) for r in records),
         )
 
     def to_rows(self) -> list[list[float]]:
@@ -52,10 +55,10 @@ class Actors:
         return rows
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Sequence[float]]) -> Actors:
-        """Back from `to_rows`."""
+    def from_rows(cls, rows: Sequence[Sequence[float]], ids: Sequence[str] = ()) -> Actors:
+        """Back from `to_rows` and `ids`."""
         a = np.array(rows, np.float64).reshape(-1, 11)
-        return cls(a[:, 0].astype(np.uint8), a[:, 1:4], a[:, 4], a[:, 5:8], a[:, 8:11])
+        return cls(a[:, 0].astype(np.uint8), a[:, 1:4], a[:, 4], a[:, 5:8], a[:, 8:11], tuple(ids))
 
 
 def label_boxes(grid: VoxelGrid, pose: Pose, datum: float, actors: Actors) -> NDArray[np.int32]:

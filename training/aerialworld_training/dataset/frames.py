@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +29,7 @@ from aerialworld_training.dataset.actors import Actors
 from aerialworld_training.dataset.ground import UNKNOWN, ground_of
 from aerialworld_training.dataset.pooling import pool_occupancy
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 class SessionSource(Protocol):
@@ -52,7 +52,8 @@ class PooledSession:
 
     numbers (N,) int64 frame numbers, stamps (N,) int64 ns, position (N, 3) and orientation (N, 4) of base_link in map;
     cells and classes: flat indices and class ids of the occupied voxels of all frames, frame n's lie in
-    offsets[n]:offsets[n + 1]; observed (N, bytes) packed bits in C order; actors: each frame's, () where not known.
+    offsets[n]:offsets[n + 1]; observed (N, bytes) packed bits in C order; actors: each frame's, () where not known;
+    content: the recording's hash, world: name and sha256 of the world it was made in ("" and empty where not known).
     """
 
     name: str
@@ -70,6 +71,8 @@ class PooledSession:
     observed: NDArray[np.uint8]
     key: str = ""
     actors: tuple[Actors, ...] = ()
+    content: str = ""
+    world: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -123,6 +126,8 @@ class PooledSession:
         factors: Sequence[int],
         *,
         key: str = "",
+        content: str = "",
+        world: Mapping[str, str] | None = None,
         threads: int = 1,
         actors: Callable[[int], Sequence[Any]] | None = None,
         on_frame: Callable[[], None] | None = None,
@@ -171,6 +176,8 @@ class PooledSession:
             classes=np.concatenate([p[1] for p in parts]),
             observed=np.stack([p[2] for p in parts]),
             key=key,
+            content=content,
+            world=dict(world or {}),
             actors=tuple(Actors.from_records(actors(i)) for i in numbers) if actors else (),
         )
 
@@ -185,7 +192,9 @@ class PooledSession:
             "datum": self.datum,
             "frame_period_ns": self.frame_period_ns,
             "key": self.key,
-            "actors": [a.to_rows() for a in self.actors],
+            "content": self.content,
+            "world": self.world,
+            "actors": [[a.to_rows(), a.ids] for a in self.actors],
         }
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {name: getattr(self, name) for name in self._ARRAYS}
@@ -200,7 +209,7 @@ class PooledSession:
         with np.load(path, allow_pickle=False) as archive:
             head = json.loads(archive["head"].tobytes())
             arrays = {name: archive[name] for name in cls._ARRAYS}
-        actors = tuple(Actors.from_rows(rows) for rows in head.pop("actors"))
+        actors = tuple(Actors.from_rows(rows, ids) for rows, ids in head.pop("actors"))
         return cls(grid=VoxelGrid.from_dict(head.pop("grid")), actors=actors, **head, **arrays)
 
 
@@ -241,8 +250,9 @@ def load_sessions(
             packed = packs.session(folder) if packs else None  # needs no inflating; None if it is of other content
             source: SessionSource = recorded if packed is None else packed
             session = PooledSession.from_source(
-                name, source, factors, key=key, threads=threads, on_frame=on_frame, actors=recorded.actors
-            )
+                name, source, factors, key=key, content=pack.content_key(folder), world=recorded.meta.world,
+                threads=threads, on_frame=on_frame, actors=recorded.actors,
+            )  # fmt: skip
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 session.save(path)

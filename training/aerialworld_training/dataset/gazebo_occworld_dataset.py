@@ -34,7 +34,7 @@ from aerialworld_core.session.pack import Pack, PackedSession, pack_in
 from aerialworld_core.session.reader import list_sessions
 from aerialworld_training.dataset import sensors
 from aerialworld_training.dataset.ground import ground_level
-from aerialworld_training.dataset.pooling import pool_occupancy, shift_levels
+from aerialworld_training.dataset.pooling import factors_between, pool_occupancy, shift_levels
 from aerialworld_training.dataset.splits import PARTS, read_split, split_by_ratio
 from aerialworld_training.dataset.windows import TOLERANCE, find_windows
 
@@ -320,12 +320,8 @@ class GazeboOccWorldDataset(Dataset[Sample]):
 
     def _factors(self, name: str) -> tuple[int, int, int]:
         own, wanted = self._session(name).meta.grid, self.grid
-        ratio = np.array(wanted.voxel_size) / np.array(own.voxel_size)
-        whole = np.maximum(np.rint(ratio).astype(int), 1)
-        factors = int(whole[0]), int(whole[1]), int(whole[2])
-        pooled = own.pooled(factors)
-        same = pooled.shape == wanted.shape and np.allclose(pooled.minimum, wanted.minimum, atol=1e-6)
-        if not same or not np.allclose(pooled.voxel_size, wanted.voxel_size, rtol=1e-6):
+        factors = factors_between(own, wanted)
+        if factors is None:
             raise InputError(
                 f"{self.root / name}: its grid {own.to_dict()} is not {wanted.to_dict()} nor a whole number of times "
                 "finer; set point_cloud_range and voxel_size, or make it anew with `aerialworld session occupancy`"

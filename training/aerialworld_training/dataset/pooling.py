@@ -9,11 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
+from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import DYNAMIC, FREE, NUM_CLASSES
 from aerialworld_core.occupancy import Occupancy
 
 T = TypeVar("T", bound=np.generic)
 _IS_DYNAMIC = np.isin(np.arange(NUM_CLASSES), DYNAMIC)
+
+
+def factors_between(own: VoxelGrid, wanted: VoxelGrid) -> tuple[int, int, int] | None:
+    """So many voxels of `own` per axis make one of `wanted`; None where no whole numbers do."""
+    whole = np.maximum(np.rint(np.array(wanted.voxel_size) / np.array(own.voxel_size)).astype(int), 1)
+    factors = int(whole[0]), int(whole[1]), int(whole[2])
+    pooled = own.pooled(factors)
+    same = pooled.shape == wanted.shape and np.allclose(pooled.minimum, wanted.minimum, atol=1e-6)
+    return factors if same and np.allclose(pooled.voxel_size, wanted.voxel_size, rtol=1e-6) else None
 
 
 def pool_any(mask: NDArray[np.bool_], factors: Sequence[int]) -> NDArray[np.bool_]:

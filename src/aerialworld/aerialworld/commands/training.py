@@ -46,12 +46,26 @@ def train(
 def evaluate(
     sessions: SessionsOption,
     split: SplitOption,
-    work_dir: WorkDirOption,
+    work_dir: Annotated[
+        Path, typer.Option("--work-dir", help="The training folder, or one checkpoint of it.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and prediction_*.npz.")],
     split_name: Annotated[str, typer.Option("--split-name", help="Which part of the split to score.")] = "test",
+    world: Annotated[
+        Path | None, typer.Option("--world", help="The sessions' world: score against full truth too.")
+    ] = None,
+    max_windows: Annotated[
+        int | None, typer.Option("--max-windows", min=1, help="Evenly spread over the split (default: 16).")
+    ] = None,
+    saved_windows: Annotated[
+        int | None, typer.Option("--saved-windows", min=0, help="Of these, kept for pictures (default: 2).")
+    ] = None,
 ) -> None:
     """Score the trained model on sessions it has not seen, beside the trivial baselines."""
-    result = evaluate_model(sessions, split, work_dir, out, split_name=split_name)
+    result = evaluate_model(
+        sessions, split, work_dir, out,
+        split_name=split_name, world=world, max_windows=max_windows, saved_windows=saved_windows,
+    )  # fmt: skip
     print_evaluation(result)
     say(str(out / "evaluation.json"))
 

@@ -175,7 +175,7 @@ def verdict(evaluation: dict[str, Any]) -> str:
     not_beaten: list[str] = []
     for name, row in rows.items():
         score = value(row)
-        if name in (MODEL, CEILING) or score is None:
+        if name.startswith(MODEL) or name == CEILING or score is None:
             continue
         (beaten if model > score else not_beaten).append(f"{row['label']} ({100 * score:.1f} %)")
     text = f"IoU {100 * model:.1f} % ({mean_name(evaluation)}) on a place that training never saw."

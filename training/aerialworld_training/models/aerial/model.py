@@ -26,9 +26,6 @@ from aerialworld_training.models.aerial.warp import WarpEvidence, fuse_history
 from aerialworld_training.models.occworld import OccWorld, OccWorldConfig, Rollout
 from aerialworld_training.models.occworld.transformer import Conditions
 
-#: Voxels that are classified together where no gradient is wanted.
-CHUNK = 1 << 20
-
 
 class Aerial(nn.Module):
     """All that a tall-grid file holds beyond OccWorld."""
@@ -64,10 +61,15 @@ class FutureMotion:
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """classes (B, T, X, Y, levels) uint8; poses (B, T, 3) float64 planar; the roll-out behind them."""
+    """classes (B, T, X, Y, levels) uint8, their probability of being occupied float16; poses (B, T, 3) float64 planar;
+    moves (B, T, 2) metres right and forward and climbs (B, T) metres up of the steps that lead there; the roll-out
+    behind them."""
 
     classes: Tensor
+    occupied: Tensor
     poses: Tensor
+    moves: Tensor
+    climbs: Tensor
     rollout: AerialRollout
 
 
@@ -213,19 +215,21 @@ class AerialOccWorld(OccWorld):
         *,
         future: FutureMotion | None = None,
         from_past: bool = True,
+        indices: Tensor | None = None,
     ) -> Forecast:
         """Forecast `steps` frames after a history of H.
 
         states (B, H, X, Y, levels) uint8; poses (B, H, 3) float64 planar [x, y, yaw] in map; rel_poses (B, H − 1, 2);
         modes (B, H, modes), whose last row is held; ego (B, H, 8), of whose last row only height and z shift are read.
         The motion ahead is the model's own unless `future` gives it. `from_past` adds the moved past to the decoded
-        correction; without it the codes' plain reconstruction is given, as OccWorld would.
+        correction; without it the codes' plain reconstruction is given, as OccWorld would. `indices` (B, H, h, w) are
+        the history's codes where they are known already.
         """
         b, h = states.shape[:2]
-        indices = torch.cat(
-            [self.vae.vqvae.encode_indices(self.encode(frame)) for frame in states.flatten(0, 1).split(1)]
-        )
-        zq = self.vae.vqvae.lookup(indices).unflatten(0, (b, h))
+        if indices is None:
+            frames = states.flatten(0, 1).split(1)
+            indices = torch.cat([self.vae.vqvae.encode_indices(self.encode(frame)) for frame in frames])
+        zq = self.vae.vqvae.lookup(indices.reshape(b * h, *indices.shape[-2:])).unflatten(0, (b, h))
         if future is None:
             rel, ego = self.complete_ego(zq, rel_poses, modes, ego)
         else:
@@ -237,38 +241,30 @@ class AerialOccWorld(OccWorld):
             moves = torch.cat([rel[:, -1:], rolled.fed_back[:, :-1]], 1)
             turns = torch.cat([turn_of(ego[:, -1:]), rolled.climb_turn[:, :-1, 1]], 1)
             ahead = follow(poses[:, -1], moves, turns)
+            climbs = torch.cat([ego[:, -1:, UP], rolled.climb_turn[:, :-1, 0]], 1)
         else:
-            ahead = future.poses
-        classes = torch.stack([
-            torch.stack(list(self._frames(states[i], poses[i], ahead[i], rolled.indices[i], ego[i, -1], from_past)))
+            ahead, moves, climbs = future.poses, future.rel_poses, future.ego[..., UP]
+        frames = [
+            list(self._frames(states[i], poses[i], ahead[i], rolled.indices[i], ego[i, -1], from_past))
             for i in range(b)
-        ])  # fmt: skip
-        return Forecast(classes, ahead, rolled)
+        ]
+        classes, occupied = (torch.stack([torch.stack([f[k] for f in one]) for one in frames]) for k in (0, 1))
+        return Forecast(classes, occupied, ahead, moves, climbs, rolled)
 
     def _frames(
         self, states: Tensor, poses: Tensor, ahead: Tensor, indices: Tensor, ego: Tensor, from_past: bool
-    ) -> Iterator[Tensor]:
-        """One forecast's frames (X, Y, levels) uint8, one at a time: logits of a tall grid are large."""
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One forecast's frames as `likeliest` gives them, one at a time: logits of a tall grid are large."""
         grid = self.aerial_config.grid
         for t in range(len(ahead)):
             zq = self.vae.vqvae.lookup(indices[t : t + 1])
             if not from_past:
-                yield self._likeliest(self.decode_features(zq), None)
+                yield self.likeliest(self.decode_features(zq), None)
                 continue
             samples = fuse_history(grid, states, poses, ahead[t : t + 1], self.aerial_config.warp_samples)[0]
             context = self.context(poses[-1:], ahead[t : t + 1], ego[None], t + 1)
             middle = samples[len(samples) // 2 : len(samples) // 2 + 1]
-            yield self._likeliest(self.correct(zq, middle, context), samples)
-
-    def _likeliest(self, features: Tensor, samples: Tensor | None) -> Tensor:
-        """Classes (X, Y, levels) uint8 of features (1, X, Y, levels, e), chunk by chunk."""
-        flat = features.reshape(-1, features.shape[-1])
-        votes = None if samples is None else samples.flatten(1).T
-        parts = []
-        for start in range(0, len(flat), CHUNK):
-            rows = slice(start, start + CHUNK)
-            parts.append(self.classify(flat[rows], None if votes is None else votes[rows]).argmax(1).to(torch.uint8))
-        return torch.cat(parts).reshape(features.shape[1:-1])
+            yield self.likeliest(self.correct(zq, middle, context), samples)
 
     def context(self, last: Tensor, ahead: Tensor, ego: Tensor, horizon: int) -> Tensor:
         """The correction head's context (N, 7) for planar poses last and ahead (N, 3), ego (N, 8) of the last history

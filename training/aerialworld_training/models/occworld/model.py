@@ -14,6 +14,9 @@ from aerialworld_training.models.occworld.pose import PoseDecoder, PoseEncoder
 from aerialworld_training.models.occworld.transformer import Conditions, PlanUAutoRegTransformer
 from aerialworld_training.models.occworld.vae import VAERes2D
 
+#: Voxels that are classified together where no gradient is wanted.
+CHUNK = 1 << 20
+
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
@@ -57,6 +60,25 @@ class OccWorld(nn.Module):
     def encode_pose(self, rel_poses: Tensor, modes: Tensor) -> Tensor:
         """rel_poses (…, 2) metres, modes (…, num_modes) one-hot → (…, C)."""
         return self.pose_encoder(torch.cat([rel_poses, modes], -1))
+
+    def classify(self, features: Tensor, samples: Tensor | None = None) -> Tensor:
+        """Features (M, e) → class logits (M, classes); `samples` of the moved past are AerialOccWorld's alone."""
+        return self.vae.classify(features)
+
+    @torch.no_grad()
+    def likeliest(self, features: Tensor, samples: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Classes uint8 and the probability of being occupied float16, both (X, Y, levels), of features
+        (1, X, Y, levels, e) and samples (K, X, Y, levels) of the moved past; chunk by chunk."""
+        flat = features.reshape(-1, features.shape[-1])
+        votes = None if samples is None else samples.flatten(1).T
+        classes, occupied = [], []
+        for start in range(0, len(flat), CHUNK):
+            rows = slice(start, start + CHUNK)
+            logits = self.classify(flat[rows], None if votes is None else votes[rows])
+            classes.append(logits.argmax(1).to(torch.uint8))
+            occupied.append((1 - logits.softmax(1)[:, -1]).half())  # the last class is free
+        shape = features.shape[1:-1]
+        return torch.cat(classes).reshape(shape), torch.cat(occupied).reshape(shape)
 
     def forward(self, zq: Tensor, rel_poses: Tensor, modes: Tensor) -> tuple[Tensor, Tensor]:
         """Teacher-forced: zq (B, F, e_dim, h, w) quantised frames, rel_poses (B, F, 2), modes (B, F, 3) →

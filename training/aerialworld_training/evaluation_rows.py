@@ -1,0 +1,71 @@
+"""The rows of an evaluation: each says in its meaning what it knows of the future."""
+
+from __future__ import annotations
+
+from aerialworld_training.trained import Trained
+
+#: How far the fill of the unseen looks, metres.
+FILL_REACH = 8.0
+#: The row of the model's own forecast, and that of its codes' ceiling.
+MODEL, CEILING = "occworld", "reconstruction"
+MODEL_CONSTANT_VELOCITY, MODEL_TRUE_MOTION = "occworld_constant_velocity", "occworld_true_motion"
+
+#: name → (label, what it is and what it knows of the future)
+BASELINES: dict[str, tuple[str, str]] = {
+    "constant": ("constant", "per-voxel majority of the training frames in the ego grid, at the ground's height"),
+    "copy": ("copy of the last frame", "the last history frame, not moved"),
+    "ego_warp": (
+        "ego-warp of the last frame (true future motion)",
+        "the last history frame moved rigidly with the TRUE future motion; what it did not see is free",
+    ),
+    "ego_warp_fused": (
+        "ego-warp of the fused history (true future motion)",
+        "all history frames fused, the latest observation winning, moved rigidly with the TRUE future motion",
+    ),
+    "ego_warp_fused_constant_velocity": (
+        "ego-warp of the fused history (constant velocity)",
+        "the fused history moved as the last step of the history goes on: displacement, turn; nothing of the future",
+    ),
+    "ego_warp_fill_height": (
+        "fused ego-warp, unseen as the constant",
+        "the fused ego-warp; what the history did not see is as the constant has it at that place and height",
+    ),
+    "ego_warp_fill_nearest": (
+        "fused ego-warp, unseen as its neighbours",
+        "the fused ego-warp; what the history did not see is as the nearest seen voxel of its height, "
+        f"{FILL_REACH:g} m around",
+    ),
+    "actors_tracked": (
+        "fused ego-warp, tracked objects go on",
+        "the fused ego-warp; moving classes go on with the velocity that the last two history frames' voxels show",
+    ),
+    "actors_oracle": (
+        "fused ego-warp, objects go on at TRUE velocity",
+        "the fused ego-warp; moving classes go on with the TRUE boxes and velocities of the last history frame",
+    ),
+    CEILING: (
+        "reconstruction (ceiling)",
+        "the VAE's reconstruction of the TRUE future frame from its codes alone, without any past: what the codes can "
+        "say; a forecast that starts from the moved past can lie above it",
+    ),
+}
+_OCCWORLD = (
+    "OccWorld (history only)",
+    "autoregressive forecast from the history alone; motion is decoded by the model, never given",
+)
+_AERIAL: dict[str, tuple[str, str]] = {
+    MODEL: (
+        "AerialOccWorld (history only)",
+        "autoregressive forecast from the history alone, along the way that the model decodes",
+    ),
+    MODEL_CONSTANT_VELOCITY: (
+        "AerialOccWorld (constant velocity)",
+        "the same along the way on which the history's last step goes on; nothing of the future",
+    ),
+    MODEL_TRUE_MOTION: ("AerialOccWorld (true future motion)", "the same along the TRUE future motion"),
+}
+
+
+def rows_of(trained: Trained) -> dict[str, tuple[str, str]]:
+    """The rows of a model's evaluation, in order."""
+    return BASELINES | (_AERIAL if trained.aerial is not None else {MODEL: _OCCWORLD})

@@ -1,0 +1,139 @@
+"""Evaluation of run checkpoints: rows that must be equal are, and what each knows of the future is kept apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import aerialworld_training.evaluate as evaluation
+from aerialworld_core.errors import InputError
+from aerialworld_core.frames import Pose
+from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.labels import CAR, FREE, MANMADE
+from aerialworld_training.dataset import PooledSession
+from aerialworld_training.dataset.actors import Actors
+from aerialworld_training.dataset.frames import load_sessions
+from aerialworld_training.full_truth import FullTruth
+from aerialworld_training.strata import CELLS, OCCLUDED, counting_base, height_bands
+
+sys.path.insert(0, str(Path(__file__).parent))
+from training_checkpoints import run_config, synthetic, write_run
+
+TIMES = ("2024-01-15T12:00:00Z", "2024-01-15T12:10:00Z", "2024-01-15T12:20:00Z")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sessions of eight frames and a split."""
+    root, made = tmp_path_factory.mktemp("evaluation"), synthetic()
+    frames = made.frames(8)
+    names = [made.write(root, frames, start_time=time).name for time in TIMES]
+    (root / "split.json").write_text(json.dumps({k: [n] for k, n in zip(("train", "val", "test"), names, strict=True)}))
+    return root
+
+
+def pooled_grid() -> VoxelGrid:
+    grid: VoxelGrid = synthetic().GRID.pooled((2, 2, 1))
+    return grid
+
+
+def scores_of(row: dict[str, Any]) -> list[Any]:
+    return [h["strata"] for h in row["horizons"]]
+
+
+def test_untrained_rows_are_the_fused_warps(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "run" / "best.pth", run_config(pooled_grid()))
+    arguments = ["--sessions", str(root), "--split", str(root / "split.json"), "--max-windows", "2", "--threads", "1"]
+    for out, path in (("a", tmp_path / "run"), ("b", tmp_path / "run" / "best.pth")):
+        assert evaluation.main([*arguments, "--work-dir", str(path), "--out", str(tmp_path / out)]) == 0
+    one, two = ((tmp_path / out / "evaluation.json").read_bytes() for out in ("a", "b"))
+    assert one == two  # a folder and its file, twice the same bytes
+    result = json.loads(one)
+    rows = result["rows"]
+    assert result["model"] == "AerialOccWorld" and list(rows) == list(evaluation.rows_of(evaluation.load_trained(path)))
+    assert scores_of(rows["occworld_true_motion"]) == scores_of(rows["ego_warp_fused"])
+    going_on = scores_of(rows["ego_warp_fused_constant_velocity"])
+    assert scores_of(rows["occworld_constant_velocity"]) == going_on
+    # The made vehicle turns steadily, so going on as before is the truth; the untrained model's own way is not.
+    assert going_on == scores_of(rows["ego_warp_fused"])
+    assert scores_of(rows["occworld"]) != going_on
+    assert result["motion"]["constant_velocity"]["fde"] < 1e-6 < result["motion"]["constant_displacement"]["fde"]
+    assert "AerialOccWorld (true future motion)" in capsys.readouterr().out
+    with np.load(tmp_path / "a" / "prediction_0.npz", allow_pickle=False) as saved:
+        assert saved["predicted_semantics"].shape == (3, *pooled_grid().shape)
+
+
+def test_a_low_model_and_grids_that_do_not_fit(root: Path, tmp_path: Path) -> None:
+    grid = pooled_grid()
+    write_run(tmp_path / "low.pth", run_config(grid, "model.slot_minimum=-2.0", "model.slot_size=1.0"))
+    result = evaluation.evaluate(root, root / "split.json", tmp_path / "low.pth", tmp_path / "out", threads=1)
+    assert result["model"] == "OccWorld" and "occworld_true_motion" not in result["rows"]
+    assert result["counts"]["windows_evaluated"] == 3
+    finer = VoxelGrid(grid.minimum, (0.4, 0.4, 1.0), (80, 80, 16))
+    write_run(tmp_path / "fine.pth", run_config(finer))
+    with pytest.raises(InputError, match="session occupancy"):
+        evaluation.evaluate(root, root / "split.json", tmp_path / "fine.pth", tmp_path / "out")
+    with pytest.raises(InputError, match="at least 1"):
+        evaluation.evaluate(root, root / "split.json", tmp_path / "low.pth", tmp_path / "out", max_windows=0)
+
+
+WORLD = """<sdf version="1.9"><world name="wall"><model name="wall"><static>true</static><pose>3.3 0.2 1 0 0 0</pose>
+<link name="link"><visual name="visual"><geometry><box><size>0.4 3.2 1.6</size></box></geometry>
+<plugin filename="gz-sim-label-system" name="gz::sim::systems::Label"><label>15</label></plugin></visual></link>
+</model></world></sdf>"""
+
+
+def test_full_truth_by_hand(tmp_path: Path) -> None:
+    """A wall of x 3.1–3.5, y −1.4–1.8, z 0.2–1.8 seen by nobody, and a car at x −3.5 ± 0.9, y 0.5 ± 0.4, z 0–0.9. On
+    voxels of 1 m the wall meets x 3, y −2 … 1, z 0 and 1; all of its voxels hold a face of it. The car meets x −5 … −3,
+    y 0."""
+    (tmp_path / "world.sdf").write_text(WORLD)
+    grid = VoxelGrid((-8, -8, 0), (1, 1, 1), (16, 16, 3))
+    car = [CAR, -3.5, 0.5, 0.45, 0.0, 1.8, 0.8, 0.9, 0.0, 0.0, 0.0]
+    session = PooledSession(
+        name="drone_hand", agent_type="drone", grid=grid, datum=0.0, frame_period_ns=1, numbers=np.arange(1),
+        stamps=np.arange(1), position=np.array([[0.0, 0.0, 30.0]]), orientation=np.array([[0.0, 0, 0, 1]]),
+        offsets=np.zeros(2, int), cells=np.zeros(0, np.uint32), classes=np.zeros(0, np.uint8),
+        observed=np.zeros((1, 96), np.uint8), actors=(Actors.from_rows([car], ["car_1"]),), world={"sha256": "0"},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="needs that world"):
+        FullTruth(tmp_path, [session])
+    from aerialworld_core.world import load_world
+
+    session = dataclasses.replace(session, world={"sha256": load_world(tmp_path).sha256})
+    semantics = FullTruth(tmp_path, [session]).semantics(session, 0)
+    expected = np.full(grid.shape, FREE, np.uint8)
+    expected[11, 6:10, :2] = MANMADE
+    expected[3:6, 8, 0] = CAR
+    assert (semantics == expected).all()
+
+
+def test_what_is_occluded_has_cells_of_its_own() -> None:
+    grid = VoxelGrid((0, 0, 0), (1, 1, 1), (1, 1, 2))
+    truth = np.array([[[MANMADE, FREE]]], np.uint8)
+    nothing, everything = np.zeros(grid.shape, bool), np.ones(grid.shape, bool)
+    occluded = np.array([[[True, False]]])
+    base = counting_base(truth, nothing, everything, height_bands(grid), nothing, np.full_like(truth, FREE), occluded)
+    cells = base // (18 * 18)
+    assert cells.tolist() == [CELLS + 4 + 16, 4] and cells[0] in OCCLUDED.cells and cells[1] not in OCCLUDED.cells
+
+
+def test_ids_of_what_moves_survive_the_cache(root: Path, tmp_path: Path) -> None:
+    name = next(p.name for p in sorted(root.iterdir()) if p.is_dir() and p.name.startswith("drone"))
+    for _ in range(2):  # read, then from the cache
+        session = load_sessions(root, [name], (2, 2, 1), cache=tmp_path)[name]
+        assert session.actors[0].ids == ("car_1",) and session.actors[5].ids == ("car_1",)
+        assert session.world["sha256"] == "ab" * 32 and len(session.content) == 64
+    assert session.pose(0).yaw == pytest.approx(Pose(session.position[0], session.orientation[0]).yaw)

@@ -37,7 +37,7 @@ RUN useradd --create-home --uid 10001 aerialworld \
 COPY --from=stack /opt/stack/src/ardupilot/build/sitl/bin/arducopter /opt/stack/src/ardupilot/build/sitl/bin/ardurover /opt/ardupilot/
 COPY --from=stack /opt/stack/build/ardupilot_gazebo/libArduPilotPlugin.so /opt/ardupilot_gazebo/
 COPY --chown=aerialworld . /home/aerialworld/aerialworld
-USER aerialworld
+USER 10001
 WORKDIR /home/aerialworld/aerialworld
 # Beside ROS's own Python packages, and without PyTorch.
 RUN python3 -m venv --system-site-packages .venv \

@@ -12,7 +12,7 @@ COPY src/aerialworld_core src/aerialworld_core
 COPY training training
 RUN pip install --no-cache-dir -c constraints.txt setuptools wheel \
  && pip install --no-cache-dir -c constraints.txt --no-build-isolation ./src/aerialworld_core ./training
-USER aerialworld
+USER 10001
 WORKDIR /runs
 VOLUME ["/data", "/runs"]
 HEALTHCHECK --interval=60s --timeout=30s --start-period=60s --retries=3 \

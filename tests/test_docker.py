@@ -34,7 +34,7 @@ def test_images_are_built_from_what_exists_and_run_as_a_user(path):
             assert rest.startswith("["), "exec form, so that signals arrive"
     assert {"USER", "HEALTHCHECK", "ENTRYPOINT", "VOLUME"} <= set(names)
     assert names.index("USER") < names.index("ENTRYPOINT")
-    assert [rest for name, rest in found if name == "USER"] == ["aerialworld"]
+    assert [rest for name, rest in found if name == "USER"] == ["10001"]
     # What is installed is cleaned up in the same layer.
     for name, rest in found:
         if name == "RUN" and "apt-get install" in rest:

@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -30,6 +31,19 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.add(node.module.split(".")[0])
     return names
+
+
+def of_ros(name: str) -> bool:
+    return name in ROS_MODULES | {"launch", "launch_ros"} or name.endswith(("_msgs", "_interfaces"))
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_package_xml_names_what_is_imported(package: str) -> None:
+    """Of ROS and of ours: what `rosdep` installs and `colcon` orders by."""
+    root = ElementTree.parse(PACKAGES[package].parent / "package.xml").getroot()  # noqa: S314 - our own file
+    named = {e.text for e in root if e.tag.endswith("depend")}
+    used = {name for path in PACKAGES[package].rglob("*.py") for name in imported(path)}
+    assert {name for name in used if of_ros(name) or name in PACKAGES} - {package} <= named
 
 
 def allowed_siblings(package: str) -> set[str]:

@@ -101,6 +101,16 @@ def test_meshes_are_found_from_where_the_run_writes_its_world(tmp_path, drone):
     assert uris[:2] == [str(tmp_path / "meshes/a.glb"), "model://b/c.glb"]
 
 
+def test_no_ruby_of_a_worlds_gets_to_gazebo(tmp_path, drone):
+    """`gz sim` reads a world as an ERB template: what stands between <% and %> would be run."""
+    ruby = '<% system("touch /tmp/x") %>'
+    escaped = ruby.replace("<", "&lt;").replace('"', "&quot;")
+    hidden = (f"<!-- {ruby} -->", f"<?erb {ruby[:-2]} %?>", f"<wind>{escaped}</wind>", f'<light name="{escaped}"/>')
+    hidden += (f"<audio><![CDATA[{ruby}]]></audio>",)
+    made = run_world(world(tmp_path, PLUGINS, PLACE, *hidden), [drone])
+    assert "<%" not in made and etree.fromstring(made.encode()).findtext("world/wind") == ruby
+
+
 def test_versioned_names_of_systems_are_the_same_systems(tmp_path, drone):
     versioned = PLUGINS.replace('"gz-sim-', '"libgz-sim8-').replace('-system" name', '-system.so" name')
     assert versioned != PLUGINS and run_world(world(tmp_path, versioned, PLACE), [drone])

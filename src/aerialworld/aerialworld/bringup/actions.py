@@ -43,7 +43,7 @@ def action(process: Process, watch: Watch) -> Any:
             return None
         if ending.failed:
             raise RunFailed(ending.reason)
-        return [Shutdown(reason=ending.reason)]
+        return [LogInfo(msg=ending.reason), Shutdown(reason=ending.reason)]
 
     shared: dict[str, Any] = {
         "output": "screen",

@@ -92,6 +92,8 @@ class Telemetry:
         self.answered = 0
         #: Where it has been, oldest first: vehicle seconds, latitude and longitude × 1e7, metres above home.
         self.track: deque[tuple[float, int, int, float]] = deque(maxlen=TRACK)
+        #: The modes that it has told of, oldest first, and since when (vehicle seconds).
+        self.modes: deque[tuple[float, int]] = deque(maxlen=TEXTS)
         self._pieces: dict[int, tuple[float, dict[int, str], int]] = {}
         self._takers = {
             "HEARTBEAT": self._heartbeat,
@@ -149,6 +151,8 @@ class Telemetry:
         self.heartbeats += 1
         self.kind, self.mode, self.status = int(message.type), int(message.custom_mode), int(message.system_status)
         self.armed = bool(message.base_mode & ARMED)
+        if not self.modes or self.modes[-1][1] != self.mode:
+            self.modes.append((self.clock.now, self.mode))
 
     def _position(self, message: Any) -> None:
         if not on_earth(message.lat, message.lon):

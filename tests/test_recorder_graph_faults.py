@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aerialworld_core.session import Session, list_sessions, validate
@@ -183,9 +184,11 @@ def test_a_disk_that_is_really_full_keeps_the_frames(graph, tmp_path):
     assert len(session.frame_indices) > 2 and all(session.damage(i) == [] for i in session.frame_indices)
 
 
-def run_and_kill(folder: Path, domain: int, world: Path, wait: float, *numbers: signal.Signals) -> str:
+def run_and_kill(
+    folder: Path, domain: int, world: Path, wait: float, *numbers: signal.Signals, took: list[float] | None = None
+) -> str:
     """Record in lockstep with an engine that waits for nobody else, and send signals from `wait` seconds after the
-    first frame on, 50 ms apart; the recorder's log."""
+    first frame on, 50 ms apart; the recorder's log. `took` gets the seconds from the first signal to the end."""
     shared = [f"world:={world}", "rig:=rig_small"]
     with (
         recorder(folder, domain, *shared, "lockstep:=true", "frame_rate:=10.0") as node,
@@ -196,10 +199,13 @@ def run_and_kill(folder: Path, domain: int, world: Path, wait: float, *numbers: 
             assert time.monotonic() < deadline and node.process.poll() is None, node.log
             time.sleep(0.02)
         time.sleep(wait)
+        begun = time.monotonic()
         for number in numbers:
             node.process.send_signal(number)
             time.sleep(0.05)
         code = node.process.wait(network.PATIENCE)
+        if took is not None:
+            took.append(time.monotonic() - begun)
         assert code == (-9 if numbers[-1] == signal.SIGKILL else 0), node.log
         return node.log
 
@@ -229,6 +235,30 @@ def test_a_second_signal_does_not_wait_and_leaves_a_sound_session(tmp_path):
     run_and_kill(tmp_path, network.random_domain(), world, 1.0, signal.SIGTERM, signal.SIGINT)
     (path,) = list_sessions(tmp_path / "data")
     assert_sound(path, 1)
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        pytest.param(20, marks=(pytest.mark.long, pytest.mark.timeout(1800))),
+        pytest.param(200, marks=(pytest.mark.soak, pytest.mark.timeout(7200))),
+    ],
+)
+def test_signals_at_random_moments_end_the_recording_in_two_seconds(tmp_path, rounds):
+    """SIGINT, SIGTERM, or one after the other: whole sessions, closed after a single one, at the 99th percentile within
+    two seconds."""
+    rng, took = random.Random(rounds), []  # noqa: S311
+    world = network.write_world(tmp_path)
+    choices = [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)]
+    for done in range(1, rounds + 1):
+        numbers = choices[done % len(choices)]
+        run_and_kill(tmp_path, network.random_domain(), world, rng.uniform(0.0, 1.5), *numbers, took=took)
+        sessions = sorted(list_sessions(tmp_path / "data"))
+        assert len(sessions) == done
+        assert_sound(sessions[-1], 0)
+        session = Session.open(sessions[-1])
+        assert len(numbers) > 1 or session.meta.frames == len(session.frame_indices)
+    assert float(np.percentile(took, 99)) < 2.0, sorted(took)[-5:]
 
 
 @pytest.mark.parametrize("round_", range(2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -257,6 +258,20 @@ def test_boxes_in_exports(busy, tmp_path):
                 < 0.01
             )
     assert front.focal > 0
+
+
+def test_boxes_in_the_view(busy, tmp_path):
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed (aerialworld[view])")
+    _, _, session = busy
+    file = tmp_path / "busy.rrd"
+    result = CliRunner().invoke(app, ["session", "view", str(session.path), "--save", str(file), "--frames", "0:2"])
+    assert result.exit_code == 0, result.output
+    done = subprocess.run(
+        [sys.executable, "-m", "rerun", "rrd", "print", "-vv", str(file)], capture_output=True, text=True, check=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    name = session.meta.rig.cameras[0].name.upper()
+    assert f"/{session.path.name}/drone_1/{name}/boxes" in done.stdout and "Boxes2D" in done.stdout
 
 
 def test_sessions_hold_the_traffic_in_every_sensor(city, world, busy, tmp_path):

@@ -92,6 +92,8 @@ def test_what_is_given_is_taken(read):
         ({"vehicles": ["a", "a"]}, "parameter vehicles: a is there twice"),
         ({"vehicles": ["a", "b"], "plan": "p.json"}, "parameter plan: .*e.g. a.plan"),
         ({"conditions": "weather=sand"}, "parameter conditions: .*sand"),
+        ({"keep_boxes": True, "actors": "without"}, "parameter keep_boxes: .*it needs actors: with"),
+        ({"keep_boxes": True, "modalities": ["depth", "lidar"]}, "parameter keep_boxes: .*images among the modalities"),
         ({"start_time": "noon"}, "parameter start_time: .*ISO 8601"),
         ({"frame_rat": 3.0}, "parameter frame_rat: it is unknown; did you mean frame_rate?"),
         ({"c__rig": "x"}, "parameter c.rig: it is unknown; c is none of `vehicles`"),

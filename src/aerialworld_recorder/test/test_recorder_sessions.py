@@ -17,7 +17,7 @@ from aerialworld_core.frames import Georeference, Pose
 from aerialworld_core.labels import FREE, OTHERS, TERRAIN
 from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame, VehicleState
-from aerialworld_core.session import Session, SessionMeta
+from aerialworld_core.session import Session, SessionMeta, validate
 from aerialworld_core.stopwatch import Stopwatch
 from aerialworld_core.world import load_rig
 from aerialworld_recorder import Recorder, RecordingError
@@ -170,6 +170,29 @@ def test_images_that_are_kept_are_those_of_the_frame_and_asked_for(tmp_path: Pat
     assert (session.instance(0, "CAM_FRONT") == frame.camera_instance["cam_front"]).all()
     assert (session.instance(0, "left") == frame.instance["left"]).all()
     assert session.semantic(0, "left") is None
+
+
+def test_boxes_without_instance_images_are_projections_and_nothing_is_asked_for(tmp_path: Path):
+    """As with topics: a car 12 m before the front camera, which looks 0.5 rad down, and one behind it."""
+    cars = [
+        {"id": f"car_{k}", "class": 4, "position": [x, 0.0, 0.75], "orientation": [0.0, 0.0, 0.0, 1.0],
+         "size": [4.0, 1.8, 1.5], "velocity": [0.0, 0.0, 0.0]}
+        for k, x in enumerate((12.0, -12.0))
+    ]  # fmt: skip
+    frame = frame_over_plane(0)
+    frame.actors = cars
+    with Recorder(tmp_path, meta(kept=("boxes",)), {}, {}) as recorder:
+        assert recorder.record(0, frame).recorded
+    session = Session.open(recorder.path)
+    (front,), (back,) = (session.boxes(0)[name] for name in ("CAM_FRONT", "CAM_BACK"))
+    assert (front.id, back.id) == ("car_0", "car_1") and {front.source, back.source} == {"projection"}
+    camera = small_rig().cameras[0]
+    corners = np.array([[x, y, z] for x in (10, 14) for y in (-0.9, 0.9) for z in (0.0, 1.5)])
+    x, y, z = ((frame.state.pose @ camera.optical_pose).inverse().transform(corners)).T
+    k = camera.intrinsics
+    u, v = k[0, 0] * x / z + k[0, 2], k[1, 1] * y / z + k[1, 2]
+    assert np.allclose(front.rectangle, (u.min(), max(v.min(), 0), u.max(), v.max()), atol=1e-9)
+    assert not [e for e in validate(session.path).errors if "box" in e]
 
 
 def test_sensors_the_rig_does_not_promise_are_not_asked_for(tmp_path: Path):

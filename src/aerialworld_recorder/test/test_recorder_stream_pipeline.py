@@ -126,6 +126,17 @@ def test_a_bad_message_costs_its_frame_and_is_told(tmp_path, what):
     assert (p.tally.bad_messages, p.tally.dropped, p.failure) == (1, 1, None)
 
 
+def test_a_message_without_a_readable_stamp_is_counted_for_its_topic(tmp_path):
+    p, log = pipeline(tmp_path)
+    p.unreadable("/drone_1/lidar/points", "it ends after 3 bytes")
+    for message in flight(500 * MS):
+        p.put(message)
+    p.close()
+    counts = p.synchroniser.counts["/drone_1/lidar/points"]
+    assert (counts.received, counts.bad, p.tally.bad_messages, p.tally.recorded) == (7, 1, 1, 2)
+    assert "message not used: /drone_1/lidar/points: it ends after 3 bytes" in log.text
+
+
 def test_a_reset_closes_the_session_and_begins_another(tmp_path):
     p, log = record(tmp_path, [*flight(1700 * MS), *flight(1000 * MS)])
     first, second = (Session.open(s) for s in sorted(list_sessions(tmp_path)))

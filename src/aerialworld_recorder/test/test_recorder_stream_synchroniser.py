@@ -119,6 +119,18 @@ def test_messages_on_their_way_during_a_reset_do_not_reach_the_new_session():
         assert_true(event, event.stamp_ns)
 
 
+def test_what_was_out_of_order_before_a_reset_is_not_of_the_new_session():
+    """Odometry and IMU samples that overtook each other at the end: with them the new session's time would begin at
+    the old one's end, and its first frame be overdue at once."""
+    last = [m for m in flight(1200 * MS) if m.stamp_ns in (1180 * MS, 1190 * MS, 1200 * MS)]
+    swapped = [m for m in flight(1200 * MS) if m.stamp_ns < 1180 * MS] + last[::-1]
+    _, events = feed([*swapped, *flight(1000 * MS)])
+    (restart,) = [e for e in events if isinstance(e, Restart)]
+    assert restart.stamp_ns == 0
+    after = [e for e in events[events.index(restart) :] if isinstance(e, Bundle)]
+    assert [(b.index, b.stamp_ns) for b in after] == [(0, 0), (1, 500 * MS), (2, 1000 * MS)]
+
+
 def test_single_messages_from_the_past_or_the_future_change_nothing():
     messages = flight(3000 * MS)
     front = next(c for c in channels() if c.topic == CAMERA)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aerialworld_sim.nodes.lockstep import CONTINUE, STOP, WAIT, WAIT, Lockstep, LockstepError
+from aerialworld_sim.nodes.lockstep import CONTINUE, STOP, WAIT, Lockstep, LockstepError
 from aerialworld_sim.nodes.runner import IDLE, TICK_NS, Course, Runner
 
 FRAME_NS = 5 * TICK_NS

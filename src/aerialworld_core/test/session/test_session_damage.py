@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import random
+import zipfile
 
 import numpy as np
 import pytest
@@ -40,6 +42,59 @@ def test_every_sampled_flipped_bit_is_detected(good_session):
         file.write_bytes(sound)
     assert session.damage(2) == []
     read_all(session, 2)
+
+
+READERS = {
+    "poses": Session.pose,
+    "occupancy": Session.occupancy,
+    "lidar": Session.lidar,
+    "imu": Session.imu,
+    "actors": Session.actors,
+    "images": lambda session, index: [session.image_bytes(index, c) for c in session.cameras],
+    "hashes": Session.manifest,
+}
+
+
+def file_of(path, index, kind):
+    return next(p for p in frame_files(path, index) if p.parent.name == kind)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", READERS)
+def test_ten_thousand_flipped_bits_of_each_kind_are_detected(good_session, kind):
+    rng = random.Random(f"bits {kind}")  # noqa: S311
+    session, file = Session.open(good_session), file_of(good_session, 2, kind)
+    sound = file.read_bytes()
+    for _ in range(10_000):
+        at, damaged = rng.randrange(len(sound)), bytearray(sound)
+        damaged[at] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        with pytest.raises(SessionError):
+            READERS[kind](session, 2)
+    file.write_bytes(sound)
+    READERS[kind](session, 2)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("kind", READERS)
+def test_a_thousand_truncations_of_each_kind_are_detected(good_session, kind):
+    """At random places, and at every record's boundary of the voxels' zip, and one byte beside it."""
+    rng = random.Random(f"cuts {kind}")  # noqa: S311
+    session, file = Session.open(good_session), file_of(good_session, 4, kind)
+    sound = file.read_bytes()
+    cuts = {rng.randrange(len(sound)) for _ in range(1000)} | {0, 1, len(sound) - 1}
+    if kind == "occupancy":
+        with zipfile.ZipFile(io.BytesIO(sound)) as archive:
+            edges = [info.header_offset for info in archive.infolist()] + [archive.start_dir]
+        cuts |= {edge + step for edge in edges for step in (-1, 0, 1) if 0 <= edge + step < len(sound)}
+    for cut in sorted(cuts):
+        file.write_bytes(sound[:cut])
+        with pytest.raises(SessionError):
+            READERS[kind](session, 4)
+        for index in (3, 5):
+            READERS[kind](session, index)
 
 
 def test_the_bytes_of_a_hash_file_count(good_session):

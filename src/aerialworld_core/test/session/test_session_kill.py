@@ -139,7 +139,21 @@ def test_killed_session_validates_with_what_it_has(tmp_path, synthetic, recorded
     assert not list(path.rglob("*.tmp")) and not (path / "poses/000006.json").exists()
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_a_reader_beside_writers_for_a_minute(tmp_path, synthetic, recorded):
+    end, rounds = time.monotonic() + 60.0, 0
+    while time.monotonic() < end:
+        (tmp_path / f"{rounds}").mkdir()
+        watch_a_writer(tmp_path / f"{rounds}", synthetic, recorded)
+        rounds += 1
+
+
 def test_a_reader_beside_a_writer_sees_only_whole_frames(tmp_path, synthetic, recorded):
+    watch_a_writer(tmp_path, synthetic, recorded)
+
+
+def watch_a_writer(tmp_path, synthetic, recorded):
     pid = run_in_child(record(tmp_path / "live", synthetic, recorded, True))
     seen, finished = 0, False
     while not finished:

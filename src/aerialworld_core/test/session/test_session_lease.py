@@ -71,7 +71,8 @@ def test_two_writers_get_two_folders(tmp_path, synthetic):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted({one.path.name, two.path.name})
 
 
-def test_many_processes_never_share_a_session(tmp_path, synthetic):
+@pytest.mark.parametrize("rounds", [20, pytest.param(1000, marks=(pytest.mark.soak, pytest.mark.timeout(7200)))])
+def test_many_processes_never_share_a_session(tmp_path, synthetic, rounds):
     with SessionWriter(tmp_path, synthetic.meta(), {}, {}) as writer:
         path = writer.path
     winners = tmp_path / "winners"
@@ -80,7 +81,7 @@ def test_many_processes_never_share_a_session(tmp_path, synthetic):
     for k in range(6):
         pid = os.fork()
         if pid == 0:
-            for round_ in range(20):
+            for round_ in range(rounds):
                 try:
                     lease = Lease(path)
                 except SessionError:

@@ -101,7 +101,7 @@ class VehicleIntake:
         try:
             message = cdr.message(channel.topic, channel.type, data)
         except ContentError as error:
-            self._node.warn(f"{self.setup.name}: message not used: {channel.topic}: {error}")
+            self.pipeline.unreadable(channel.topic, str(error))
             return
         if self._node.recording:
             self.pipeline.put(message)

@@ -138,6 +138,14 @@ class Pipeline:
         """Take a message; never waits. Whole frames are dropped, and told, when there is no room for them."""
         self._handle(self.synchroniser.put(message))
 
+    def unreadable(self, topic: str, reason: str) -> None:
+        """A message of this topic has come of which not even the stamp can be read: counted, and told."""
+        counts = self.synchroniser.counts[topic]
+        counts.received += 1
+        counts.bad += 1
+        self.tally.bad_messages += 1
+        self._tell.warn(f"{self.vehicle}: message not used: {topic}: {reason}")
+
     def give_up(self, topics: Collection[str]) -> None:
         """Time stands for want of these topics, or because begun frames leave no room: do without what is missing until
         it is heard again."""

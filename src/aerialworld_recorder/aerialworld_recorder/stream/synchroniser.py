@@ -255,19 +255,25 @@ class Synchroniser:
 
     def _was_reset(self) -> bool:
         heard = [s for s in self._sources.values() if s.latest is not None and not s.draining]
-        far = self.timing.reorder_ns
-        behind = [s for s in heard if s.back and s.latest is not None and s.latest - s.back[-1] > far]
+        behind = [s for s in heard if s.back and self._is_far_back(s, s.back[-1])]
         return 2 * len(behind) > len(heard)
 
+    def _is_far_back(self, source: _Source, stamp: int) -> bool:
+        """Whether a stamp is so far behind its topic's latest that it is of another run of time, not out of order."""
+        return source.latest is not None and source.latest - stamp > self.timing.reorder_ns
+
     def _restart(self) -> list[Event]:
-        """Decide what is left of the run of time that ends, and begin a new one with the messages kept from it."""
+        """Decide what is left of the run of time that ends, and begin a new one with the messages that were kept of it:
+        not with those that were out of order in the one that ends."""
         before = self._horizon() or 0
         events = self.finish()
-        stash, self._stash = self._stash, []
+        stash = [(s, m) for s, m in self._stash if self._is_far_back(s, m.stamp_ns)]
+        self._stash.clear()
         events.append(Restart(before, min(m.stamp_ns for _, m in stash)))
         self.gone.clear()
         for source in self._sources.values():
-            source.draining = source.latest is not None and not source.back
+            gone_back = any(self._is_far_back(source, stamp) for stamp in source.back)
+            source.draining = source.latest is not None and not gone_back
             source.latest = source.latest if source.draining else None
             source.back.clear()
         self._begin()

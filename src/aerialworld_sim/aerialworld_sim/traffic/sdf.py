@@ -4,9 +4,9 @@ gz-sim moves an actor along its `<trajectory>`, with a skeleton or without. Its 
 and its class a Label plugin of the actor itself: gz-sim 8 loads no plugin of what lies in an actor's links, and its
 class camera looks for the label of the very visual that it draws (SdfEntityCreator, RenderUtil). That a skin has no
 skeleton is warned of once each, and harmless. Between waypoints it goes along a Catmull-Rom spline that is uniform in
-the number of the waypoint (gz-common `PoseAnimation`, gz-math `Spline`), so waypoints are evenly spaced in time. It sorts
-them by whole milliseconds, cut off, not rounded. Building the spline costs the square of the number of waypoints:
-minutes, not hours.
+the number of the waypoint (gz-common `PoseAnimation`, gz-math `Spline`), so waypoints are evenly spaced in time. It
+sorts them by whole milliseconds, cut off, not rounded. Building the spline costs the square of the number of
+waypoints: minutes, not hours.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """The same traffic for Gazebo: SDF `<actor>`s on scripted trajectories, and the meshes of their bodies.
 
-gz-sim moves an actor without a skin along its `<trajectory>` with its links' visuals (its own test world does so:
-test/worlds/actor_trajectory.sdf). Between waypoints it goes along a Catmull-Rom spline that is uniform in the number of
-the waypoint (gz-common `PoseAnimation`, gz-math `Spline`), so waypoints are evenly spaced in time. It sorts them by
-whole milliseconds, cut off, not rounded. Building the spline costs the square of the number of waypoints: minutes, not
-hours.
+gz-sim moves an actor along its `<trajectory>`, with a skeleton or without. Its body is its skin, a mesh without bones,
+and its class a Label plugin of the actor itself: gz-sim 8 loads no plugin of what lies in an actor's links, and its
+class camera looks for the label of the very visual that it draws (SdfEntityCreator, RenderUtil). That a skin has no
+skeleton is warned of once each, and harmless. Between waypoints it goes along a Catmull-Rom spline that is uniform in
+the number of the waypoint (gz-common `PoseAnimation`, gz-math `Spline`), so waypoints are evenly spaced in time. It
+sorts them by whole milliseconds, cut off, not rounded. Building the spline costs the square of the number of
+waypoints: minutes, not hours.
 """
 
 from __future__ import annotations
@@ -90,17 +92,19 @@ def _numbers(values: Iterable[float]) -> str:
     return " ".join(f"{v:.5f}" for v in values)
 
 
-def _link(label: int, mesh: str) -> str:
-    return (
-        f'<link name="link"><visual name="body"><geometry><mesh><uri>meshes/{escape(mesh)}.obj</uri></mesh></geometry>'
-        f'<plugin filename="gz-sim-label-system" name="gz::sim::systems::Label"><label>{label}</label></plugin>'
-        "</visual></link>"
-    )
+def _file(mesh: str) -> str:
+    return f"meshes/{escape(mesh)}.obj"
+
+
+def _label(label: int) -> str:
+    return f'<plugin filename="gz-sim-label-system" name="gz::sim::systems::Label"><label>{label}</label></plugin>'
 
 
 def _model(name: str, label: int, mesh: str, pose: Array) -> str:
     return (
-        f"<model name={quoteattr(name)}><static>true</static><pose>{_numbers(pose)}</pose>{_link(label, mesh)}</model>"
+        f"<model name={quoteattr(name)}><static>true</static><pose>{_numbers(pose)}</pose>"
+        f'<link name="link"><visual name="body"><geometry><mesh><uri>{_file(mesh)}</uri></mesh></geometry>'
+        f"{_label(label)}</visual></link></model>"
     )
 
 
@@ -112,7 +116,7 @@ def _actor(name: str, label: int, mesh: str, times: Array, poses: Array) -> str:
         for t, p, a in zip(times, poses, angles, strict=True)
     ]
     return (
-        f"<actor name={quoteattr(name)}>{_link(label, mesh)}"
+        f"<actor name={quoteattr(name)}><skin><filename>{_file(mesh)}</filename></skin>{_label(label)}"
         "<script><loop>false</loop><delay_start>0</delay_start><auto_start>true</auto_start>\n"
         '<trajectory id="0" type="drive" tension="0">\n' + "\n".join(lines) + "\n</trajectory></script></actor>"
     )

@@ -74,6 +74,16 @@ def line_plan(
     return Plan(name, vehicle, kind, "waypoints", "A", 0, np.array(t), np.array(position), np.array(orientation))
 
 
+def share_covered(track: np.ndarray, centre: tuple[float, float], size: float, reach: float) -> float:
+    """How much of a square lies within `reach` metres of a track (N, ≥ 2)."""
+    edge = np.arange(-size / 2 + 0.5, size / 2, 1.0)
+    points = np.stack(np.meshgrid(edge + centre[0], edge + centre[1]), axis=-1).reshape(-1, 2)
+    nearest = np.full(len(points), np.inf)
+    for place in track[:, :2]:
+        nearest = np.minimum(nearest, np.hypot(*(points - place).T))
+    return float((nearest <= reach).mean())
+
+
 def fly_plan(
     address: str,
     plan: Plan,

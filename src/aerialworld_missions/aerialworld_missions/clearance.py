@@ -12,9 +12,9 @@ from aerialworld_core.frames import Array
 from aerialworld_core.labels import GROUND
 from aerialworld_missions.heightmap import Geometry, HeightMap
 
-#: Consecutive points that share one search for candidate triangles.
-_CHUNK = 16
-_PAIRS_AT_ONCE = 400_000
+#: Consecutive points that share one search for candidate triangles, and pairs whose distance is taken at once.
+_CHUNK = 32
+_PAIRS_AT_ONCE = 100_000
 
 
 def point_triangle_distance(points: NDArray[Any], triangles: NDArray[Any]) -> Array:
@@ -81,17 +81,36 @@ def obstacle_distance(heights: HeightMap, points: NDArray[Any], reach: float) ->
     near = ((low <= points.max(axis=0) + reach) & (high >= points.min(axis=0) - reach)).all(axis=1)
     corners, low, high = corners[near], low[near], high[near]
     result = np.full(len(points), np.inf)
+    pairs: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    waiting = 0
     for begin in range(0, len(points), _CHUNK):
         part = points[begin : begin + _CHUNK]
         candidates = np.flatnonzero(
             ((low <= part.max(axis=0) + reach) & (high >= part.min(axis=0) - reach)).all(axis=1)
         )
         for first in range(0, len(candidates), _PAIRS_AT_ONCE // _CHUNK):
-            chosen = corners[candidates[first : first + _PAIRS_AT_ONCE // _CHUNK]]
-            pairs = np.repeat(part, len(chosen), axis=0), np.tile(chosen, (len(part), 1, 1))
-            distance = point_triangle_distance(*pairs).reshape(len(part), -1).min(axis=1)
-            result[begin : begin + len(part)] = np.minimum(result[begin : begin + len(part)], distance)
+            some = candidates[first : first + _PAIRS_AT_ONCE // _CHUNK]
+            gap = np.maximum(low[some] - part[:, None], part[:, None] - high[some])
+            gap = np.maximum(gap, 0.0, out=gap)
+            of, to = np.nonzero(np.einsum("ijk,ijk->ij", gap, gap) <= reach * reach)
+            pairs.append((begin + of, some[to]))
+            waiting += len(of)
+            if waiting > _PAIRS_AT_ONCE:
+                _nearest(points, corners, pairs, result)
+                waiting = 0
+    _nearest(points, corners, pairs, result)
     return np.where(result <= reach, result, np.inf)
+
+
+def _nearest(
+    points: Array, corners: Array, pairs: list[tuple[NDArray[np.int64], NDArray[np.int64]]], result: Array
+) -> None:
+    """Lower `result` (N,) by the distances of pairs of points and triangles; the pairs are used up."""
+    if not pairs:
+        return
+    of, to = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    np.minimum.at(result, of, point_triangle_distance(points[of], corners[to]))
+    pairs.clear()
 
 
 _OBSTACLES: WeakKeyDictionary[Geometry, tuple[Array, Array, Array]] = WeakKeyDictionary()

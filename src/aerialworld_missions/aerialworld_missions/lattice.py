@@ -164,8 +164,7 @@ class Lattice:
         1968), and within growing limits, so that only what lies about the way is looked at.
         """
         graph, size = self.graph, self.space.free.size
-        row, column = np.indices(self.space.free.shape).reshape(2, -1)
-        away = np.hypot(*(self.space.centres(row, column) - self.positions(goals[:1])).T)
+        away = np.hypot(*(self._places - self.positions(goals[:1])).T)
         saved = away * float(self.space.cost[self.space.free].min())
         reduced = graph.data + saved[graph.indices % size] - saved[self._sources % size]
         search = csr_matrix((np.maximum(reduced, 1e-9), graph.indices, graph.indptr), shape=graph.shape)
@@ -178,6 +177,12 @@ class Lattice:
                     way.append(int(before[way[-1]]))
                 return way[::-1]
         return None
+
+    @cached_property
+    def _places(self) -> Array:
+        """(R · C, 2) the cells' centres."""
+        row, column = np.indices(self.space.free.shape).reshape(2, -1)
+        return self.space.centres(row, column)
 
     @cached_property
     def _sources(self) -> NDArray[np.int64]:

@@ -130,6 +130,28 @@ def test_streamed_places_with_velocities_fly_a_circle(hovering: Bench) -> None:
     assert 14.0 < np.linalg.norm(ned(bench) - before) < 26.0
 
 
+def test_a_place_moves_on_with_its_velocity_and_acceleration(hovering: Bench) -> None:
+    """North of the place after t seconds: v t + a t² / 2, until the stream counts as lost after 3 s."""
+    bench = hovering
+    place = ned(bench)
+    position = (float(place[0]), float(place[1]), -float(place[2]))
+    bench.send(
+        bench.words.MAVLink_set_position_target_local_ned_message(
+            0, 1, 1, LOCAL, 0b110000000000, *position, 1.0, 0, 0, 0.5, 0, 0, 0, 0
+        )
+    )
+    begin, guided = bench.autopilot.now, bench.autopilot.modes.guided
+    bench.run(2.0)
+    passed = bench.autopilot.now - begin
+    moved = guided.target - (bench.autopilot.estimator.home + np.array([place[1], place[0], place[2]]))
+    assert moved == pytest.approx([0.0, 1.0 * passed + 0.25 * passed**2, 0.0], abs=0.05)
+    bench.run(3.0)
+    stopped = guided.target
+    bench.run(2.0)
+    assert np.array_equal(guided.target, stopped)
+    assert np.linalg.norm(ned(bench)[:2] - place[:2]) > 4.0
+
+
 def test_reposition_is_acknowledged_and_change_speed_and_yaw_act(hovering: Bench) -> None:
     bench = hovering
     words = bench.words

@@ -25,6 +25,8 @@ LONGEST_COMPARED = 1.0
 POSITION_TOLERANCE = (0.10, 0.02, 0.3)
 #: Likewise for orientation: radians, share of the angle, share of (change of rate × interval).
 ANGLE_TOLERANCE = (0.05, 0.05, 0.5)
+#: What the gyro says of a turn: radians, share of the angle; and of the rates at both ends, rad/s.
+GYRO_TURN_TOLERANCE, GYRO_END_TOLERANCE = (0.05, 0.05), 0.25
 #: Σ displacement·velocity / Σ velocity²: a systematic lie of 3 % shows over a run of at least `SCALE_DISTANCE_M`.
 SCALE_TOLERANCE, SCALE_DISTANCE_M = 0.03, 5.0
 #: Mean of the IMU's specific force, turned into map, minus gravity and true acceleration: m/s²; mean gyro: rad/s.
@@ -68,7 +70,9 @@ def check_motion(session: Session, poses: dict[int, PoseRecord], report: Validat
                 f"frames {a} and {b}: moved {length:.2f} m in {dt:.3g} s, "
                 f"but the stated velocities say {np.linalg.norm(mean):.2f} m (off by {error:.2f} m)"
             )
-        turns += _check_turn(a, b, p, q, dt)
+        turned = _check_turn(a, b, p, q, dt)
+        if turned and not _gyro_agrees(session, b, p, q):
+            turns += turned
     report.errors_of(stamps, "intervals that are not the frame period")
     report.errors_of(jumps, "intervals in which velocity is not dx/dt")
     report.errors_of(turns, "intervals in which angular velocity is not the change of orientation")
@@ -102,6 +106,31 @@ def _check_turn(a: int, b: int, p: PoseRecord, q: PoseRecord, dt: float) -> list
         f"frames {a} and {b}: turned {np.degrees(angle):.1f}° in {dt:.3g} s, but the stated rates say "
         f"{np.degrees(np.linalg.norm(mean)):.1f}° (off by {np.degrees(error):.1f}°)"
     ]
+
+
+def _gyro_agrees(session: Session, b: int, p: PoseRecord, q: PoseRecord) -> bool:
+    """Whether the IMU of the interval that ends at frame `b` says the turn and the rates at both ends: a vehicle that
+    has turned to and fro between two frames has not lied about the rates at them."""
+    spec = session.meta.rig.imu
+    samples = session.imu(b) if spec is not None else None
+    if spec is None or samples is None or len(samples) < 0.9 * spec.rate * (q.stamp_ns - p.stamp_ns) * 1e-9:
+        return False
+    rates = samples[:, 1:4] @ spec.pose.rotation.T
+    ends = max(np.linalg.norm(rates[0] - p.angular_velocity), np.linalg.norm(rates[-1] - q.angular_velocity))
+    if ends > GYRO_END_TOLERANCE:
+        return False
+    rotation = p.pose.rotation
+    for rate, seconds in zip(rates, np.diff(samples[:, 0], prepend=p.stamp_ns * 1e-9), strict=True):
+        rotation = rotation @ _rotation_of(rate * seconds)
+    angle = float(np.linalg.norm(_rotation_vector(p.pose.rotation.T @ q.pose.rotation)))
+    error = np.linalg.norm(_rotation_vector(rotation.T @ q.pose.rotation))
+    return bool(error <= np.dot(GYRO_TURN_TOLERANCE, [1.0, angle]))
+
+
+def _rotation_of(vector: Array) -> Array:
+    angle = float(np.linalg.norm(vector))
+    axis = vector / angle if angle > 1e-12 else np.zeros(3)
+    return rotation_from_quaternion(np.array([*(np.sin(angle / 2) * axis), np.cos(angle / 2)]))
 
 
 def _rotation_vector(rotation: Array) -> Array:

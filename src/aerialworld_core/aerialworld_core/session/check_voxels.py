@@ -94,7 +94,7 @@ class VoxelChecks:
     def _compare_with_previous(
         self, index: int, record: PoseRecord, occupancy: Occupancy, lidar: NDArray[np.float32] | None
     ) -> None:
-        voxels = _digest(occupancy.occupancy, occupancy.observed)
+        voxels = _digest(occupancy.occupancy, occupancy.observed, occupancy.semantics)
         returns = _digest(lidar) if lidar is not None and len(lidar) else ""
         if self._previous is not None and self._previous[0] == index - 1:
             _, before, old_voxels, old_returns = self._previous

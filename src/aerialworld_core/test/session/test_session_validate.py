@@ -113,6 +113,27 @@ def test_one_wrong_velocity_is_found_and_named(tmp_path, synthetic, recorded):
     assert not any("frames 3 and 4" in e or "frames 6 and 7" in e for e in report.errors)
 
 
+def test_a_turn_between_two_frames_is_believed_to_the_gyro_alone(tmp_path, synthetic, recorded, monkeypatch):
+    """It turns by 17° more from frame to frame, at rates that are back where they were at each of them."""
+    smooth, period, by = synthetic.state, 0.5, 0.3
+
+    def wobbling(t):
+        state = smooth(t)
+        turned = by * (t / period - np.sin(2 * np.pi * t / period) / (2 * np.pi))
+        rate = by / period * (1 - np.cos(2 * np.pi * t / period))
+        pose = state.pose @ Pose.from_rpy(0, 0, 0, 0, 0, turned)
+        spin = Pose.from_rpy(0, 0, 0, 0, 0, turned).rotation.T @ state.angular_velocity + np.array([0, 0, rate])
+        return replace(state, pose=pose, angular_velocity=spin)
+
+    monkeypatch.setattr(synthetic, "state", wobbling)
+    true = synthetic.frames(6)
+    report = validate(synthetic.write(tmp_path / "true", true))
+    assert not any("turned" in e for e in report.errors), report.errors
+    still = [(replace(f, imu=old.imu), o, e) for (f, o, e), (old, _, _) in zip(true, recorded, strict=False)]
+    report = validate(synthetic.write(tmp_path / "still", still))
+    assert any("turned" in e for e in report.errors)
+
+
 def test_wrong_angular_velocity_is_an_error(tmp_path, synthetic, recorded):
     flipped = lie(recorded, lambda i, f, o, e: (restated(f, angular_velocity=-f.state.angular_velocity), o, e))
     report = validate(synthetic.write(tmp_path, flipped))

@@ -15,8 +15,8 @@ from enum import Enum
 DISORDER_MS = 5_000
 #: A step ahead is a jump if it is longer than so many seconds and so many times what the wall clock has done.
 JUMP, FASTEST = 30.0, 150.0
-#: Wall seconds over which the pace is measured, and vehicle seconds that `estimate` runs ahead of what was told.
-WINDOW, AHEAD = 0.5, 1.0
+#: Wall seconds over which the pace is measured.
+WINDOW = 0.5
 
 
 class Step(Enum):
@@ -67,10 +67,6 @@ class VehicleClock:
         self.now += passed
         self._measure(wall, step is not Step.ON)
         return step
-
-    def estimate(self) -> float:
-        """`now`, carried on with the wall's clock since the last message: for what is sent in between."""
-        return self.now + min((self._wall() - self._at) * self.pace, AHEAD)
 
     def _measure(self, wall: float, broken: bool) -> None:
         since, then = self._mark

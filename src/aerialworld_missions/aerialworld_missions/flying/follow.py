@@ -1,9 +1,11 @@
 """A plan's motion streamed as setpoints in GUIDED: position, velocity, acceleration and yaw, at a rate of the vehicle's
 own time.
 
-The plan's time runs with the vehicle's as long as the vehicle keeps up. It sets out from rest, slows down when the
-vehicle falls behind, and waits when it is far: after a lost link the motion goes on where it was, and wind or a limit
-of the vehicle's stretches the plan instead of cutting its corners.
+The plan's time runs with the vehicle's as long as the vehicle keeps up: a setpoint follows each place that the vehicle
+tells, and is for that moment, so that neither a speed-up nor a busy machine moves it off the path. In between the
+autopilot moves it on by itself. It sets out from rest, slows down when the vehicle falls behind, and waits when it is
+far: after a lost link the motion goes on where it was, and wind or a limit of the vehicle's stretches the plan instead
+of cutting its corners.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ SAMPLE = 0.05
 NEAR, FAR = 3.0, 6.0
 #: The pace of the plan's time grows by so much each second, at most.
 SETTING_OUT = 0.4
-#: Vehicle seconds that one step of the plan's time covers at most: what a lost link took is not made up for.
-LONGEST_STEP = 0.5
+#: Vehicle seconds that one step of the plan's time covers at most: an autopilot lets a setpoint move on for 3 s
+#: (GUID_TIMEOUT), and what a lost link took beyond that is not made up for.
+LONGEST_STEP = 2.0
 #: A vehicle that follows a moving setpoint flies a curve too wide, by its acceleration to the side times so many s²: as
 #: a guess, as the most that is believed, and how fast it is learned from the distance to the path (1/s).
 WIDE, WIDEST, GAIN = 0.5, 2.0, 0.25
@@ -39,8 +42,8 @@ BEHIND, AHEAD = 3.0, 1.0
 #: Acceleration, m/s², above which the plan is flown slower (WPNAV_ACCEL allows 2.5), and for how many seconds
 #: ahead it is looked for.
 HARDEST, FORESEEN = 1.5, 2.0
-#: Setpoints for each second of the wall at most.
-MOST = 100.0
+#: Share of the time between two setpoints by which one may come early, so that a stream of the same rate is met.
+EARLY = 0.2
 #: Bits of a setpoint's type_mask: take all but the yaw rate; only position and yaw.
 IGNORE_YAW_RATE = 0x800
 IGNORE_MOTION = 0x038 | 0x1C0
@@ -147,27 +150,29 @@ class Follower:
     def run(self, report: Callable[[float], None]) -> None:
         """Until the track's end, where the last setpoint stands still. Raises what the vehicle's guard raises."""
         vehicle, clock = self._vehicle, self._vehicle.state.clock
-        before, self._pace = clock.estimate(), 0.0
+        before, self._pace = clock.now, 0.0
         while self.time < self._track.duration:
             with vehicle.station.changed:
                 vehicle.check()
-                now = clock.estimate()
-                self._step(min(max(now - before, 0.0), LONGEST_STEP))
-                before = now
-                pause = max(1.0 / (self._rate * max(clock.pace, 0.1)), 1.0 / MOST)
+                passed = clock.now - before
+                if passed * self._rate < 1.0 - EARLY:
+                    vehicle.station.changed.wait(LOOK)
+                    continue
+                before = clock.now
+                self._step(min(passed, LONGEST_STEP))
             report(self.share)
-            vehicle.pause(min(pause, LOOK * 10))
         position, _, _, yaw = self._track.at(self._track.duration)
         send_setpoint(vehicle, self._site, position, yaw)
 
     def _step(self, seconds: float) -> None:
-        position, velocity, acceleration, yaw = self._track.at(self.time)
         here = self._vehicle.position(self._site)
-        behind = float(np.linalg.norm(here - position))
+        coming, _, _, _ = self._track.at(self.time + self._pace * seconds)
+        behind = float(np.linalg.norm(here - coming))
         allowed = min(max((FAR - behind) / (FAR - NEAR), 0.0), 1.0)
         keeps_up = allowed == 1.0
         self._pace = min(allowed, self._track.pace_allowed(self.time), self._pace + SETTING_OUT * seconds)
         self.time += self._pace * seconds
+        position, velocity, acceleration, yaw = self._track.at(self.time)
         left = left_of(velocity)
         sideways = float(acceleration @ left) * self._pace**2
         if keeps_up and seconds < STALLED and abs(sideways) > STRAIGHT:

@@ -4,6 +4,7 @@ docs/missions_flying.md, and left safe."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,8 @@ NEAR: dict[Kind, float] = {"drone": 0.8, "rover": 2.5}
 LONGER, MORE = 3.0, 240.0
 #: How often a vehicle that went away for want of heartbeats is led back.
 RESUMED = 3
+#: Places that the vehicle tells for each of its seconds, at least.
+PLACES = 10.0
 #: mission_state of MISSION_CURRENT: complete.
 COMPLETE = 5
 
@@ -61,6 +64,7 @@ class Flight:
         self._transit: float | None = None
         self._share = 0.0
         self._recorded = False
+        self._unrecorded: AerialWorldError | None = None
         self._resumed = 0
 
     # The story
@@ -76,13 +80,17 @@ class Flight:
         except MissionEnded as error:
             ended = error
         except BaseException:
-            self._stop_recording()
+            self._end_recording("stop")
             safety.leave_safe(vehicle, Outcome.INTERRUPTED, self.end, self._leaving)
             raise
         reason = ended.reason
-        reason += self._stop_recording()
+        self._end_recording("stop")
         self._tell("ending", f"{ended.outcome}: {reason}" if ended.outcome is not Outcome.COMPLETE else "plan flown")
         outcome, more = safety.leave_safe(vehicle, ended.outcome, self.end, self._leaving)
+        self._end_recording("finish")
+        if self._unrecorded is not None:
+            more += f"; {self._unrecorded}"
+            outcome = Outcome.NOT_RECORDED if outcome is Outcome.COMPLETE else outcome
         state = vehicle.state
         flown = Flown(
             outcome,
@@ -105,7 +113,7 @@ class Flight:
             raise MissionEnded(
                 Outcome.TAKEN_OVER, f"it is armed already, in {vehicle.mode}: somebody else flies it; disarm it first"
             )
-        vehicle.request_streams()
+        vehicle.request_streams(max(PLACES, options.rate))
         self._tell("waiting", "until it may be armed")
         vehicle.wait_ready(options.ready)
         home = vehicle.state.home
@@ -298,16 +306,14 @@ class Flight:
             self._recording.start()
             self._recorded = True
 
-    def _stop_recording(self) -> str:
-        """What went wrong, for the reason; nothing if nothing did."""
-        if self._recording is None or not self._recorded:
-            return ""
-        self._recorded = False
+    def _end_recording(self, step: Literal["stop", "finish"]) -> None:
+        """What goes wrong with it decides the outcome of a mission that is complete otherwise."""
+        if self._recording is None or not self._recorded or self._unrecorded is not None:
+            return
         try:
-            self._recording.stop()
+            (self._recording.stop if step == "stop" else self._recording.finish)()
         except AerialWorldError as error:
-            return f"; {error}"
-        return ""
+            self._unrecorded = error
 
     def _leaving(self) -> None:
         """The guard of the way down: only a second wish to stop, or a silent vehicle, ends the wait."""

@@ -21,7 +21,13 @@ class Recording(Protocol):
         """Raises MissionEnded (not recorded) when it cannot."""
         ...
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """What is under way is still written. Raises MissionEnded when it cannot."""
+        ...
+
+    def finish(self) -> None:
+        """Wait until it is written: called when the vehicle is safe. Raises MissionEnded when it was not."""
+        ...
 
 
 @dataclass(frozen=True)

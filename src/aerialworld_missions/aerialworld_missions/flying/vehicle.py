@@ -195,9 +195,10 @@ class Vehicle:
                 Outcome.REFUSED, f"{link.where}: the vehicle is of MAV_TYPE {self.state.kind}, and no {self.kind}"
             )
 
-    def request_streams(self) -> None:
-        """Ask for what a mission needs to know. Raises MissionEnded where the autopilot has it not."""
-        for name, hertz in (STREAMS | OPTIONAL_STREAMS).items():
+    def request_streams(self, places: float = 10.0) -> None:
+        """Ask for what a mission needs to know, `places` Hz of where it is among it. Raises MissionEnded where the
+        autopilot has it not."""
+        for name, hertz in (STREAMS | OPTIONAL_STREAMS | {"global_position_int": places}).items():
             result = self.command(Cmd.SET_MESSAGE_INTERVAL, message_id(name), 1e6 / hertz)
             if name in STREAMS:
                 self.accept(result, f"asking for {name.upper()}", self.state.said)

@@ -28,16 +28,18 @@ LOCAL_FRAMES = frozenset({Frame.LOCAL_NED, Frame.LOCAL_OFFSET_NED, Frame.BODY_NE
 BODY_FRAMES = frozenset({Frame.BODY_NED, Frame.BODY_OFFSET_NED})
 #: Seconds after the last velocity at which it ends; a copter's parameter GUID_TIMEOUT, fixed in a rover.
 ROVER_TIMEOUT = 3.0
-#: Metres and m/s beyond which a setpoint is nonsense.
+#: Metres, and m/s or m/s², beyond which a setpoint is nonsense.
 FARTHEST, FASTEST = 1e6, 1e3
 
 
 @dataclass
 class Setpoint:
-    """What was asked last. `position` and `velocity` (3,) in map; `forward` is a rover's speed along its nose."""
+    """What was asked last. `position`, `velocity`, `acceleration` (3,) in map; `forward` is a rover's speed along its
+    nose."""
 
     position: Array | None = None
     velocity: Array | None = None
+    acceleration: Array | None = None
     yaw: float | None = None
     yaw_rate: float | None = None
     forward: float | None = None
@@ -124,6 +126,10 @@ class Guided:
             made.velocity = self._turned(velocity) if body else map_of_ned(*velocity)
             if body and self._autopilot.settings.kind == "rover":
                 made.forward = float(message.vx)
+        drone = self._autopilot.settings.kind == "drone"
+        if drone and made.velocity is not None and not mask & (IGNORE_ACCELERATION | FORCE):
+            acceleration = (message.afx, message.afy, message.afz)
+            made.acceleration = self._turned(acceleration) if body else map_of_ned(*acceleration)
         if not mask & IGNORE_YAW:
             now = self._autopilot.vehicle.state.pose.yaw
             made.yaw = wrapped(now - message.yaw) if body else yaw_of_heading(message.yaw)
@@ -164,15 +170,19 @@ class Guided:
         if setpoint.stopped or autopilot.now - setpoint.at < timeout:
             return
         setpoint.stopped = True
-        setpoint.yaw_rate = None
+        setpoint.yaw_rate = setpoint.acceleration = None
         if not drone:
             autopilot.say("target not received last 3secs, stopping", Severity.WARNING)
         if setpoint.position is not None:
             setpoint.velocity = np.zeros(3)
 
     def _follow(self, setpoint: Setpoint, seconds: float) -> Goal:
-        """A point that moves on with its velocity until the next setpoint says where it is."""
+        """A point that moves on with its velocity and acceleration until the next setpoint says where it is."""
         assert setpoint.position is not None and setpoint.velocity is not None
+        if setpoint.acceleration is not None:
+            turn = setpoint.acceleration * seconds
+            setpoint.position = setpoint.position + turn * (0.5 * seconds)
+            setpoint.velocity = setpoint.velocity + turn
         setpoint.position = setpoint.position + setpoint.velocity * seconds
         self._kept.clear()
         return Track(setpoint.position, setpoint.velocity, setpoint.yaw, setpoint.yaw_rate)
@@ -193,7 +203,8 @@ class Guided:
 
 def _sound(setpoint: Setpoint) -> bool:
     """Whether all numbers are finite and no farther or faster than anything moves."""
-    for vector, most in ((setpoint.position, FARTHEST), (setpoint.velocity, FASTEST)):
+    bounds = ((setpoint.position, FARTHEST), (setpoint.velocity, FASTEST), (setpoint.acceleration, FASTEST))
+    for vector, most in bounds:
         if vector is not None and not bool(np.all(np.abs(vector) < most)):
             return False
     values = (setpoint.yaw, setpoint.yaw_rate)

@@ -24,11 +24,13 @@ from aerialworld_core.mavlink.wire import Decoder, Encoder, Message, dialect
 from aerialworld_core.plan import Plan
 from aerialworld_missions.flying.clock import Step, VehicleClock
 from aerialworld_missions.flying.follow import SAMPLE, Track
+from aerialworld_missions.flying.guard import GRACE_WALL, Guard, Limits, StationFailsafe
 from aerialworld_missions.flying.items import check_reach, mission_of
 from aerialworld_missions.flying.links import open_link
 from aerialworld_missions.flying.site import Site
 from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.telemetry import Telemetry
+from aerialworld_missions.flying.vehicle import Vehicle
 
 HOME = Georeference(35.681236, 139.767125, 10.0)
 
@@ -40,6 +42,44 @@ class Wall:
 
     def __call__(self) -> float:
         return self.now
+
+
+class NoLink:
+    """A link on which nothing comes."""
+
+    many, where = False, "nowhere"
+
+    def send(self, data: bytes, address: Any) -> None: ...
+
+
+# The guard
+
+
+def test_a_failsafe_told_in_one_burst_with_the_first_waypoint_is_not_taken_for_somebody_else() -> None:
+    """As ArduCopter sent it to a client that had been stopped for 9 s: the waypoint, the failsafe and RTL at once."""
+    words, vehicle = dialect(), Vehicle(Station(NoLink()), "drone")  # type: ignore[arg-type]
+    guard = Guard(vehicle, Limits(), lambda: False)
+
+    def heard(at: float, *messages: Any) -> None:
+        for m in (words.MAVLink_system_time_message(0, round(at * 1000)), *messages):
+            vehicle.state.take(m)
+
+    def beat(mode: int, status: int) -> Any:
+        return words.MAVLink_heartbeat_message(2, 3, 217, mode, status, 3)
+
+    def text(severity: int, words_: bytes) -> Any:
+        return words.MAVLink_statustext_message(severity, words_, 0, 0)
+
+    heard(72.8, text(4, b"PreArm: Battery failsafe"), beat(3, 4))
+    guard.watch({"AUTO"}, flying=True)
+    guard()
+    heard(84.5, words.MAVLink_mission_item_reached_message(3), text(4, b"GCS Failsafe"), beat(6, 5))
+    guard.watch({"AUTO"}, flying=True)  # the first waypoint was reached
+    guard()
+    heard(91.9, text(4, b"GCS Failsafe Cleared"), beat(6, 4))
+    time.sleep(GRACE_WALL + 0.01)
+    with pytest.raises(StationFailsafe, match="GCS Failsafe"):
+        guard()
 
 
 # The clock

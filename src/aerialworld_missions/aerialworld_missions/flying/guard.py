@@ -99,11 +99,13 @@ class Guard:
         standing: float = 0.0,
     ) -> None:
         """From now on these modes are right. `flying`: it is armed and makes progress, but for `standing` seconds that
-        it may have been told to stand; `fence`: what it stays in."""
+        it may have been told to stand; `fence`: what it stays in. What was said before the flight is forgotten; in
+        flight it still counts, for much may come at once after a silence."""
+        if not (self._flying and flying):
+            self._read = self._vehicle.state.said
+            self._signs.clear()
         self._modes, self._flying, self._site, self._fence = frozenset(modes), flying, site, fence
         self._standing = standing
-        self._read = self._vehicle.state.said
-        self._signs.clear()
         self._strange = self._anchor = self._outside = None
 
     def __call__(self) -> None:

@@ -27,6 +27,7 @@ from aerialworld_missions.flying.follow import SAMPLE, Track
 from aerialworld_missions.flying.guard import GRACE_WALL, Guard, Limits, StationFailsafe
 from aerialworld_missions.flying.items import check_reach, mission_of
 from aerialworld_missions.flying.links import open_link
+from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
 from aerialworld_missions.flying.site import Site
 from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.telemetry import Telemetry
@@ -55,31 +56,57 @@ class NoLink:
 # The guard
 
 
+class Flown:
+    """A copter that flies in AUTO, watched: the test says what it hears."""
+
+    def __init__(self) -> None:
+        self.words, self.vehicle = dialect(), Vehicle(Station(NoLink()), "drone")  # type: ignore[arg-type]
+        self.guard = Guard(self.vehicle, Limits(), lambda: False)
+
+    def hear(self, at: float, *messages: Any) -> None:
+        for m in (self.words.MAVLink_system_time_message(0, round(at * 1000)), *messages):
+            self.vehicle.state.take(m)
+
+    def beat(self, mode: int, status: int = 4) -> Any:
+        return self.words.MAVLink_heartbeat_message(2, 3, 217, mode, status, 3)
+
+    def text(self, words: bytes, severity: int = 4) -> Any:
+        return self.words.MAVLink_statustext_message(severity, words, 0, 0)
+
+
 def test_a_failsafe_told_in_one_burst_with_the_first_waypoint_is_not_taken_for_somebody_else() -> None:
     """As ArduCopter sent it to a client that had been stopped for 9 s: the waypoint, the failsafe and RTL at once."""
-    words, vehicle = dialect(), Vehicle(Station(NoLink()), "drone")  # type: ignore[arg-type]
-    guard = Guard(vehicle, Limits(), lambda: False)
-
-    def heard(at: float, *messages: Any) -> None:
-        for m in (words.MAVLink_system_time_message(0, round(at * 1000)), *messages):
-            vehicle.state.take(m)
-
-    def beat(mode: int, status: int) -> Any:
-        return words.MAVLink_heartbeat_message(2, 3, 217, mode, status, 3)
-
-    def text(severity: int, words_: bytes) -> Any:
-        return words.MAVLink_statustext_message(severity, words_, 0, 0)
-
-    heard(72.8, text(4, b"PreArm: Battery failsafe"), beat(3, 4))
-    guard.watch({"AUTO"}, flying=True)
-    guard()
-    heard(84.5, words.MAVLink_mission_item_reached_message(3), text(4, b"GCS Failsafe"), beat(6, 5))
-    guard.watch({"AUTO"}, flying=True)  # the first waypoint was reached
-    guard()
-    heard(91.9, text(4, b"GCS Failsafe Cleared"), beat(6, 4))
+    copter = Flown()
+    copter.hear(72.8, copter.text(b"PreArm: Battery failsafe"), copter.beat(3))
+    copter.guard.watch({"AUTO"}, flying=True)
+    copter.guard()
+    reached = copter.words.MAVLink_mission_item_reached_message(3)
+    copter.hear(84.5, reached, copter.text(b"GCS Failsafe"), copter.beat(6, 5))
+    copter.guard.watch({"AUTO"}, flying=True)  # the first waypoint was reached
+    copter.guard()
+    copter.hear(91.9, copter.text(b"GCS Failsafe Cleared"), copter.beat(6))
     time.sleep(GRACE_WALL + 0.01)
     with pytest.raises(StationFailsafe, match="GCS Failsafe"):
-        guard()
+        copter.guard()
+
+
+@pytest.mark.parametrize("acts", [True, False])
+def test_an_autopilot_is_given_time_to_act_upon_its_fence(acts: bool) -> None:
+    """ArduCopter tells the breach with FENCE_STATUS before the heartbeat with RTL."""
+    copter = Flown()
+    copter.hear(72.8, copter.beat(3))
+    copter.guard.watch({"AUTO"}, flying=True)
+    copter.guard()
+    copter.hear(86.2, copter.words.MAVLink_fence_status_message(1, 1, 3, 0))
+    copter.guard()
+    copter.hear(86.3, copter.beat(6 if acts else 3), copter.text(b"Circle fence breached", 5))
+    copter.guard()
+    copter.hear(88.0)
+    time.sleep(GRACE_WALL + 0.01)
+    said = "fence breached; the autopilot " + ("went from AUTO to RTL by itself" if acts else "itself stays in AUTO")
+    with pytest.raises(MissionEnded, match=said) as ended:
+        copter.guard()
+    assert ended.value.outcome is Outcome.FENCE
 
 
 # The clock

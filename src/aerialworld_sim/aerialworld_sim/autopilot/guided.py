@@ -81,7 +81,7 @@ class Guided:
         self._take(message, place, message.coordinate_frame in BODY_FRAMES, accelerates=True)
 
     def on_earth(self, message: Any) -> None:
-        """SET_POSITION_TARGET_GLOBAL_INT; a moving place's acceleration is not taken here, as an ArduCopter does not."""
+        """SET_POSITION_TARGET_GLOBAL_INT, of which ArduCopter takes no acceleration."""
         if message.coordinate_frame not in GLOBAL_FRAMES or not self._listens():
             return
         place = None

@@ -368,3 +368,30 @@ def test_a_track_knows_its_sides_and_how_hard_it_turns() -> None:
     assert track.off(3.0, inside) == pytest.approx(2.0, abs=0.01)  # counter-clockwise: the centre is on the left
     assert track.pace_allowed(3.0) == pytest.approx(math.sqrt(1.5 / (81 / 30)), rel=0.02)
     assert track.duration == pytest.approx(29.9, abs=2 * SAMPLE)
+
+
+@pytest.mark.parametrize("ours", [None, "ours"])
+def test_a_vehicle_with_another_key_or_one_while_we_have_none_is_named(ours: str | None, tmp_path: Path) -> None:
+    """An ArduPilot with a key signs what it sends, and is silent to whoever does not."""
+    keys = {}
+    for number, name in enumerate(("theirs", "ours"), start=1):
+        keys[name] = tmp_path / name
+        keys[name].write_bytes(bytes([number]) * 32)
+        keys[name].chmod(0o600)
+    link = open_link("udpin:127.0.0.1:45874")
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    theirs = signer_of(keys["theirs"], 1)
+    station = Station(link, signer=signer_of(keys[ours], 255) if ours else None)
+    vehicle, frames = Vehicle(station, "drone"), Encoder(1, signer=theirs)
+    with station, sender:
+        until = time.monotonic() + 20
+        while not (vehicle.peer.signs or station.refused):
+            assert time.monotonic() < until
+            beat = {"type": 2, "autopilot": 3, "base_mode": 0, "custom_mode": 4, "system_status": 3}
+            sender.sendto(frames.frame(Message("heartbeat", {**beat, "mavlink_version": 3})), ("127.0.0.1", 45874))
+            time.sleep(0.02)
+        with pytest.raises(MissionEnded, match="wrongly signed" if ours else "signed and ours are not: --key"):
+            if ours:
+                vehicle.connect(0.1)
+            vehicle.accept(None, "arming", 0)
+    theirs.close()

@@ -90,6 +90,18 @@ def test_a_failsafe_told_in_one_burst_with_the_first_waypoint_is_not_taken_for_s
         copter.guard()
 
 
+def test_a_restart_is_known_by_the_heartbeats_of_the_boot() -> None:
+    """ArduCopter tells no time after a reboot until it is asked for streams anew."""
+    copter = Flown()
+    copter.hear(60.0, copter.beat(3))
+    copter.guard.watch({"AUTO"}, flying=True)
+    copter.guard()
+    copter.vehicle.state.take(copter.words.MAVLink_heartbeat_message(2, 3, 81, 0, 1, 3))
+    with pytest.raises(MissionEnded) as ended:
+        copter.guard()
+    assert ended.value.outcome is Outcome.RESTARTED
+
+
 @pytest.mark.parametrize("acts", [True, False])
 def test_an_autopilot_is_given_time_to_act_upon_its_fence(acts: bool) -> None:
     """ArduCopter tells the breach with FENCE_STATUS before the heartbeat with RTL."""

@@ -80,7 +80,7 @@ class Guard:
         self._fence: Fence | None = None
         self._standing = 0.0
         self._read = vehicle.state.said
-        self._restarts = vehicle.state.clock.restarts
+        self._restarts = vehicle.state.restarts
         self._signs: list[tuple[Outcome, str]] = []
         #: Since when, by both clocks, the mode is none of the right ones; and a danger is known in which it is.
         self._strange: tuple[float, float] | None = None
@@ -117,9 +117,9 @@ class Guard:
         state = self._vehicle.state
         if state.heard is not None:
             self._link(state.silence)
-        if state.clock.restarts > self._restarts:
-            self._restarts = state.clock.restarts
-            raise MissionEnded(Outcome.RESTARTED, "the vehicle's clock began anew: it was restarted")
+        if state.restarts > self._restarts:
+            self._restarts = state.restarts
+            raise MissionEnded(Outcome.RESTARTED, "the vehicle was restarted: its clock or its boot began anew")
         if not self._modes:
             return
         self._texts()

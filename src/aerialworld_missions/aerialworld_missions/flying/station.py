@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld_core.mavlink.signing import Signer, signer_of
-from aerialworld_core.mavlink.wire import Decoder, Encoder, Message
+from aerialworld_core.mavlink.wire import SIGNED, Decoder, Encoder, Message
 from aerialworld_missions.flying.links import Address, Link, open_link
 from aerialworld_missions.flying.telemetry import Telemetry
 
@@ -175,7 +175,7 @@ class Station:
         elif peer.is_copy(bytes(message.get_msgbuf())):
             self.ignored["twice"] += 1
         else:
-            peer.signs = self._signer is None and bool(message.get_signed())
+            peer.signs = self._signer is None and bool(message.get_header().incompat_flags & SIGNED)
             peer.telemetry.take(message)
 
     def _peer_of(self, message: Any) -> Peer | None:

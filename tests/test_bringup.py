@@ -261,7 +261,9 @@ def test_sitl_flies_the_vehicle_whose_plugin_waits_for_it(tmp_path):
             assert Path(path).is_file()
         (mission,) = (p for p in run.processes if p.role == "mission" and p.parameters["vehicle"] == vehicle)
         kind, address, where = mission.parameters["connect"].split(":")
-        assert words[words.index("--serial0") + 1] == f"udpclient:{address}:{where}" and kind == "udpin"
+        serial = [words[words.index(f"--serial{n}") + 1] for n in range(3)]  # by default the latter two listen for all
+        assert serial == [f"udpclient:{address}:{where}", f"udpclient:{address}:{int(where) + 1}", "none"]
+        assert kind == "udpin"
     assert len({p.parameters["connect"] for p in run.processes if p.role == "mission"}) == 3
     assert "pacer" not in processes and "-r" in processes["gazebo"].command  # in real time: Gazebo runs by itself
 

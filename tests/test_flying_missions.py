@@ -202,6 +202,19 @@ def test_bad_input_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
         assert result.exit_code == 2 and wanted in result.output.replace("\n", " "), (words, result.output)
 
 
+@pytest.mark.timeout(120)
+def test_a_rover_in_guided_is_told_its_speed_on_the_way() -> None:
+    """As an ArduPilot rover has it: before it goes to a place, a speed is refused."""
+    port = rig.free_port()
+    plan = rig.line_plan([(0, 5, 0), (0, 30, 0), (20, 30, 0)], vehicle="rover_1", speed=3.0)
+    with rig.autopilot("rover", port=port, speedup=20):
+        options = FlightOptions(method="guided", georeference=rig.HOME)
+        flown, flight = rig.fly_plan(f"tcp:127.0.0.1:{port}", plan, options)
+    assert (flown.outcome, flown.mode, flown.armed) == (Outcome.COMPLETE, "HOLD", False), flown.reason
+    track = track_of(flight, Earth(rig.HOME))
+    assert max(np.hypot(*(track[:, :2] - p[:2]).T).min() for p in plan.position) < 3.0
+
+
 @pytest.mark.long
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(("kind", "mode"), [("drone", "LAND"), ("rover", "HOLD")])

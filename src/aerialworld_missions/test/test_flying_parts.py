@@ -24,11 +24,14 @@ from aerialworld_core.mavlink.wire import Decoder, Encoder, Message, dialect
 from aerialworld_core.plan import Plan
 from aerialworld_missions.flying.clock import Step, VehicleClock
 from aerialworld_missions.flying.follow import SAMPLE, Track
+from aerialworld_missions.flying.guard import GRACE_WALL, Guard, Limits, StationFailsafe
 from aerialworld_missions.flying.items import check_reach, mission_of
 from aerialworld_missions.flying.links import open_link
+from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
 from aerialworld_missions.flying.site import Site
 from aerialworld_missions.flying.station import Station
 from aerialworld_missions.flying.telemetry import Telemetry
+from aerialworld_missions.flying.vehicle import Vehicle
 
 HOME = Georeference(35.681236, 139.767125, 10.0)
 
@@ -40,6 +43,82 @@ class Wall:
 
     def __call__(self) -> float:
         return self.now
+
+
+class NoLink:
+    """A link on which nothing comes."""
+
+    many, where = False, "nowhere"
+
+    def send(self, data: bytes, address: Any) -> None: ...
+
+
+# The guard
+
+
+class Flown:
+    """A copter that flies in AUTO, watched: the test says what it hears."""
+
+    def __init__(self) -> None:
+        self.words, self.vehicle = dialect(), Vehicle(Station(NoLink()), "drone")  # type: ignore[arg-type]
+        self.guard = Guard(self.vehicle, Limits(), lambda: False)
+
+    def hear(self, at: float, *messages: Any) -> None:
+        for m in (self.words.MAVLink_system_time_message(0, round(at * 1000)), *messages):
+            self.vehicle.state.take(m)
+
+    def beat(self, mode: int, status: int = 4) -> Any:
+        return self.words.MAVLink_heartbeat_message(2, 3, 217, mode, status, 3)
+
+    def text(self, words: bytes, severity: int = 4) -> Any:
+        return self.words.MAVLink_statustext_message(severity, words, 0, 0)
+
+
+def test_a_failsafe_told_in_one_burst_with_the_first_waypoint_is_not_taken_for_somebody_else() -> None:
+    """As ArduCopter sent it to a client that had been stopped for 9 s: the waypoint, the failsafe and RTL at once."""
+    copter = Flown()
+    copter.hear(72.8, copter.text(b"PreArm: Battery failsafe"), copter.beat(3))
+    copter.guard.watch({"AUTO"}, flying=True)
+    copter.guard()
+    reached = copter.words.MAVLink_mission_item_reached_message(3)
+    copter.hear(84.5, reached, copter.text(b"GCS Failsafe"), copter.beat(6, 5))
+    copter.guard.watch({"AUTO"}, flying=True)  # the first waypoint was reached
+    copter.guard()
+    copter.hear(91.9, copter.text(b"GCS Failsafe Cleared"), copter.beat(6))
+    time.sleep(GRACE_WALL + 0.01)
+    with pytest.raises(StationFailsafe, match="GCS Failsafe"):
+        copter.guard()
+
+
+def test_a_restart_is_known_by_the_heartbeats_of_the_boot() -> None:
+    """ArduCopter tells no time after a reboot until it is asked for streams anew."""
+    copter = Flown()
+    copter.hear(60.0, copter.beat(3))
+    copter.guard.watch({"AUTO"}, flying=True)
+    copter.guard()
+    copter.vehicle.state.take(copter.words.MAVLink_heartbeat_message(2, 3, 81, 0, 1, 3))
+    with pytest.raises(MissionEnded) as ended:
+        copter.guard()
+    assert ended.value.outcome is Outcome.RESTARTED
+
+
+@pytest.mark.parametrize("acts", [True, False])
+def test_an_autopilot_is_given_time_to_act_upon_its_fence(acts: bool) -> None:
+    """ArduCopter tells the breach with FENCE_STATUS before the heartbeat with RTL."""
+    copter = Flown()
+    copter.hear(72.8, copter.beat(3))
+    copter.guard.watch({"AUTO"}, flying=True)
+    copter.guard()
+    copter.hear(86.2, copter.words.MAVLink_fence_status_message(1, 1, 3, 0))
+    copter.guard()
+    copter.hear(86.3, copter.beat(6 if acts else 3), copter.text(b"Circle fence breached", 5))
+    copter.guard()
+    copter.hear(88.0)
+    time.sleep(GRACE_WALL + 0.01)
+    said = "fence breached; the autopilot " + ("went from AUTO to RTL by itself" if acts else "itself stays in AUTO")
+    with pytest.raises(MissionEnded, match=said) as ended:
+        copter.guard()
+    assert ended.value.outcome is Outcome.FENCE
 
 
 # The clock
@@ -301,3 +380,30 @@ def test_a_track_knows_its_sides_and_how_hard_it_turns() -> None:
     assert track.off(3.0, inside) == pytest.approx(2.0, abs=0.01)  # counter-clockwise: the centre is on the left
     assert track.pace_allowed(3.0) == pytest.approx(math.sqrt(1.5 / (81 / 30)), rel=0.02)
     assert track.duration == pytest.approx(29.9, abs=2 * SAMPLE)
+
+
+@pytest.mark.parametrize("ours", [None, "ours"])
+def test_a_vehicle_with_another_key_or_one_while_we_have_none_is_named(ours: str | None, tmp_path: Path) -> None:
+    """An ArduPilot with a key signs what it sends, and is silent to whoever does not."""
+    keys = {}
+    for number, name in enumerate(("theirs", "ours"), start=1):
+        keys[name] = tmp_path / name
+        keys[name].write_bytes(bytes([number]) * 32)
+        keys[name].chmod(0o600)
+    link = open_link("udpin:127.0.0.1:45874")
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    theirs = signer_of(keys["theirs"], 1)
+    station = Station(link, signer=signer_of(keys[ours], 255) if ours else None)
+    vehicle, frames = Vehicle(station, "drone"), Encoder(1, signer=theirs)
+    with station, sender:
+        until = time.monotonic() + 20
+        while not (vehicle.peer.signs or station.refused):
+            assert time.monotonic() < until
+            beat = {"type": 2, "autopilot": 3, "base_mode": 0, "custom_mode": 4, "system_status": 3}
+            sender.sendto(frames.frame(Message("heartbeat", {**beat, "mavlink_version": 3})), ("127.0.0.1", 45874))
+            time.sleep(0.02)
+        with pytest.raises(MissionEnded, match="wrongly signed" if ours else "signed and ours are not: --key"):
+            if ours:
+                vehicle.connect(0.1)
+            vehicle.accept(None, "arming", 0)
+    theirs.close()

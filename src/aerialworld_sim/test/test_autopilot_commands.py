@@ -324,14 +324,19 @@ def test_rover_modes() -> None:
     assert bench.result(176, 1, 5) == FAILED and "Flight mode change failed" in bench.texts()
     bench.ready()
     assert bench.result(22, 0, 0, 0, 0, 0, 0, 5) == UNSUPPORTED
+    assert bench.result(178, 1, 2.0, -1) == FAILED  # in GUIDED, but it goes nowhere
     assert upload(bench, [item(bench, 0), item(bench, 1, north=30.0), item(bench, 2, 20)]) == 0
     assert bench.result(176, 1, 10) == ACCEPTED
+    assert bench.result(178, 1, 5.0, -1) == ACCEPTED
     assert bench.result(400, 1) == ACCEPTED  # in AUTO, and it drives off at once
     bench.run(5.0)
     assert float(bench.vehicle.state.pose.position[1]) > 4.0
     bench.hear("Mission Complete", 90.0)
     assert bench.autopilot.armed and bench.autopilot.runner.state == 5
     bench.run(5.0)
+    assert bench.result(176, 1, 15) == ACCEPTED
+    assert bench.result(178, 1, 2.0, -1) == FAILED and bench.autopilot.modes.go_to(np.zeros(3))
+    assert bench.result(178, 1, 2.0, -1) == ACCEPTED and bench.autopilot.modes.speed == 2.0
     # By hand: throttle forward, then nothing.
     assert bench.result(176, 1, 0) == ACCEPTED
     before = np.array(bench.vehicle.state.pose.position)

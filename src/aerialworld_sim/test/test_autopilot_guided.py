@@ -152,6 +152,23 @@ def test_a_place_moves_on_with_its_velocity_and_acceleration(hovering: Bench) ->
     assert np.linalg.norm(ned(bench)[:2] - place[:2]) > 4.0
 
 
+def test_a_place_on_earth_moves_on_with_its_velocity_alone(hovering: Bench) -> None:
+    """ArduCopter takes accelerations with SET_POSITION_TARGET_LOCAL_NED and ignores them in the other message."""
+    bench = hovering
+    place = bench.autopilot.estimator.position
+    lat, lon = bench.autopilot.earth.e7_of(place)
+    bench.send(
+        bench.words.MAVLink_set_position_target_global_int_message(
+            0, 1, 1, 6, 0b110000000000, lat, lon, float(ned(bench)[2]), 1.0, 0, 0, 0.5, 0, 0, 0, 0
+        )
+    )
+    begin, guided = bench.autopilot.now, bench.autopilot.modes.guided
+    bench.run(2.0)
+    moved = guided.target - place
+    assert moved == pytest.approx([0.0, bench.autopilot.now - begin, 0.0], abs=0.05)
+    bench.run(3.0)
+
+
 def test_reposition_is_acknowledged_and_change_speed_and_yaw_act(hovering: Bench) -> None:
     bench = hovering
     words = bench.words

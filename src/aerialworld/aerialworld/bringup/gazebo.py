@@ -12,7 +12,7 @@ from typing import Any
 
 from aerialworld.bringup.arguments import ARDUPILOT, Simulation
 from aerialworld.bringup.places import STANDING
-from aerialworld.bringup.ports import mission_port
+from aerialworld.bringup.ports import mission_port, station_port
 from aerialworld.bringup.process import Place, Process, Run, recorder_name
 from aerialworld_core import network
 from aerialworld_core.conditions import Conditions
@@ -188,7 +188,9 @@ def _sitl(asked: Simulation, place: Place, name: str, number: int, origin: Geore
         f"-I{number}", "--sysid", str(number + 1),
         "--home", f"{origin.latitude!r},{origin.longitude!r},{origin.height!r},0",
         "--defaults", ",".join(map(str, defaults)),
+        # By default SERIAL1 and SERIAL2 listen on all interfaces, unsigned: these stay on loopback.
         "--serial0", f"udpclient:127.0.0.1:{mission_port(number)}",
+        "--serial1", f"udpclient:127.0.0.1:{station_port(number)}", "--serial2", "none",
     )  # fmt: skip
     return Process(f"{name}_sitl", "required", command=command, folder=folder)
 

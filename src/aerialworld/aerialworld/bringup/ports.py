@@ -14,6 +14,11 @@ def mission_port(number: int) -> int:
     return _MISSION_PORT + PORTS_PER_INSTANCE * number
 
 
+def station_port(number: int) -> int:
+    """UDP port for a ground station that looks on, to which the ArduPilot of vehicle `number` also sends."""
+    return mission_port(number) + 1
+
+
 def connection(asked: Simulation, number: int) -> str:
     """Where the autopilot of vehicle `number` is reached: SITL sends to the mission, our autopilot awaits it."""
     if asked.engine == GAZEBO:

@@ -17,7 +17,8 @@ from aerialworld_missions.flying.outcomes import MissionEnded, Outcome
 from aerialworld_missions.flying.site import Site
 from aerialworld_missions.flying.vehicle import Vehicle
 
-#: Vehicle and wall seconds for which a mode that nobody asked for must last, so that a text may explain it.
+#: Vehicle and wall seconds for which a mode that nobody asked for must last, so that a text may explain it; and the
+#: right mode after a warning, for the autopilot may act upon it.
 GRACE, GRACE_WALL = 1.0, 0.4
 #: Metres that count as progress.
 PROGRESS = 1.0
@@ -79,9 +80,11 @@ class Guard:
         self._fence: Fence | None = None
         self._standing = 0.0
         self._read = vehicle.state.said
-        self._restarts = vehicle.state.clock.restarts
+        self._restarts = vehicle.state.restarts
         self._signs: list[tuple[Outcome, str]] = []
+        #: Since when, by both clocks, the mode is none of the right ones; and a danger is known in which it is.
         self._strange: tuple[float, float] | None = None
+        self._warned: tuple[float, float] | None = None
         self._anchor: tuple[Array, float] | None = None
         self._outside: float | None = None
         #: Longest silence that has been lived through, wall seconds.
@@ -99,12 +102,14 @@ class Guard:
         standing: float = 0.0,
     ) -> None:
         """From now on these modes are right. `flying`: it is armed and makes progress, but for `standing` seconds that
-        it may have been told to stand; `fence`: what it stays in."""
+        it may have been told to stand; `fence`: what it stays in. What was said before the flight is forgotten; in
+        flight it still counts, for much may come at once after a silence."""
+        if not (self._flying and flying):
+            self._read = self._vehicle.state.said
+            self._signs.clear()
         self._modes, self._flying, self._site, self._fence = frozenset(modes), flying, site, fence
         self._standing = standing
-        self._read = self._vehicle.state.said
-        self._signs.clear()
-        self._strange = self._anchor = self._outside = None
+        self._strange = self._warned = self._anchor = self._outside = None
 
     def __call__(self) -> None:
         if self._interrupted():
@@ -112,9 +117,9 @@ class Guard:
         state = self._vehicle.state
         if state.heard is not None:
             self._link(state.silence)
-        if state.clock.restarts > self._restarts:
-            self._restarts = state.clock.restarts
-            raise MissionEnded(Outcome.RESTARTED, "the vehicle's clock began anew: it was restarted")
+        if state.restarts > self._restarts:
+            self._restarts = state.restarts
+            raise MissionEnded(Outcome.RESTARTED, "the vehicle was restarted: its clock or its boot began anew")
         if not self._modes:
             return
         self._texts()
@@ -170,15 +175,16 @@ class Guard:
     def _mode(self) -> None:
         """The mode is what it should be; or it is for long enough another one."""
         vehicle, state = self._vehicle, self._vehicle.state
+        now = (state.clock.now, time.monotonic())
         if vehicle.mode in self._modes:
             self._strange = None
             if self._flying and self._signs and self._signs[0][0] in ACTED_UPON:
-                raise self._ended_by_sign(Outcome.FENCE, f"the autopilot itself stays in {vehicle.mode}")
+                self._warned = self._warned or now
+                if _lasts(self._warned, now):
+                    raise self._ended_by_sign(Outcome.FENCE, f"the autopilot itself stays in {vehicle.mode}")
             return
-        now = (state.clock.now, time.monotonic())
-        if self._strange is None:
-            self._strange = now
-        if now[0] - self._strange[0] < GRACE or now[1] - self._strange[1] < GRACE_WALL:
+        self._strange = self._strange or now
+        if not _lasts(self._strange, now):
             return
         wanted = " or ".join(sorted(self._modes))
         if not self._signs and vehicle.mode in AWAY and now[1] - self._silent_at < RECENT:
@@ -186,10 +192,8 @@ class Guard:
                 Outcome.FAILSAFE,
                 f"after a silence it has gone from {wanted} to {vehicle.mode}: it has missed our heartbeats",
             )
-        if state.status == Status.CRITICAL:
-            raise self._ended_by_sign(
-                Outcome.FAILSAFE, f"the autopilot went from {wanted} to {vehicle.mode} by itself (a failsafe)"
-            )
+        if self._signs or state.status == Status.CRITICAL:
+            raise self._ended_by_sign(Outcome.FAILSAFE, f"the autopilot went from {wanted} to {vehicle.mode} by itself")
         raise self._ended_by_sign(
             Outcome.TAKEN_OVER, f"the mode was changed from {wanted} to {vehicle.mode}: somebody else flies now"
         )
@@ -228,6 +232,11 @@ class Guard:
         elif now - self._outside > GRACE:
             x, y, z = position
             raise MissionEnded(Outcome.FENCE, f"it has left the plan's fence at ({x:.1f}, {y:.1f}, {z:.1f})")
+
+
+def _lasts(since: tuple[float, float], now: tuple[float, float]) -> bool:
+    """Whether the grace, by the vehicle's and the wall's seconds, is over."""
+    return now[0] - since[0] >= GRACE and now[1] - since[1] >= GRACE_WALL
 
 
 def _inside(fence: Fence, position: Array) -> bool:

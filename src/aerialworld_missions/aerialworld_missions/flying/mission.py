@@ -261,11 +261,13 @@ class Flight:
             self._share = share
             self._tell("flying", "setpoints")
 
-    def _go(self, point: np.ndarray, yaw: float | None) -> None:
-        """To a point of map, and until it is there."""
+    def _go(self, point: np.ndarray, yaw: float | None, speed: float | None = None) -> None:
+        """To a point of map, at a new speed if one is given, and until it is there."""
         vehicle, site = self.vehicle, self.site
         assert site is not None
         vehicle.reposition(site, point, None if yaw is None else heading_of(yaw))
+        if speed is not None:  # an ArduPilot rover in GUIDED takes a speed only when it goes somewhere
+            vehicle.demand(Cmd.DO_CHANGE_SPEED, 1, round(speed, 2), -1, what="changing speed")
         drone = self.kind == "drone"
 
         def distance() -> float:
@@ -286,10 +288,9 @@ class Flight:
         for number in range(round(self._share * len(waypoints)), len(waypoints)):
             waypoint = waypoints[number]
             wanted = max(waypoint.speed or waypoints[min(1, len(waypoints) - 1)].speed, 0.5)
-            if abs(wanted - speed) > 0.5:
-                speed = wanted
-                vehicle.demand(Cmd.DO_CHANGE_SPEED, 1, round(speed, 2), -1, what="changing speed")
-            self._go(np.array(waypoint.position), None)
+            changes = abs(wanted - speed) > 0.5
+            speed = wanted if changes else speed
+            self._go(np.array(waypoint.position), None, speed if changes else None)
             if number == 0:
                 self.guard.watch({"GUIDED"}, flying=True, site=site, fence=self.plan.fence, standing=self._standing())
                 self._start_recording()

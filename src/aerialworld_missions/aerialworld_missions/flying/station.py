@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld_core.mavlink.signing import Signer, signer_of
-from aerialworld_core.mavlink.wire import Decoder, Encoder, Message
+from aerialworld_core.mavlink.wire import SIGNED, Decoder, Encoder, Message
 from aerialworld_missions.flying.links import Address, Link, open_link
 from aerialworld_missions.flying.telemetry import Telemetry
 
@@ -38,6 +38,8 @@ class Peer:
         self.component = component
         self.telemetry = Telemetry(wall)
         self.address: Address = None
+        #: Whether it signs what it sends, which we have no key to answer with.
+        self.signs = False
         self._recent: deque[bytes] = deque(maxlen=COPIES)
 
     def is_copy(self, frame: bytes) -> bool:
@@ -113,6 +115,11 @@ class Station:
             self.peers.append(peer)
             return peer
 
+    @property
+    def refused(self) -> Counter[str]:
+        """Frames that our key does not let in, by reason."""
+        return sum((d.refused for d in self._decoders.values()), Counter[str]())
+
     def send(self, message: Message, peer: Peer) -> None:
         """Send to a vehicle. Raises ValueError for a field that does not fit."""
         with self.changed:
@@ -168,6 +175,7 @@ class Station:
         elif peer.is_copy(bytes(message.get_msgbuf())):
             self.ignored["twice"] += 1
         else:
+            peer.signs = self._signer is None and bool(message.get_header().incompat_flags & SIGNED)
             peer.telemetry.take(message)
 
     def _peer_of(self, message: Any) -> Peer | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from aerialworld_core.earth import map_of_ned, on_earth, yaw_of_heading
 from aerialworld_core.frames import Array
-from aerialworld_core.mavlink.words import ARMED, Severity
+from aerialworld_core.mavlink.words import ARMED, Severity, Status
 from aerialworld_missions.flying.clock import Step, VehicleClock
 
 #: Texts and answers that are remembered; bytes of one text.
@@ -71,6 +71,8 @@ class Telemetry:
         self.clock = VehicleClock(wall)
         self.heard: float | None = None
         self.heartbeats = 0
+        #: How often it was armed, and booting the next moment: a copter that was restarted tells no time by itself.
+        self.boots = 0
         self.kind: int | None = None
         self.mode: int | None = None
         self.armed = False
@@ -120,6 +122,11 @@ class Telemetry:
             self.replies.append((self.answered, message))
 
     @property
+    def restarts(self) -> int:
+        """How often it has begun anew, by its clock or its heartbeats."""
+        return self.clock.restarts + self.boots
+
+    @property
     def silence(self) -> float:
         """Wall seconds since the last message."""
         return math.inf if self.heard is None else self._wall() - self.heard
@@ -149,6 +156,8 @@ class Telemetry:
 
     def _heartbeat(self, message: Any) -> None:
         self.heartbeats += 1
+        if self.armed and message.system_status in (Status.BOOT, Status.CALIBRATING):
+            self.boots += 1
         self.kind, self.mode, self.status = int(message.type), int(message.custom_mode), int(message.system_status)
         self.armed = bool(message.base_mode & ARMED)
         if not self.modes or self.modes[-1][1] != self.mode:

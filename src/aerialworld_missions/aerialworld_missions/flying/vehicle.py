@@ -178,7 +178,8 @@ class Vehicle:
 
     def accept(self, result: Result | int | None, what: str, said: int) -> None:
         if result is None:
-            raise MissionEnded(Outcome.REFUSED, f"{what}: no answer within {ANSWER:.0f} s{self.said(said)}")
+            key = "; its messages are signed and ours are not: --key" if self.peer.signs else ""
+            raise MissionEnded(Outcome.REFUSED, f"{what}: no answer within {ANSWER:.0f} s{key}{self.said(said)}")
         if result != Result.ACCEPTED:
             self.pause(TEXTS_FOLLOW)
             raise MissionEnded(Outcome.REFUSED, f"{what}: {result_name(result)}{self.said(said)}")
@@ -196,7 +197,8 @@ class Vehicle:
         if self.state.kind is None:
             whom = f"system {self.peer.system}" if self.peer.system is not None else "any vehicle"
             trouble = getattr(link, "trouble", "")
-            ignored = ", ".join(f"{n} messages {why}" for why, n in self.station.ignored.items())
+            counts = self.station.ignored + self.station.refused
+            ignored = ", ".join(f"{n} messages {why}" for why, n in counts.items())
             details = "".join(f"; {text}" for text in (trouble, ignored) if text)
             raise MissionEnded(
                 Outcome.NO_VEHICLE, f"{link.where}: no heartbeat of {whom} within {seconds:.0f} s{details}"

@@ -78,10 +78,10 @@ class Guided:
         if message.coordinate_frame not in LOCAL_FRAMES or not self._listens():
             return
         place = self._local_place(message) if self._gives_position(message) else None
-        self._take(message, place, message.coordinate_frame in BODY_FRAMES)
+        self._take(message, place, message.coordinate_frame in BODY_FRAMES, accelerates=True)
 
     def on_earth(self, message: Any) -> None:
-        """SET_POSITION_TARGET_GLOBAL_INT."""
+        """SET_POSITION_TARGET_GLOBAL_INT, of which ArduCopter takes no acceleration."""
         if message.coordinate_frame not in GLOBAL_FRAMES or not self._listens():
             return
         place = None
@@ -91,7 +91,7 @@ class Guided:
             place = np.zeros(3)
             place[:2] = self._autopilot.earth.map_of(message.lat_int, message.lon_int)
             place[2] = self._autopilot.missions.height(message.coordinate_frame, message.alt, place)
-        self._take(message, place, body=False)
+        self._take(message, place, body=False, accelerates=False)
 
     def _listens(self) -> bool:
         autopilot = self._autopilot
@@ -114,7 +114,7 @@ class Guided:
         """Forward, right, down as a vector of map, about the vertical alone."""
         return map_of_body(self._autopilot.vehicle.state.pose.yaw, *body)
 
-    def _take(self, message: Any, place: Array | None, body: bool) -> None:
+    def _take(self, message: Any, place: Array | None, body: bool, accelerates: bool) -> None:
         mask = message.type_mask
         if mask & FORCE and (mask & IGNORE_ACCELERATION) != IGNORE_ACCELERATION:
             return
@@ -126,8 +126,8 @@ class Guided:
             made.velocity = self._turned(velocity) if body else map_of_ned(*velocity)
             if body and self._autopilot.settings.kind == "rover":
                 made.forward = float(message.vx)
-        drone = self._autopilot.settings.kind == "drone"
-        if drone and made.velocity is not None and not mask & (IGNORE_ACCELERATION | FORCE):
+        accelerates = accelerates and self._autopilot.settings.kind == "drone"
+        if accelerates and made.velocity is not None and not mask & (IGNORE_ACCELERATION | FORCE):
             acceleration = (message.afx, message.afy, message.afz)
             made.acceleration = self._turned(acceleration) if body else map_of_ned(*acceleration)
         if not mask & IGNORE_YAW:

@@ -26,6 +26,12 @@ class Rover(ModeLogic):
         """RTL_SPEED, or WP_SPEED, whatever speed a mission has asked for."""
         return speed_within(self.autopilot.parameters["RTL_SPEED"] or self.default_speed())
 
+    def change_speed(self, kind: float, speed: float) -> bool:
+        """As ArduPilot's rover, only in a mode that drives by itself, and in GUIDED only on the way to a place."""
+        mode = self.autopilot.mode.name
+        drives = mode in ("AUTO", "RTL", "CIRCLE", "LOITER") or (mode == "GUIDED" and self.guided.target is not None)
+        return drives and super().change_speed(kind, speed)
+
     def enter(self, mode: Mode) -> str:
         autopilot = self.autopilot
         if mode.name == "INITIALISING":

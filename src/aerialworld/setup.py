@@ -32,6 +32,7 @@ setup(
         "training": ["aerialworld_training"],
         "bags": ["aerialworld_recorder[bags]"],
         "view": ["rerun-sdk>=0.28"],
+        "video": ["av>=16", "Jinja2>=3.1.6", "matplotlib>=3.9", "pillow>=13.0.0"],
     },
     entry_points={"console_scripts": ["aerialworld = aerialworld.cli:main"]},
     data_files=[

@@ -42,7 +42,7 @@ $(VENV)/.installed: constraints.txt $(PACKAGES)
 	$(PIP) install --quiet -c constraints.txt $(TORCH_ARGS) torch
 	$(PIP) install --quiet -c constraints.txt --no-build-isolation \
 	    -e 'src/aerialworld_core[world]' -e src/aerialworld_city -e '$(SIM)' -e src/aerialworld_missions \
-	    -e 'src/aerialworld_recorder[bags]' -e 'training[images,safetensors]' -e models -e worlds -e launch -e 'src/aerialworld[local,training,bags]'
+	    -e 'src/aerialworld_recorder[bags]' -e 'training[images,safetensors]' -e models -e worlds -e launch -e 'src/aerialworld[local,training,bags,video]'
 	$(PIP) install --quiet -c constraints.txt -r requirements-dev.txt
 	touch $@
 

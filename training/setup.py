@@ -14,7 +14,11 @@ setup(
     package_data={NAME: ["py.typed", "**/*.html", "**/*.css", "**/*.svg", "**/*.yaml", "configs/*.py"]},
     python_requires=">=3.11",
     install_requires=["aerialworld_core", "torch>=2.11", "tensorboard>=2.18", "PyYAML>=6.0"],
-    extras_require={"images": ["simplejpeg>=1.8"], "safetensors": ["safetensors>=0.5"]},
+    extras_require={
+        "images": ["simplejpeg>=1.8"],
+        "safetensors": ["safetensors>=0.5"],
+        "onnx": ["onnx>=1.19", "onnxscript>=0.5", "onnxruntime>=1.23"],
+    },
     entry_points={},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

@@ -32,8 +32,11 @@ setup(
         "training": ["aerialworld_training"],
         "bags": ["aerialworld_recorder[bags]"],
         "view": ["rerun-sdk>=0.28"],
+        "video": ["av>=16", "Jinja2>=3.1.6", "matplotlib>=3.9", "pillow>=13.0.0"],
     },
-    entry_points={"console_scripts": ["aerialworld = aerialworld.cli:main"]},
+    entry_points={
+        "console_scripts": ["aerialworld = aerialworld.cli:main", "forecast = aerialworld.nodes.forecast:main"]
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

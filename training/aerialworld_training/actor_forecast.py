@@ -11,7 +11,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from aerialworld_core.frames import grid_from_map
+from aerialworld_core.frames import Pose, grid_from_map
+from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import DYNAMIC, FREE
 from aerialworld_training.dataset.actors import Actors, label_boxes
 from aerialworld_training.dataset.frames import PooledSession
@@ -88,6 +89,15 @@ def tracked_objects(session: PooledSession, before: int, frame: int) -> tuple[La
     _, old_classes, old_centres = clusters(session, before)
     seconds = (session.stamps[frame] - session.stamps[before]) * 1e-9
     velocities = np.zeros((len(classes) + 1, 3))
+    for k, j in match_nearest(classes, centres, old_classes, old_centres, float(seconds)):
+        velocities[k + 1, :2] = (centres[k] - old_centres[j])[:2] / seconds
+    return labels, velocities
+
+
+def match_nearest(
+    classes: NDArray[np.uint8], centres: Array, old_classes: NDArray[np.uint8], old_centres: Array, seconds: float
+) -> list[tuple[int, int]]:
+    """Pairs (new, old) of objects of one class, nearest first, each once, no farther apart than `MAX_SPEED` allows."""
     pairs = [
         (float(np.linalg.norm(centres[k] - old_centres[j])), k, j)
         for k in range(len(classes))
@@ -95,21 +105,28 @@ def tracked_objects(session: PooledSession, before: int, frame: int) -> tuple[La
         if classes[k] == old_classes[j]
     ]
     taken: set[tuple[str, int]] = set()
+    matched = []
     for distance, k, j in sorted(pairs):
         if distance <= MAX_SPEED * seconds and not {("new", k), ("old", j)} & taken:
             taken |= {("new", k), ("old", j)}
-            velocities[k + 1, :2] = (centres[k] - old_centres[j])[:2] / seconds
-    return labels, velocities
+            matched.append((k, j))
+    return matched
 
 
 def clusters(session: PooledSession, frame: int) -> tuple[Labels, NDArray[np.uint8], Array]:
+    """`clusters_of` a frame."""
+    return clusters_of(session.semantics(frame), session.grid, session.pose(frame), session.datum)
+
+
+def clusters_of(
+    semantics: NDArray[np.uint8], grid: VoxelGrid, pose: Pose, datum: float
+) -> tuple[Labels, NDArray[np.uint8], Array]:
     """Connected voxels (26 neighbours) of one moving class: labels (X, Y, Z) from 1, their classes (K,), and the
-    middles (K, 3) of their extents in map."""
-    grid, semantics = session.grid, session.semantics(frame)
+    middles (K, 3) of their extents in map. semantics (X, Y, Z) in the grid of a vehicle at `pose`."""
     labels = np.zeros(grid.shape, np.int32)
     classes: list[int] = []
     centres: list[Array] = []
-    back = np.linalg.inv(grid_from_map(session.pose(frame), session.datum))
+    back = np.linalg.inv(grid_from_map(pose, datum))
     for kind in DYNAMIC:
         left = {cast(tuple[int, int, int], tuple(v)) for v in np.argwhere(semantics == kind).tolist()}
         while left:

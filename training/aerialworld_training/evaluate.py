@@ -42,6 +42,8 @@ from aerialworld_training.metrics import StratifiedCounts, scores
 from aerialworld_training.motion_ahead import Path as Way
 from aerialworld_training.motion_ahead import constant_velocity, follow_steps
 from aerialworld_training.motion_scores import MotionScores
+from aerialworld_training.panoptic import PanopticQuality, forecast_objects, true_objects
+from aerialworld_training.planning_scores import PlanningScores
 from aerialworld_training.predictors import History, Predicted, predictor
 from aerialworld_training.runtime import deterministic
 from aerialworld_training.stages import evenly
@@ -162,7 +164,8 @@ class Evaluation:
         self.counts = {row: StratifiedCounts(trained.future, CELLS) for row in self.rows}
         # Against full truth, what nobody saw at t+k has cells of its own.
         self.full_counts = {row: StratifiedCounts(trained.future, 2 * CELLS) for row in self.rows if full}
-        self.motion = MotionScores(trained.future)
+        self.motion, self.planning = MotionScores(trained.future), PlanningScores(trained.future)
+        self.panoptic = {row: PanopticQuality(trained.future) for row in self.rows}
         self.fill_steps = max(1, round(FILL_REACH / max(self.grid.voxel_size[:2])))
         self.codes: dict[tuple[str, int, int], torch.Tensor] = {}
         self.reconstructions: dict[tuple[str, int, int], Volume] = {}
@@ -227,6 +230,7 @@ class Evaluation:
         going_on = constant_velocity(session.pose(past[-2]), session.pose(past[-1]), steps)
         forecasts = self.forecasts(window, going_on, true)
         self.add_motion(window, forecasts[MODEL].path, going_on, true)
+        volumes: dict[str, list[Volume]] = {row: [] for row in self.rows}
         constant = shift_levels(self.constant, -up, FREE)
         bands = height_bands(self.grid, up)
         last = session.semantics(past[-1])
@@ -255,12 +259,16 @@ class Evaluation:
             dynamic = self.dynamic(session, past[-1], n)
             base = counting_base(truth[-1], seen, observed[-1], bands, dynamic, fused)
             for name, predicted in rows.items():
+                volumes[name].append(predicted)
                 self.counts[name].add(k, base, predicted[observed[-1]], window.session)
             if self.full:
                 whole = self.full.semantics(session, n)
                 base = counting_base(whole, seen, np.ones_like(seen), bands, dynamic, fused, ~observed[-1])
                 for name, predicted in rows.items():
                     self.full_counts[name].add(k, base, predicted.reshape(-1), window.session)
+        objects = true_objects(session, future)
+        for name, quality in self.panoptic.items() if objects else ():
+            quality.add(objects or [], forecast_objects(session, future, volumes[name]), observed)
         if index in self.to_save:
             numbers = session.numbers
             self.saved.append(
@@ -294,7 +302,8 @@ class Evaluation:
         step = self.windows.rel_poses[window.session][window.frames[h - 2]].astype(np.float64)
         none = np.zeros(steps)
         straight = follow_steps(last, np.tile(step, (steps, 1)), none, none)
-        guesses = {MODEL: own, "constant_displacement": straight, "constant_velocity": going_on}
+        guesses: dict[str, Way] = {MODEL: own, "constant_displacement": straight, "constant_velocity": going_on}
+        self.planning.add(session, window.frames[h:], guesses)
         self.motion.add({k: way.position[:, :2] for k, way in guesses.items()}, true.position[:, :2])
 
     def dynamic(self, session: PooledSession, last: int, target: int) -> NDArray[np.bool_]:
@@ -330,6 +339,7 @@ class Evaluation:
         rows: dict[str, Any] = {}
         for name, (label, meaning) in self.rows.items():
             rows[name] = {"label": label, "meaning": meaning, **self.table(self.counts[name], STRATA)}
+            rows[name]["vpq"] = self.panoptic[name].result(self.horizons.tolist())
             if self.full:
                 rows[name]["full"] = self.table(self.full_counts[name], [*with_unseen, OCCLUDED])
         frames = {(self.windows.windows[i].session, n) for i in self.chosen for n in self.windows.windows[i].frames}
@@ -342,6 +352,7 @@ class Evaluation:
             **({"strata_full": {s.name: s.meaning for s in (*STRATA, OCCLUDED)}} if self.full else {}),
             "rows": rows,
             "motion": self.motion.result(self.horizons.tolist()),
+            "planning": self.planning.result(self.horizons.tolist()),
             "counts": {
                 "windows_available": len(self.windows),
                 "windows_evaluated": len(self.chosen),

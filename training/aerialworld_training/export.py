@@ -1,6 +1,7 @@
-"""Weights for others: a checkpoint as the original's code loads it, or as safetensors.
+"""A model for others: as the original's code loads it, as safetensors, or its parts as graphs (ONNX, torch.export).
 
 python -m aerialworld_training.export run/model.pth occworld.pth
+python -m aerialworld_training.export run/best.pth graphs/ --graphs onnx
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from pathlib import Path
 
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_training.checkpoint import save_torch
+from aerialworld_training.graphs import FORMATS, export_graphs
 from aerialworld_training.models.occworld.safetensors_file import write_safetensors
 from aerialworld_training.models.occworld.state_dict_adapter import AERIAL, read_checkpoint, to_original
+from aerialworld_training.trained import load_trained
 
 
 def export(source: Path, out: Path, *, stage_1: bool = False) -> str:
@@ -48,10 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m aerialworld_training.export", description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path, help="a checkpoint: ours, the original's, .pth or .safetensors")
-    parser.add_argument("out", type=Path, help="FILE.pth (as the original's code loads it) or FILE.safetensors")
+    parser.add_argument("out", type=Path, help="FILE.pth, FILE.safetensors, or the graphs' folder")
     parser.add_argument("--stage-1", action="store_true", help="the VAE alone, with the keys of a stage-1 file")
+    parser.add_argument(
+        "--graphs", choices=FORMATS, help="encoder, transformer and decoder as graphs, checked against the model"
+    )
     options = parser.parse_args(arguments)
     try:
+        if options.graphs:
+            if options.stage_1 or options.out.suffix:
+                raise InputError("--graphs writes several files: OUT is a folder, and --stage-1 does not go with it")
+            print("\n".join(export_graphs(load_trained(options.source), options.out, options.graphs)))
+            return 0
         print(export(options.source, options.out, stage_1=options.stage_1))
     except AerialWorldError as error:
         print(error, file=sys.stderr)

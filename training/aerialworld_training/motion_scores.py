@@ -24,12 +24,16 @@ class MotionScores:
             self.errors.setdefault(name, []).append(np.linalg.norm(guess - truth, axis=1))
 
     def result(self, horizons: Sequence[float]) -> dict[str, Any]:
-        """L2 error at each horizon, their mean (ADE) and the last (FDE), metres."""
+        """L2 error at each horizon and its mean up to there (ST-P3's planning L2), the mean of all (ADE) and the last
+        (FDE), metres."""
         rows = {}
         for name, errors in self.errors.items():
             mean = np.mean(errors, 0)
             rows[name] = {
-                "l2": [{"t": t, "metres": float(e)} for t, e in zip(horizons, mean, strict=True)],
+                "l2": [
+                    {"t": t, "metres": float(mean[k]), "up_to": float(mean[: k + 1].mean())}
+                    for k, t in enumerate(horizons)
+                ],
                 "ade": float(mean.mean()),
                 "fde": float(mean[-1]),
             }

@@ -21,6 +21,8 @@ from aerialworld_training.dataset import PooledSession
 from aerialworld_training.dataset.actors import Actors
 from aerialworld_training.dataset.frames import load_sessions
 from aerialworld_training.full_truth import FullTruth
+from aerialworld_training.seeds import main as seeds_main
+from aerialworld_training.seeds import over_seeds
 from aerialworld_training.strata import CELLS, OCCLUDED, counting_base, height_bands
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -93,6 +95,25 @@ WORLD = """<sdf version="1.9"><world name="wall"><model name="wall"><static>true
 <link name="link"><visual name="visual"><geometry><box><size>0.4 3.2 1.6</size></box></geometry>
 <plugin filename="gz-sim-label-system" name="gz::sim::systems::Label"><label>15</label></plugin></visual></link>
 </model></world></sdf>"""
+
+
+def test_means_over_seeds_by_hand(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "best.pth", run_config(pooled_grid()))
+    made = evaluation.evaluate(root, root / "split.json", tmp_path, tmp_path / "s0", max_windows=1, threads=1)
+    assert [v["vpq"] for v in made["rows"]["ego_warp_fused"]["vpq"]] == [None] * 3  # its car shows in no voxel
+    paths = []
+    for k, value in enumerate((0.1, 0.2, 0.6)):
+        made["rows"]["occworld"]["horizons"][0]["strata"]["all"]["iou"] = value
+        paths.append(tmp_path / f"{k}.json")
+        paths[-1].write_text(json.dumps(made | {"made_from": {"model": {"weights_sha256": str(k)}}}))
+    spread = over_seeds(paths)["rows"]["occworld"]["horizons"][0]["strata"]["all"]
+    assert spread["mean"] == pytest.approx(0.3) and spread["std"] == pytest.approx(np.sqrt(0.07))
+    assert seeds_main([str(p) for p in paths[:2]]) == 0 and "a claim needs 3" in capsys.readouterr().err
+    with pytest.raises(InputError, match="counts once"):
+        over_seeds([paths[0], paths[0]])
+    paths[1].write_text(json.dumps(made | {"windows": []}))
+    with pytest.raises(InputError, match="windows differs"):
+        over_seeds(paths)
 
 
 def test_full_truth_by_hand(tmp_path: Path) -> None:

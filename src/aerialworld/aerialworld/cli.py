@@ -23,6 +23,7 @@ from aerialworld.commands.report import report
 from aerialworld.commands.rerender import rerender
 from aerialworld.commands.simulate import simulate
 from aerialworld.commands.training import evaluate, train
+from aerialworld.commands.visualize import visualize
 from aerialworld.console import DEBUG_VARIABLE
 
 app = typer.Typer(
@@ -95,6 +96,7 @@ app.command(
 app.command(
     epilog="Example: aerialworld evaluate --sessions sessions --split split.json --work-dir work --out evaluation"
 )(evaluate)
+app.command(epilog="Example: aerialworld visualize evaluation")(visualize)
 app.command(epilog="Example: aerialworld report out/demo")(report)
 app.command(
     epilog="Examples: aerialworld demo   |   aerialworld demo --city 13100_tokyo23-ku/ --seed 3   |   "

@@ -66,6 +66,16 @@ def occupancy_grid(vehicle: str) -> str:
     return f"/{vehicle}/occupancy/grid"
 
 
+def forecast_points(vehicle: str) -> str:
+    """A forecast's voxels as PointCloud2 in map: x, y, z, class, probability, horizon."""
+    return f"/{vehicle}/forecast/points"
+
+
+def forecast_path(vehicle: str) -> str:
+    """The way that a forecast takes, nav_msgs/Path in map."""
+    return f"/{vehicle}/forecast/path"
+
+
 def ground(vehicle: str) -> str:
     """The terrain's point below the vehicle, geometry_msgs/PointStamped in map: in bags of sessions."""
     return f"/{vehicle}/ground"

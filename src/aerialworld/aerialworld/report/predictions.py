@@ -29,7 +29,8 @@ def predictions(folder: Path) -> list[dict[str, Any]]:
     return [_card(path) for path in sorted(folder.glob("prediction_*.npz"))]
 
 
-def _card(path: Path) -> dict[str, Any]:
+def load_prediction(path: Path) -> dict[str, Any]:
+    """What an evaluation saved of a window, `grid` as a VoxelGrid. Raises InputError for what is no such file."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             data = {name: archive[name] for name in archive.files}
@@ -38,7 +39,12 @@ def _card(path: Path) -> dict[str, Any]:
     missing = [name for name in NEEDED if name not in data]
     if missing:
         raise InputError(f"{path}: lacks {', '.join(missing)}; run the evaluation again")
-    grid = VoxelGrid.from_dict(json.loads(str(data["grid"])))
+    return {**data, "grid": VoxelGrid.from_dict(json.loads(str(data["grid"])))}
+
+
+def _card(path: Path) -> dict[str, Any]:
+    data = load_prediction(path)
+    grid: VoxelGrid = data["grid"]
     horizons = [float(t) for t in data["horizons_s"]]
     shown = [i for i, t in enumerate(horizons) if any(abs(t - s) < 1e-6 for s in SHOWN)] or list(range(len(horizons)))
     truth, predicted, observed = data["truth_semantics"], data["predicted_semantics"], data["truth_observed"]

@@ -14,18 +14,13 @@ from pathlib import Path
 import torch
 
 from aerialworld_core.errors import AerialWorldError
+from aerialworld_training.building import build
 from aerialworld_training.checkpoint import save_torch
-from aerialworld_training.models.aerial import AerialOccWorld
-from aerialworld_training.models.occworld import OccWorld, load_complete
+from aerialworld_training.models.occworld import load_complete
 from aerialworld_training.models.occworld.state_dict_adapter import read_checkpoint
-from aerialworld_training.runconfig import RunConfig, load_run_config
+from aerialworld_training.runconfig import load_run_config
 
-
-def build(config: RunConfig) -> OccWorld:
-    """The model that a config describes, untrained."""
-    if config.is_aerial:
-        return AerialOccWorld(config.occworld_config(), config.aerial_config())
-    return OccWorld(config.occworld_config())
+__all__ = ["build", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

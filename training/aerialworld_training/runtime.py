@@ -46,7 +46,8 @@ def deterministic(threads: int) -> Iterator[None]:
 
 
 class StopRequest:
-    """Remembers SIGINT or SIGTERM instead of dying of it; a second SIGINT interrupts at once.
+    """Remembers SIGINT, SIGTERM or SIGUSR1 (what batch systems send before their time is up) instead of dying of it; a
+    second SIGINT interrupts at once.
 
     Only the main thread can listen; elsewhere nothing is installed.
     """
@@ -59,7 +60,7 @@ class StopRequest:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
         try:
             yield self
         finally:

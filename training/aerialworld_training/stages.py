@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aerialworld_core.labels import FREE
+from aerialworld_training.codebook import restart_dead_codes, start_codebook, start_from_free
 from aerialworld_training.config import TransformerConfig, VaeConfig
 from aerialworld_training.dataset.frames import PooledSession
 from aerialworld_training.dataset.pooling import shift_levels
 from aerialworld_training.dataset.windows import SessionWindows
 from aerialworld_training.losses import lovasz_softmax, masked_cross_entropy, motion_loss
 from aerialworld_training.models.occworld import OccWorld
+from aerialworld_training.voxels import sample_voxels
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,6 @@ def evenly(count: int, wanted: int) -> list[int]:
     return sorted({round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)})
 
 
-def near_occupied(occupied: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Voxels that share a face with an occupied one, or are occupied themselves."""
-    near = occupied.copy()
-    for axis in range(3):
-        a = [slice(None)] * 3
-        b = [slice(None)] * 3
-        a[axis], b[axis] = slice(1, None), slice(None, -1)
-        near[tuple(a)] |= occupied[tuple(b)]
-        near[tuple(b)] |= occupied[tuple(a)]
-    return near
-
-
 class VaeStage:
     """Stage 1 on single frames of the training sessions."""
 
@@ -84,23 +74,7 @@ class VaeStage:
         self.usage = torch.zeros(model.config.n_e, dtype=torch.int64)
         self.used_codes = 0
         if config.free_logit:
-            self.start_from_free(config.free_logit)
-
-    @torch.no_grad()
-    def start_from_free(self, logit: float) -> None:
-        """Start where nearly every voxel is: free, by a margin of `logit` over each other class.
-
-        The embedding of free becomes 0, so that empty space enters the encoder as nothing and norms see the surfaces;
-        the other embeddings get a common part along the first axis, against which the decoder's last bias points.
-        Default random embeddings would spend a fifth of a short run on finding this.
-        """
-        table, common = self.model.vae.class_embeds.weight, 1.5
-        table[:, 0] = common
-        table[FREE] = 0.0
-        bias = self.model.vae.decoder.conv_out.bias
-        assert bias is not None
-        bias.zero_()
-        bias[:: table.shape[1]] = -logit / common
+            start_from_free(model.vae, config.free_logit)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold beyond weights and optimiser."""
@@ -160,24 +134,17 @@ class VaeStage:
     def sample_voxels(
         self, semantics: Sequence[NDArray[np.uint8]], observed: Sequence[NDArray[np.bool_]], rng: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Rows (M,) into the batch's flattened voxels and their weights (M,): no unknown voxel among them, every
-        occupied one and its neighbours, and a random part of the other free ones with the inverse of their
-        probability."""
+        """Rows (M,) into the batch's flattened voxels and their weights (M,): `voxels.sample_voxels` of each frame."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rows, weights, size = [], [], semantics[0].size
         for k, (volume, seen) in enumerate(zip(semantics, observed, strict=True)):
-            occupied = volume != FREE
-            near = near_occupied(occupied)
-            kept = np.flatnonzero(near & seen)
-            rest = np.flatnonzero(seen & ~near)
-            drawn = min(self.config.free_samples, len(rest))
-            some = np.sort(rng.choice(rest, drawn, replace=False)) if drawn < len(rest) else rest
-            rows += [kept + k * size, some + k * size]
-            weights.append(np.where(occupied.reshape(-1)[kept], self.config.occupied_weight, 1.0))
-            weights.append(np.full(drawn, len(rest) / max(drawn, 1)))
-        return (
-            torch.from_numpy(np.concatenate(rows)),
-            torch.from_numpy(np.concatenate(weights)).to(torch.float32),
-        )
+            row, weight = sample_voxels(
+                torch.from_numpy(volume), torch.from_numpy(seen), self.config.free_samples,
+                self.config.occupied_weight, generator,
+            )  # fmt: skip
+            rows.append(row + k * size)
+            weights.append(weight)
+        return torch.cat(rows), torch.cat(weights)
 
     @torch.no_grad()
     def start_codebook(self, rng: np.random.Generator) -> None:
@@ -187,15 +154,7 @@ class VaeStage:
         z = torch.cat(
             [vae.vqvae.quant_conv(vae.encode(torch.from_numpy(self.volume(s, n)[0])[None])) for s, n in chosen]
         )
-        points = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
-        codes = vae.vqvae.embedding.weight
-        codes.copy_(farthest_points(points, len(codes), rng))
-        for _ in range(8):
-            nearest = vae.vqvae.distances(points).argmin(1)
-            sums = torch.zeros_like(codes).index_add_(0, nearest, points)
-            counts = torch.bincount(nearest, minlength=len(codes))
-            filled = counts > 0
-            codes[filled] = sums[filled] / counts[filled, None]
+        start_codebook(vae.vqvae, z, torch.Generator().manual_seed(int(rng.integers(2**62))))
 
     @torch.no_grad()
     def count_codes(self, indices: Tensor, z: Tensor, step: int, rng: np.random.Generator) -> None:
@@ -207,14 +166,8 @@ class VaeStage:
         self.used_codes = int((self.usage > 0).sum())
         if self.config.restart_every and step < self.config.steps * 2 // 3:
             vq = self.model.vae.vqvae
-            points = vq.quant_conv(z).permute(0, 2, 3, 1).reshape(-1, vq.e_dim)
-            dead = torch.nonzero(self.usage == 0)[:, 0]
-            # Outputs that lie far from every code say what the codebook lacks.
-            far = vq.distances(points).amin(1).argsort(descending=True, stable=True)
-            pool = far[: max(4 * len(dead), 1)].numpy()
-            if len(dead):
-                picked = rng.permutation(pool)[: len(dead)]
-                vq.embedding.weight[dead[: len(picked)]] = points[torch.from_numpy(picked)]
+            generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            restart_dead_codes(vq, vq.quant_conv(z), self.usage, generator)
         self.usage.zero_()
 
     @torch.no_grad()
@@ -232,18 +185,6 @@ class VaeStage:
             both += int((predicted & occupied & seen).sum())
             either += int(((predicted | occupied) & seen).sum())
         return {"val_reconstruction_iou": both / max(either, 1)}
-
-
-def farthest_points(points: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    """`count` rows of points (M, d) (with repeats if M < count), half the draws far apart: D²-sampling as in k-means++,
-    done in a few rounds."""
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    chosen = points[torch.randperm(len(points), generator=generator)[: max(count // 8, 1)]]
-    while len(chosen) < count:
-        distance = torch.cdist(points, chosen).amin(1).square() + 1e-12
-        more = torch.multinomial(distance, min(len(chosen), count - len(chosen), len(points)), generator=generator)
-        chosen = torch.cat([chosen, points[more]])
-    return chosen
 
 
 class TransformerStage:

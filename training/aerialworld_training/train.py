@@ -1,6 +1,9 @@
-"""Training: sessions and a split in, a work folder with the model, its curve and its checkpoints out.
+"""Training: sessions in, a work folder with checkpoints and curves out.
 
-python -m aerialworld_training.train --sessions DIR --split split.json --work-dir DIR [--config demo] [--resume]
+    python -m aerialworld_training.train --config finetune_tokyo --sessions DIR --work-dir DIR [--resume]
+
+`running` trains OccWorld by a `RunConfig`. What is here besides the command is the demo's small run: both stages of a
+small plain model in one go.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from aerialworld_training.dataset import PooledSession, SessionWindows, Split, r
 from aerialworld_training.dataset.frames import load_sessions
 from aerialworld_training.logbook import Curve, Progress, TensorBoard
 from aerialworld_training.models.occworld import OccWorld, load_complete
+from aerialworld_training.runconfig.typed import read_table
+from aerialworld_training.running import command
 from aerialworld_training.runtime import Interrupted, StopRequest, deterministic
 from aerialworld_training.stages import TransformerStage, VaeStage
 from aerialworld_training.trainer import Loop, Stage
@@ -234,30 +239,50 @@ class Run:
         }
 
 
+def is_small(config: str) -> bool:
+    """Whether a config is of the demo's small run: one of its names, or YAML with its tables."""
+    if config in config_names():
+        return True
+    path = Path(config)
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        return False
+    keys = read_table(path.read_text(encoding="utf-8"), config)
+    return bool({"vae", "transformer"} & set(keys)) and "stage" not in keys
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m aerialworld_training.train", description=__doc__.split("\n")[0])
-    parser.add_argument("--sessions", type=Path, required=True, help="folder of session folders")
-    parser.add_argument("--split", type=Path, required=True, help="JSON with train, val and test session names")
-    parser.add_argument("--work-dir", type=Path, required=True, help="where model, curve and checkpoints go")
-    parser.add_argument("--config", default="demo", help=f"a YAML file or one of {', '.join(config_names())}")
-    parser.add_argument("--fast", action="store_true", help="the built-in config 'fast': a few steps, for tests")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the work folder")
+    parser = argparse.ArgumentParser(
+        prog="python -m aerialworld_training.train", description=__doc__.split("\n")[0],
+        epilog="Without --config, or with demo, fast or YAML of their kind, the demo's small model is trained in both "
+        "stages; it needs --sessions and --split, and takes --work-dir, --seed, --set and --resume.",
+    )  # fmt: skip
+    command.add_options(parser)
+    parser.add_argument("--fast", action="store_true", help="the config 'fast': a few steps of the small model")
     options = parser.parse_args(arguments)
+    options.config = "fast" if options.fast else options.config or "demo"
+    try:
+        small = is_small(options.config)
+    except (AerialWorldError, OSError, UnicodeDecodeError) as error:
+        print(f"{options.config}: {error}", file=sys.stderr)
+        return 2
+    return small_run(parser, options) if small else command.run(options)
+
+
+def small_run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """The demo's two stages. Options that it does not know are an error."""
+    known = {"config", "fast", "sessions", "split", "work_dir", "seed", "set", "resume"}
+    for name, value in vars(options).items():
+        if name not in known and value not in (None, False, []):
+            parser.error(f"--{name.replace('_', '-')} is not for the config {options.config}, the demo's small model")
+    if options.sessions is None or options.split is None:
+        parser.error(f"the config {options.config} needs --sessions and --split; a run of another needs --config")
     bar = Progress("training")
     try:
         train(
-            options.sessions,
-            options.split,
-            options.work_dir,
-            "fast" if options.fast else options.config,
-            options.seed,
-            bar,
-            overrides=options.set,
-            resume=options.resume,
-        )
+            options.sessions, options.split, options.work_dir, options.config, options.seed or 0, bar,
+            overrides=options.set, resume=options.resume,
+        )  # fmt: skip
     except AerialWorldError as error:
         bar.close()
         print(error, file=sys.stderr)

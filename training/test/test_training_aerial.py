@@ -27,8 +27,9 @@ from aerialworld_training.models.occworld import OccWorld, OccWorldConfig, load_
 from aerialworld_training.models.occworld.state_dict_adapter import to_original
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_box_city import BoxCity, BoxSession
 from training_tiny import AERIAL, CONFIG, GRID, noisy, random_window, tiny, tiny_aerial
+
+from aerialworld_training.box_city import BoxCity, BoxSession
 
 HISTORY, FUTURE = 4, 6
 

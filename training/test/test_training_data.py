@@ -21,7 +21,7 @@ from aerialworld_training.dataset.pooling import pool_occupancy
 from aerialworld_training.dataset.windows import find_windows
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_box_city import BoxCity, BoxSession
+from aerialworld_training.box_city import BoxCity, BoxSession
 
 STEP = 500_000_000
 

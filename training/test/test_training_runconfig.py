@@ -24,7 +24,7 @@ def load(tmp_path: Path, text: str, *overrides: str, name: str = "own.py") -> tu
 def test_the_guides_names_are_there_and_resolve() -> None:
     assert set(run_config_names()) == {
         "finetune_tokyo", "finetune_nuscenes", "finetune_uavscenes", "finetune_6dof", "finetune_nuscenes_6dof",
-        "train_vqvae", "train_occworld", "test_local",
+        "train_vqvae", "train_adapt", "train_occworld", "test_local", "overfit_64",
     }  # fmt: skip
     for name in run_config_names():
         config, notes = load_run_config(name)

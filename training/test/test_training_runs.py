@@ -29,7 +29,7 @@ from aerialworld_training.stages import VaeStage, shuffled
 from aerialworld_training.trainer import learning_rate
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_box_city import BoxCity, BoxSession
+from aerialworld_training.box_city import BoxCity, BoxSession
 
 GRID = VoxelGrid((-16, -16, -2), (2, 2, 3), (16, 16, 9))
 NAMES = ["drone_20240115_120000", "drone_20240115_120001", "drone_20240115_120002"]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -108,8 +109,8 @@ class DatasetConfig:
                 raise InputError(f"{name} is {', '.join(known[:-1])} or {known[-1]}, not {value!r}")
         if not self.voxels or not set(self.voxels) <= set(VOXELS):
             raise InputError(f"voxels are of {', '.join(VOXELS)}, not {self.voxels!r}")
-        if min(self.history_frames, self.future_frames, self.frame_skip) < 1:
-            raise InputError("history_frames, future_frames and frame_skip are 1 or more")
+        if min(self.history_frames, self.frame_skip) < 1 or self.future_frames < 0:
+            raise InputError("history_frames and frame_skip are 1 or more, future_frames 0 or more")
         if self.max_points < 1 or self.max_skipped < 0 or min(self.image_size) < 1:
             raise InputError("max_points and image_size are 1 or more, max_skipped 0 or more")
         if self.min_pose_delta < 0 or self.min_occ_change < 0:
@@ -178,6 +179,15 @@ class GazeboOccWorldDataset(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self.frame_index)
+
+    def single_frames(self) -> GazeboOccWorldDataset:
+        """The frames of the windows as a data set of windows of one frame, each frame once."""
+        frames = sorted({(w.session, n) for w in self.frame_index for n in w.frames})
+        single = copy(self)
+        single.config = replace(self.config, history_frames=1, future_frames=0)
+        single.frame_index = [Window(name, (n,)) for name, n in frames]
+        single._damaged = set()
+        return single
 
     @property
     def skipped(self) -> int:

@@ -11,6 +11,8 @@ Array = NDArray[np.float64]
 RIGHT, LEFT, STRAIGHT = 0, 1, 2
 #: The original's rule: a lateral offset of 2 m within 3 s is a turn.
 TURN_OFFSET, TURN_TIME = 2.0, 3.0
+#: How far a time step may be off.
+TOLERANCE = 0.01
 
 
 def displacements(position: Array, yaw: Array) -> Array:
@@ -42,3 +44,17 @@ def past_commands(position: Array, yaw: Array, stamp_ns: NDArray[np.int64], long
     commands[1:][known & (left_offset >= TURN_OFFSET)] = LEFT
     commands[1:][known & (left_offset <= -TURN_OFFSET)] = RIGHT
     return commands
+
+
+def session_motion(
+    position: Array, yaw: Array, stamp_ns: NDArray[np.int64], step_ns: int, frame_skip: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """A session's displacements (N, 2), each frame's to the one `frame_skip` further on (0 where there is none), and
+    its commands (N,). With frame_skip the step that a command looks back on spans several frames too."""
+    motion = np.zeros((len(yaw), 2), np.float32)
+    modes = np.full(len(yaw), STRAIGHT, np.int64)
+    for phase in range(frame_skip):
+        at = np.arange(phase, len(yaw), frame_skip)
+        motion[at[:-1]] = displacements(position[at], yaw[at])
+        modes[at] = past_commands(position[at], yaw[at], stamp_ns[at], round(step_ns * (1 + TOLERANCE)))
+    return motion, modes

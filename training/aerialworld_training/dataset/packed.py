@@ -6,7 +6,8 @@ float32. What the model needs is unpacked where it computes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -38,3 +39,16 @@ def unpack_classes(occupancy: torch.Tensor, classes: torch.Tensor) -> torch.Tens
     semantics = torch.full_like(occupancy, FREE)
     semantics[taken] = classes.to(occupancy.device)
     return semantics
+
+
+def unpack_sample(
+    sample: Mapping[str, Any], shape: Sequence[int], device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A sample of form `packed` → semantics (F, X, Y, Z) uint8 and observed (F, X, Y, Z) bool of all its frames,
+    history first, unpacked on `device`. Raises InputError if its parts do not fit together."""
+    bits = {
+        kind: torch.cat([sample[f"history_{kind}"], sample[f"future_{kind}"]]).to(device, non_blocking=True)
+        for kind in ("occupied", "observed")
+    }
+    semantics = unpack_classes(unpack_bits(bits["occupied"], shape), sample["classes"])
+    return semantics, unpack_bits(bits["observed"], shape).bool()

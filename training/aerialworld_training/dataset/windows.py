@@ -13,11 +13,8 @@ from torch.utils.data import Dataset
 from aerialworld_core.errors import InputError
 from aerialworld_core.labels import FREE
 from aerialworld_training.dataset.frames import PooledSession
-from aerialworld_training.dataset.motion import displacements, past_commands
+from aerialworld_training.dataset.motion import TOLERANCE, session_motion
 from aerialworld_training.dataset.pooling import shift_levels
-
-#: How far a time step may be off.
-TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -76,16 +73,7 @@ class SessionWindows(Dataset[dict[str, object]]):
                 )
             found = find_windows(session.stamps, history + future, step_ns, frame_skip)
             self.windows += [Window(session.name, frames) for frames in found]
-            yaw = session.yaw
-            # With frame_skip the displacement spans several frames, and so does the step that a command looks back on.
-            motion = np.zeros((len(session), 2), np.float32)
-            modes = np.full(len(session), 2, np.int64)
-            for phase in range(frame_skip):
-                at = np.arange(phase, len(session), frame_skip)
-                motion[at[:-1]] = displacements(session.position[at], yaw[at])
-                modes[at] = past_commands(
-                    session.position[at], yaw[at], session.stamps[at], round(step_ns * (1 + TOLERANCE))
-                )
+            motion, modes = session_motion(session.position, session.yaw, session.stamps, step_ns, frame_skip)
             self.rel_poses[session.name], self.modes[session.name] = motion, modes
         if not self.windows:
             raise InputError(

@@ -77,4 +77,9 @@ def read_resolved(path: Path) -> RunConfig:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    return apply(RunConfig(), read_table(text, str(path)), str(path))
+    return parse_resolved(text, str(path))
+
+
+def parse_resolved(text: str, source: str) -> RunConfig:
+    """As `read_resolved`, from the text that a checkpoint holds. Raises InputError."""
+    return apply(RunConfig(), read_table(text, source), source)

@@ -20,7 +20,9 @@ LOADERS = ("gazebo",)
 @dataclass(frozen=True)
 class DataConfig:
     """Sessions, windows and the grid; the names are those of the guides' `DatasetConfig`. `concat` names more roots,
-    drawn from with `sample_weights` (the first is `root`'s)."""
+    drawn from with `sample_weights` (the first is `root`'s). `ground_level` moves each window by whole levels so that
+    the ground below its last history frame lies there (null: as recorded). `binary`: every occupied voxel is of one
+    class. `batch_size` is a process's, of one micro-step."""
 
     type: Literal["gazebo", "nuscenes", "nuscenes_6dof", "uavscenes"] = "gazebo"
     root: str = "data/tokyo_gazebo"
@@ -48,6 +50,8 @@ class DataConfig:
     workers: int = 2
     concat: tuple[str, ...] = ()
     sample_weights: tuple[float, ...] = ()
+    ground_level: int | None = 1
+    binary: bool = False
 
     @property
     def grid(self) -> VoxelGrid:
@@ -56,7 +60,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Turns and mirrors of grid and poses together, and noise; each with its probability. 0: never."""
+    """Turns and mirrors of grid and poses together, and noise; each with its probability. 0: never.
+
+    Stage occworld reads codes that were computed once: of `copies` variants of each session, the first as it is, the
+    others turned and mirrored as a whole. Noise is for the stages that see voxels."""
 
     flip_probability: float = 0.0
     rotate_deg: float = 0.0
@@ -69,12 +76,14 @@ class AugmentConfig:
     occupancy_dropout_probability: float = 1.0
     occupancy_noise: float = 0.0
     occupancy_noise_probability: float = 1.0
+    copies: int = 1
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """OccWorld's sizes (the public checkpoint's by default) and what AerialOccWorld adds. `kind` auto: occworld on a
-    grid of exactly the slots' heights, aerial on any other."""
+    grid of exactly the slots' heights, aerial on any other. `free_logit` above 0 starts a new VAE's decoder at *free*
+    by this margin."""
 
     kind: Literal["auto", "occworld", "aerial"] = "auto"
     slots: int = 16
@@ -99,6 +108,17 @@ class ModelConfig:
     warp_samples: int = 1
     from_past: bool = True
     save_memory: bool = False
+    free_logit: float = 0.0
+
+
+@dataclass(frozen=True)
+class CodebookConfig:
+    """Stages of the VAE: the first `start` iterations do not quantise, then the codes are set to k-means centres of the
+    encoder's outputs; every `restart_every` iterations codes that nothing used are moved to outputs far from all codes
+    (0: never; not in the last third)."""
+
+    start: int = 0
+    restart_every: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,12 +135,13 @@ class FreezeConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW."""
+    """AdamW; norms, embeddings and biases are not decayed. `accumulate` micro-steps make one iteration."""
 
     lr: float = 1e-3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 35.0
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -134,7 +155,11 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights. `kind` binary: focal, Dice and mean matching on occupied or not; occworld: CE and Lovász on classes."""
+    """Weights. `kind` binary: focal, Dice and mean matching on occupied or not; occworld: CE and Lovász on classes.
+
+    CE and Lovász run over every occupied voxel and its neighbours, and over `free_samples` draws that stand for the
+    other free ones (0: over every known voxel); `occupied_weight` multiplies occupied voxels' CE. `voxels` weighs the
+    CE of one decoded future frame per window in stage occworld: it trains the correction of the moved past."""
 
     kind: Literal["occworld", "binary"] = "occworld"
     recon: float = 10.0
@@ -147,14 +172,19 @@ class LossConfig:
     focal_gamma: float = 2.0
     dice: float = 1.0
     mean_matching: float = 10.0
+    voxels: float = 0.0
+    free_samples: int = 100_000
+    occupied_weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Files. `load_from` starts from a whole model, `vqvae_from` from stage 1's; `allow_missing` names parts that may
-    differ."""
+    """Files: `epoch_N.pth` every `interval` epochs, the newest `keep` of them; `latest.pth` at every epoch's end and,
+    if `iterations` is above 0, every so many iterations. `load_from` starts from a whole model, `vqvae_from` from stage
+    1's; `allow_missing` names parts that may differ."""
 
     interval: int = 5
+    iterations: int = 0
     keep: int = 3
     load_from: str | None = None
     vqvae_from: str | None = None
@@ -168,21 +198,33 @@ class LogConfig:
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     tensorboard: bool = True
     wandb: bool = False
+    wandb_project: str | None = None
+    wandb_name: str | None = None
+    wandb_tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Every `interval` epochs; `best.pth` is the best validation IoU."""
+    """Every `interval` epochs on at most `samples` frames or windows, evenly spread; `best.pth` is the best validation
+    IoU."""
 
     interval: int = 5
+    samples: int = 16
 
 
 @dataclass(frozen=True)
 class RuntimeConfig:
+    """`threads` of a process (0: as torch chooses; bits repeat surely with 1). A run stops after `max_nonfinite`
+    iterations were skipped for a loss or gradient that is not finite. A process of several that hears nothing of the
+    others for `timeout` seconds within a step ends."""
+
     seed: int = 42
     deterministic: bool = False
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     cudnn_benchmark: bool = True
+    threads: int = 0
+    max_nonfinite: int = 10
+    timeout: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -195,6 +237,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    codebook: CodebookConfig = field(default_factory=CodebookConfig)
     freeze: FreezeConfig = field(default_factory=FreezeConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -222,6 +265,15 @@ class RunConfig:
             )
         if data.sample_weights and len(data.sample_weights) != len(data.concat) + 1:
             raise InputError(f"data.sample_weights: {len(data.sample_weights)} for {len(data.concat) + 1} data sets")
+        if min(self.optimizer.accumulate, self.augment.copies, self.evaluation.samples) < 1:
+            raise InputError("optimizer.accumulate, augment.copies and evaluation.samples must be at least 1")
+        if (
+            min(self.codebook.start, self.codebook.restart_every, self.loss.free_samples, self.checkpoint.iterations)
+            < 0
+        ):
+            raise InputError("codebook.*, loss.free_samples and checkpoint.iterations must not be negative")
+        if self.runtime.threads < 0 or self.runtime.max_nonfinite < 0 or self.runtime.timeout <= 0:
+            raise InputError("runtime.threads and max_nonfinite must not be negative, runtime.timeout above 0")
         if self.optimizer.lr <= 0 or self.optimizer.clip <= 0:
             raise InputError("optimizer.lr and optimizer.clip must be above 0")
         self.occworld_config()

@@ -36,6 +36,8 @@ class CorrectionHead(nn.Module):
     def forward(self, image: Tensor, past: Tensor, context: Tensor) -> Tensor:
         """image (N, C, X, Y) the VAE decoder's output for the forecast codes; past (N, C, X, Y) the moved past as the
         height adapter encodes it; context (N, 7) → features (N, X, Y, levels, e), for `class_embeds` to classify."""
+        # The gradient of a group norm's weights alone crashes torch 2.13 on the CPU where channels lie last.
+        past = past.contiguous()
         x = self.conv_in(torch.cat([self.norm_codes(image), self.norm_past(past)], 1))
         x = F.silu(x + self.context(context * self.scale)[..., None, None])
         x = self.conv_out(F.silu(self.conv_mid(x)))

@@ -1,0 +1,231 @@
+"""Stage occworld: the next frame's codes, teacher-forced, over windows of codes that were computed once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from aerialworld_core.labels import FREE
+from aerialworld_training.losses import chunked_cross_entropy, motion_loss
+from aerialworld_training.models.aerial import AerialOccWorld, states
+from aerialworld_training.models.aerial.motion import UP, turn_of
+from aerialworld_training.models.aerial.warp import fuse_history
+from aerialworld_training.models.occworld import OccWorld
+from aerialworld_training.runconfig import RunConfig
+from aerialworld_training.running import coding, data
+from aerialworld_training.running.autoencoding import StepResult
+from aerialworld_training.running.codes import WindowCodes, prepare
+from aerialworld_training.running.order import Draw, EpochOrder
+from aerialworld_training.running.ranks import Ranks
+from aerialworld_training.voxels import sample_voxels
+
+#: A reconstruction below this makes the codes the limit of every forecast.
+CEILING = 0.90
+log = logging.getLogger(__name__)
+
+
+class CodesAndVoxels(Dataset[tuple[Draw, dict[str, Any], dict[str, Any] | None]]):
+    """Windows of several data sets by draw: codes, and the packed voxels where a loss decodes."""
+
+    def __init__(self, codes: Sequence[WindowCodes], voxels: bool) -> None:
+        self.codes, self.voxels = list(codes), voxels
+        self.starts = [0]
+        for part in codes:
+            self.starts.append(self.starts[-1] + len(part))
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def find(self, index: int) -> tuple[WindowCodes, int]:
+        part = next(k for k in range(len(self.codes)) if index < self.starts[k + 1])
+        return self.codes[part], index - self.starts[part]
+
+    def __getitem__(self, draw: Draw) -> tuple[Draw, dict[str, Any], dict[str, Any] | None]:
+        codes, index = self.find(draw.sample)
+        voxels = codes.dataset.read(codes.dataset.frame_index[index]) if self.voxels else None
+        return draw, codes.drawn(draw, index), voxels
+
+
+class ForecastingStage:
+    """Cross-entropy of codes, displacement, climb and turn, and with loss.voxels one decoded frame per window."""
+
+    def __init__(self, model: OccWorld, config: RunConfig, ranks: Ranks, work_dir: Path) -> None:
+        self.model, self.config, self.ranks, self.device = model, config, ranks, ranks.device
+        train, val = data.windows(config, "train"), data.windows(config, "val")
+        self.ceiling = self.check_ceiling(val)
+        folder = work_dir / "codes"
+        self.codes = prepare(model, config, train, folder, config.augment.copies, ranks)
+        self.validation = CodesAndVoxels(prepare(model, config, val, folder, 1, ranks), True)
+        self.windows = CodesAndVoxels(self.codes, config.loss.voxels > 0)
+        _, weights = data.joined(config, train)
+        self.order = EpochOrder(
+            len(self.windows), config.runtime.seed, config.data.batch_size, ranks.world, config.optimizer.accumulate,
+            weights,
+        )  # fmt: skip
+
+    def check_ceiling(self, validation: Sequence[Any]) -> dict[str, float]:
+        """Reconstruction IoU of real validation frames: no forecast from codes can be better."""
+        frames, _ = data.joined(self.config, [w.single_frames() for w in validation])
+        overlap = coding.Overlap(self.config.data.grid, self.device)
+        chosen = coding.evenly(len(frames), self.config.evaluation.samples)
+        self.model.eval()
+        for n in chosen[self.ranks.rank :: self.ranks.world]:
+            dense = data.unpacked(self.config, frames[n], self.device)
+            semantics, observed = dense["history_semantics"], dense["history_observed"].bool()
+            zq = self.model.vae.vqvae.lookup(coding.indices_of(self.model, semantics, observed))
+            overlap.add(coding.occupied_of(self.model, zq), semantics != FREE, observed)
+        overlap.counts = self.ranks.sum(overlap.counts)
+        scores = overlap.scores("ceiling_")
+        bands = ", ".join(f"{k.removeprefix('ceiling_iou_')} {v:.3f}" for k, v in scores.items() if k != "ceiling_iou")
+        if self.ranks.first:
+            told = "ceiling: the codes reconstruct %d validation frames at IoU %.3f (%s)"
+            log.info(told, len(chosen), scores["ceiling_iou"], bands)
+            if scores["ceiling_iou"] < CEILING:
+                log.warning(
+                    "the ceiling %.3f is below %.2f: codes limit every forecast. Train the VAE longer, or with more "
+                    "codes (model.n_e); residual codes (a second codebook on what the first leaves) would lead beyond",
+                    scores["ceiling_iou"], CEILING,
+                )  # fmt: skip
+        return scores
+
+    def micro_batches(self, epoch: int, first: int) -> Iterator[list[Any]]:
+        # Codes are read faster here than handed over by a worker.
+        workers = self.config.data.workers if self.windows.voxels else 0
+        return data.micro_batches(self.windows, self.order, epoch, first, self.ranks.rank, workers)
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        pass
+
+    def begin(self, iteration: int) -> None:
+        pass
+
+    def end(self, iteration: int) -> None:
+        pass
+
+    def step(self, batch: list[Any], iteration: int) -> StepResult:
+        weights, samples = self.config.loss, [sample for _, sample, _ in batch]
+        indices = torch.stack([s["codes"] for s in samples]).to(self.device).long()
+        rel, modes, ego = (torch.stack([s[k] for s in samples]).to(self.device) for k in ("rel_poses", "modes", "ego"))
+        with torch.no_grad():
+            zq = self.model.vae.vqvae.lookup(indices[:, :-1].flatten(0, 1)).unflatten(0, (len(batch), -1))
+        logits, displacements, turns = self.predict(zq, rel[:, :-1], modes[:, :-1], ego[:, :-1])
+        flat, target = logits.flatten(0, 1), indices[:, 1:].flatten(0, 1)
+        ce = F.cross_entropy(flat.float(), target)
+        # The last frame's own motion leads out of the window.
+        motion = motion_loss(displacements[:, :-1].float(), rel[:, 1:-1], modes[:, 1:-1])
+        loss = weights.codes * ce + weights.pose * motion
+        predicted = flat.detach().argmax(1)
+        parts: dict[str, Tensor | float] = {
+            "ce": ce.detach(), "motion": motion.detach(),
+            "code_accuracy": (predicted == target).float().mean(),
+            "codes_predicted": float(len(predicted.unique())), "codes_true": float(len(target.unique())),
+        }  # fmt: skip
+        if turns is not None:
+            truth = torch.stack([ego[..., UP], turn_of(ego)], -1)
+            climb_turn = motion_loss(turns[:, :-1].float(), truth[:, 1:-1], modes[:, 1:-1])
+            loss = loss + weights.pose * climb_turn
+            parts["climb_turn"] = climb_turn.detach()
+        if weights.voxels > 0:
+            decoded = [
+                self.voxel_loss(draw, sample, packed, logits[k], ego[k])
+                for k, (draw, sample, packed) in enumerate(batch)
+            ]
+            voxels = torch.stack(decoded).mean()
+            loss = loss + weights.voxels * voxels
+            parts["voxels"] = voxels.detach()
+        return StepResult(loss, parts, [data.described(s) for s in samples])
+
+    def predict(self, zq: Tensor, rel: Tensor, modes: Tensor, ego: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Code logits, displacements, and climb and turn where the model has them."""
+        if isinstance(self.model, AerialOccWorld):
+            return self.model.forward_with_turns(zq, rel, modes, ego)
+        return (*self.model(zq, rel, modes), None)
+
+    def voxel_loss(self, draw: Draw, sample: data.Sample, packed: data.Sample, logits: Tensor, ego: Tensor) -> Tensor:
+        """CE of one future frame, drawn by the sample's seed: its codes in expectation, decoded, on the moved past
+        where the model has it; logits (F − 1, n_e, h, w), ego (F, 8)."""
+        config, model, history = self.config, self.model, self.config.data.history_frames
+        dense = data.unpacked(config, packed, self.device)
+        maker = self.codes[0].maker
+        dense = maker.turn(dense, sample["session"], sample["variant"])
+        semantics, observed = dense["history_semantics"], dense["history_observed"].bool()
+        future = len(semantics) - history
+        t = history + int(torch.randint(future, (), generator=draw.generator(4)))
+        zq = model.vae.vqvae.soft_lookup(logits[t - 1 : t])
+        generator = draw.generator(5, self.device)
+        rows, weight = sample_voxels(
+            semantics[t], observed[t], config.loss.free_samples, config.loss.occupied_weight, generator
+        )
+        target = semantics[t].flatten()[rows].long()
+        if not (isinstance(model, AerialOccWorld) and config.model.from_past):
+            features = coding.decode(model, zq).flatten(0, 3).index_select(0, rows)
+            return chunked_cross_entropy(model.vae.classify, (features.float(),), target, weight)
+        poses = sample["planar"].to(self.device)
+        seen = states(semantics[:history], observed[:history])
+        samples = fuse_history(config.data.grid, seen, poses[:history], poses[t : t + 1], config.model.warp_samples)[0]
+        context = model.context(
+            poses[history - 1 : history], poses[t : t + 1], ego[history - 1 : history], t - history + 1
+        )
+        middle = samples[len(samples) // 2 : len(samples) // 2 + 1]
+        features = model.correct(zq, middle, context).flatten(0, 3).index_select(0, rows)
+        votes = samples.flatten(1).T[rows]
+        return chunked_cross_entropy(model.classify, (features.float(), votes), target, weight)
+
+    # --- scores ---
+
+    @torch.no_grad()
+    def validate(self, iteration: int) -> dict[str, float]:
+        """Teacher-forced loss, and the IoU of forecasts of whole windows from their history alone."""
+        grid = self.config.data.grid
+        chosen = coding.evenly(len(self.validation), self.config.evaluation.samples)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        overlap = coding.Overlap(grid, self.device)
+        for n in chosen[self.ranks.rank :: self.ranks.world]:
+            draw, sample, packed = self.validation[Draw(n, 0, 0, 0)]
+            assert packed is not None
+            parts = self.teacher_forced(draw, sample)
+            sums += torch.tensor([parts["ce"], parts["code_accuracy"], 1.0], dtype=torch.float64, device=self.device)
+            dense = data.unpacked(self.config, packed, self.device)
+            semantics, observed = dense["history_semantics"], dense["history_observed"].bool()
+            history = self.config.data.history_frames
+            predicted = self.forecast(sample, semantics[:history], observed[:history])
+            overlap.add(predicted, semantics[history:] != FREE, observed[history:])
+        overlap.counts, sums = self.ranks.sum(overlap.counts), self.ranks.sum(sums)
+        ce, accuracy, count = sums.tolist()
+        return {**overlap.scores("val_"), "val_ce": ce / max(count, 1), "val_code_accuracy": accuracy / max(count, 1)}
+
+    def teacher_forced(self, draw: Draw, sample: data.Sample) -> dict[str, float]:
+        indices = sample["codes"][None].to(self.device).long()
+        rel, modes, ego = (sample[k][None].to(self.device) for k in ("rel_poses", "modes", "ego"))
+        zq = self.model.vae.vqvae.lookup(indices[0, :-1])[None]
+        logits = self.predict(zq, rel[:, :-1], modes[:, :-1], ego[:, :-1])[0]
+        flat, target = logits[0].float(), indices[0, 1:]
+        accuracy = (flat.argmax(1) == target).float().mean()
+        return {"ce": float(F.cross_entropy(flat, target)), "code_accuracy": float(accuracy)}
+
+    def forecast(self, sample: data.Sample, semantics: Tensor, observed: Tensor) -> Tensor:
+        """Occupied voxels (T, X, Y, Z) bool of the future of a window, from its history (H, X, Y, Z); the motion ahead
+        is the model's own."""
+        history, steps = len(semantics), self.config.data.future_frames
+        rel, modes, ego = (sample[k][None, :history].to(self.device) for k in ("rel_poses", "modes", "ego"))
+        model = self.model
+        if isinstance(model, AerialOccWorld):
+            out = model.forecast(
+                states(semantics, observed)[None], sample["planar"][None, :history].to(self.device), rel[:, :-1], modes,
+                ego, steps, from_past=self.config.model.from_past,
+            )  # fmt: skip
+            return out.classes[0] != FREE
+        zq = model.vae.vqvae.lookup(sample["codes"][:history].to(self.device).long())[None]
+        rel = model.complete_motion(zq, rel[:, :-1], modes)
+        rolled = model.rollout(zq, rel, modes, modes[:, -1:].expand(-1, steps, -1))
+        return torch.cat([coding.occupied_of(model, model.vae.vqvae.lookup(i[None])) for i in rolled.indices[0]])

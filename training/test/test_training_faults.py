@@ -1,0 +1,187 @@
+"""Runs as processes: killed at any moment, told to stop, several at once, and one of them gone."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from training_run import config, made, same, state_of
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("sessions"))
+
+
+def arguments(given: Path, work_dir: Path, *more: str) -> list[str]:
+    return ["-m", "aerialworld_training.train", "--config", str(given), "--work-dir", str(work_dir), *more]
+
+
+def start(*command: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *command], env={**ENVIRONMENT, **environment}, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str], seconds: float) -> tuple[int, str]:
+    """Exit code and stderr; the process is killed if it hangs."""
+    try:
+        _, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode, err
+
+
+def last(work_dir: Path) -> dict[str, torch.Tensor]:
+    data = dict(torch.load(work_dir / "latest.pth", weights_only=True))
+    del data["run_config"]  # names the work folder
+    return data
+
+
+def kill_and_resume(tmp_path: Path, sessions: Path, kills: int, epochs: int) -> None:
+    """SIGKILL at moments drawn over the run's length, resume after each; the end is that of a run left alone."""
+    config(tmp_path, sessions, epochs=epochs, checkpoint={"iterations": 1, "keep": 2}, evaluation={"interval": 3})
+    given, whole, cut = tmp_path / "given.yaml", tmp_path / "whole", tmp_path / "cut"
+    begun = time.monotonic()
+    code, err = ended(start(*arguments(given, whole)), 600)
+    assert code == 0, err
+    seconds = time.monotonic() - begun
+    rng, killed = random.Random(5), 0  # noqa: S311
+    while killed < kills:
+        process = start(*arguments(given, cut, "--resume"))
+        try:
+            process.wait(rng.uniform(0.4, 1.0) * seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        code, err = ended(process, 600)
+        assert code in (0, -signal.SIGKILL), err
+        if code == 0:  # finished before its time: begin again, so that every kill hits a run at work
+            for file in cut.glob("*.pth"):
+                file.unlink()
+            continue
+        killed += 1
+    code, err = ended(start(*arguments(given, cut, "--resume")), 600)
+    assert code == 0, err
+    assert same(last(whole), last(cut))
+    assert (whole / "metrics.jsonl").read_bytes() == (cut / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_ten_kills_change_nothing(tmp_path: Path, sessions: Path) -> None:
+    kill_and_resume(tmp_path, sessions, kills=10, epochs=20)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(12000)
+def test_two_hundred_kills_change_nothing(tmp_path: Path, sessions: Path) -> None:
+    kill_and_resume(tmp_path, sessions, kills=200, epochs=20)
+
+
+@pytest.mark.long
+def test_every_crash_of_a_save_leaves_a_checkpoint_that_loads(tmp_path: Path) -> None:
+    """A process is killed before each call to the system that a save makes, from the first to the last."""
+    code = (
+        "import os, sys, torch\n"
+        "from pathlib import Path\n"
+        "from aerialworld_training.running.files import RunFiles\n"
+        "files = RunFiles(Path(sys.argv[1]), keep=2)\n"
+        "for n in (1, 2): files.save({'epoch': n, 'w': torch.full((999,), float(n))}, epoch=n, best=True)\n"
+        "at, calls = int(sys.argv[2]), 0\n"
+        "def guard(f):\n"
+        "    def call(*a, **k):\n"
+        "        global calls\n"
+        "        calls += 1\n"
+        "        if calls == at: os._exit(9)\n"
+        "        return f(*a, **k)\n"
+        "    return call\n"
+        "for name in ('fsync', 'replace', 'link', 'unlink', 'open', 'write'):\n"
+        "    setattr(os, name, guard(getattr(os, name)))\n"
+        "files.save({'epoch': 3, 'w': torch.full((999,), 3.0)}, epoch=3, best=True)\n"
+    )
+    from aerialworld_training.running.files import RunFiles
+
+    for at in range(1, 40):
+        folder = tmp_path / str(at)
+        done = subprocess.run([sys.executable, "-c", code, str(folder), str(at)], env=ENVIRONMENT, check=False)
+        assert done.returncode in (0, 9)
+        newest = RunFiles(folder).newest()
+        assert newest is not None and newest[1]["epoch"] in (2, 3)
+        for file in folder.glob("*.pth"):
+            data = torch.load(file, weights_only=True)
+            assert torch.equal(data["w"], torch.full((999,), float(data["epoch"])))
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0 and newest[1]["epoch"] == 3 and at > 5
+    assert sorted(p.name for p in folder.iterdir()) == ["best.pth", "epoch_2.pth", "epoch_3.pth", "latest.pth"]
+
+
+@pytest.mark.long
+def test_sigterm_saves_within_thirty_seconds(tmp_path: Path, sessions: Path) -> None:
+    config(tmp_path, sessions, epochs=400, evaluation={"interval": 400}, checkpoint={"interval": 400})
+    process = start(*arguments(tmp_path / "given.yaml", tmp_path / "run"))
+    while not (tmp_path / "run" / "latest.pth").exists():
+        assert process.poll() is None and time.sleep(0.2) is None
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    code, err = ended(process, 60)
+    assert code == 143 and "--resume" in err and time.monotonic() - asked < 30
+    assert torch.load(tmp_path / "run" / "latest.pth", weights_only=True)["iteration"] > 0
+
+
+def two(given: Path, work_dir: Path, *more: str) -> list[subprocess.Popen[str]]:
+    """Two processes of one run, as torchrun would start them."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    return [
+        start(*arguments(given, work_dir, *more), **common, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)
+    ]
+
+
+@pytest.mark.long
+def test_two_processes_are_as_one_with_the_same_batch(tmp_path: Path, sessions: Path) -> None:
+    off = {"start": 0, "restart_every": 0}
+    config(tmp_path / "one", sessions, epochs=2, codebook=off, data={"batch_size": 2})
+    config(tmp_path / "two", sessions, epochs=2, codebook=off, data={"batch_size": 1})
+    code, err = ended(start(*arguments(tmp_path / "one" / "given.yaml", tmp_path / "one" / "run")), 120)
+    assert code == 0, err
+    for process in two(tmp_path / "two" / "given.yaml", tmp_path / "two" / "run"):
+        code, err = ended(process, 120)
+        assert code == 0, err
+    one, other = (torch.load(tmp_path / n / "run" / "latest.pth", weights_only=True) for n in ("one", "two"))
+    for key, value in one["state_dict"].items():
+        torch.testing.assert_close(other["state_dict"][key], value, rtol=2e-3, atol=2e-4, msg=key)
+    assert other["metrics"]["val_iou"] == pytest.approx(one["metrics"]["val_iou"], abs=0.01)
+    assert other["sampler"] == one["sampler"]  # so that either resumes the other
+
+
+@pytest.mark.long
+def test_the_death_of_one_process_ends_the_other(tmp_path: Path, sessions: Path) -> None:
+    config(tmp_path, sessions, epochs=400, evaluation={"interval": 400}, checkpoint={"interval": 400})
+    given, run = tmp_path / "given.yaml", tmp_path / "run"
+    first, second = two(given, run)
+    while not (run / "latest.pth").exists():
+        assert first.poll() is None and time.sleep(0.2) is None
+    second.send_signal(signal.SIGKILL)
+    died = time.monotonic()
+    code, err = ended(first, 60)
+    assert code not in (0, None) and time.monotonic() - died < 30
+    assert "another process of the run is gone or silent" in err
+    assert state_of(run / "latest.pth")

@@ -105,6 +105,7 @@ def test_two_vehicles_lose_nothing_in_twenty_seconds(tmp_path):
     assert_nothing_lost(tmp_path, 20.0, 2.0)
 
 
+@pytest.mark.long
 def test_occupancy_of_the_lidar_alone(tmp_path):
     """`occupancy_mode:=lidar`: the faces are not listened to, and the voxels are those of each scan's returns."""
     world, plan, log = flown(tmp_path, 0.6, 5.0, "occupancy_mode:=lidar")

@@ -72,6 +72,8 @@ class Telemetry:
         self.heard: float | None = None
         self.heartbeats = 0
         self.kind: int | None = None
+        #: Whether it signs what it sends.
+        self.signed = False
         self.mode: int | None = None
         self.armed = False
         self.status = 0
@@ -149,6 +151,8 @@ class Telemetry:
 
     def _heartbeat(self, message: Any) -> None:
         self.heartbeats += 1
+        frame = bytes(message.get_msgbuf())
+        self.signed = frame[:1] == b"\xfd" and bool(frame[2] & 1)  # MAVLink 2's incompat_flags: signed
         self.kind, self.mode, self.status = int(message.type), int(message.custom_mode), int(message.system_status)
         self.armed = bool(message.base_mode & ARMED)
         if not self.modes or self.modes[-1][1] != self.mode:

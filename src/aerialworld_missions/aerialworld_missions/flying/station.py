@@ -108,6 +108,11 @@ class Station:
         if self._signer is not None:
             self._signer.close()
 
+    @property
+    def signed(self) -> bool:
+        """Whether it signs, and takes only what is signed."""
+        return self._signer is not None
+
     def expect(self, system: int | None, component: int = 1) -> Peer:
         """Take the messages of one vehicle; None: of the first autopilot that is heard and nobody else expects."""
         with self.changed:

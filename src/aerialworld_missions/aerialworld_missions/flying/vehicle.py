@@ -203,6 +203,10 @@ class Vehicle:
             raise MissionEnded(
                 Outcome.NO_VEHICLE, f"{link.where}: no heartbeat of {whom} within {seconds:.0f} s{details}"
             )
+        if self.state.signed and not self.station.signed:
+            raise MissionEnded(
+                Outcome.REFUSED, f"{link.where}: the vehicle signs what it sends and takes what is signed: give its key"
+            )
         if self.state.kind not in TYPES[self.kind]:
             raise MissionEnded(
                 Outcome.REFUSED, f"{link.where}: the vehicle is of MAV_TYPE {self.state.kind}, and no {self.kind}"

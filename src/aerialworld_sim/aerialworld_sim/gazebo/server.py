@@ -20,6 +20,7 @@ from typing import Any
 
 from aerialworld_core.errors import AerialWorldError
 from aerialworld_core.frames import Pose
+from aerialworld_sim.gazebo.asking import Asker
 from aerialworld_sim.gazebo.bridge import control_service
 from aerialworld_sim.gazebo.decode import stamp_ns
 
@@ -108,6 +109,7 @@ class GazeboServer:
             self._process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._asker = Asker(self.bindings.transport.__name__, partition)
         try:
             options = self.bindings.transport.NodeOptions()
             options.partition = partition
@@ -140,7 +142,7 @@ class GazeboServer:
             one.orientation.x, one.orientation.y, one.orientation.z, one.orientation.w = (
                 float(v) for v in pose.orientation
             )
-        self._request(f"/world/{self._name}/set_pose_vector", request, "Pose_V")
+        self._request(f"/world/{self._name}/set_pose_vector", request)
 
     def advance(self) -> int:
         self._control(multi_step=self._steps)
@@ -168,6 +170,7 @@ class GazeboServer:
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+        self._asker.close()
         self._folder.cleanup()
 
     def _await_control(self) -> None:
@@ -183,13 +186,11 @@ class GazeboServer:
 
     def _control(self, multi_step: int) -> None:
         request = self.bindings.message("WorldControl")(pause=True, multi_step=multi_step)
-        self._request(control_service(self._name), request, "WorldControl")
+        self._request(control_service(self._name), request)
 
-    def _request(self, service: str, request: Any, kind: str) -> None:
-        boolean = self.bindings.message("Boolean")
-        answered, answer = self._node.request(
-            service, request, self.bindings.message(kind), boolean, int(ANSWER * 1000)
-        )
+    def _request(self, service: str, request: Any) -> None:
+        answer = self.bindings.message("Boolean")()
+        answered = self._asker.ask(service, request, answer, ANSWER)
         if not (answered and answer.data):
             self._require_alive()
             raise GazeboError(

@@ -238,3 +238,28 @@ def test_ctrl_c_lands_a_drone_and_stops_a_rover(kind: str, mode: str, tmp_path: 
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert said == f"{kind}_1: interrupted: asked to stop ({mode}, off)\n"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(200)
+def test_a_signed_mission_is_flown_and_without_the_key_there_is_no_vehicle(tmp_path: Path) -> None:
+    """Each end with a copy of the key of its own; a rover in GUIDED, from waypoint to waypoint."""
+    keys = {}
+    for name, secret in (("vehicle", b"k" * 32), ("ground", b"k" * 32), ("stranger", b"x" * 32)):
+        (tmp_path / name).mkdir(mode=0o700)
+        keys[name] = tmp_path / name / "key"
+        keys[name].touch(mode=0o600)
+        keys[name].write_bytes(secret)
+    port = rig.free_port()
+    plan = rig.line_plan([(0, 5, 0), (0, 40, 0), (20, 40, 0)], vehicle="rover_1", speed=4.0)
+    options = FlightOptions(method="guided", georeference=rig.HOME, connect=4.0)
+    with rig.autopilot("rover", "--key", str(keys["vehicle"]), port=port, speedup=10):
+        address = f"tcp:127.0.0.1:{port}"
+        flown, _ = rig.fly_plan(address, plan, options)
+        assert flown.outcome is Outcome.REFUSED and "give its key" in flown.reason and not flown.armed
+        flown, _ = rig.fly_plan(address, plan, options, key=keys["stranger"])
+        assert flown.outcome is Outcome.NO_VEHICLE and not flown.armed
+        flown, flight = rig.fly_plan(address, plan, options, key=keys["ground"])
+    assert (flown.outcome, flown.armed, flown.mode) == (Outcome.COMPLETE, False, "HOLD"), flown.reason
+    way = track_of(flight, Earth(rig.HOME))
+    assert max(np.hypot(*(way[:, :2] - p[:2]).T).min() for p in plan.position) < 3.0

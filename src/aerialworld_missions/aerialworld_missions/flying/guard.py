@@ -74,6 +74,8 @@ class Guard:
         self._vehicle, self._limits, self._interrupted, self._paused = vehicle, limits, interrupted, paused
         #: When the link was looked at last, and wall seconds of the present silence in which the simulation stood.
         self._looked, self._stood = time.monotonic(), 0.0
+        #: The vehicle's time when it was looked at last, and wall seconds for which it stands.
+        self._time, self._frozen = 0.0, 0.0
         self._modes: frozenset[str] = frozenset()
         self._flying = False
         self._site: Site | None = None
@@ -134,11 +136,16 @@ class Guard:
             self._inside()
 
     def _link(self, silence: float) -> None:
-        now = time.monotonic()
-        if silence < now - self._looked:
+        now, time_ = time.monotonic(), self._vehicle.state.clock.now
+        passed, paused = now - self._looked, self._paused()
+        if silence < passed:
             self._stood = 0.0  # something has come since
-        elif self._paused():
-            self._stood += now - self._looked
+        elif paused:
+            self._stood += passed
+        if time_ != self._time or not self._flying:
+            self._time, self._frozen = time_, 0.0
+        elif not paused:
+            self._frozen += passed
         self._looked = now
         silence -= self._stood
         self.longest_silence = max(self.longest_silence, silence)
@@ -148,6 +155,11 @@ class Guard:
             raise MissionEnded(
                 Outcome.LINK_LOST,
                 f"nothing has come from the vehicle for {silence:.0f} s; what it does now is up to its own failsafe",
+            )
+        if self._frozen > self._limits.link:
+            raise MissionEnded(
+                Outcome.LINK_LOST,
+                f"heartbeats come, and for {self._frozen:.0f} s no word of where it is: the autopilot hangs",
             )
 
     def _texts(self) -> None:

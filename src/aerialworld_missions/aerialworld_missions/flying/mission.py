@@ -101,6 +101,7 @@ class Flight:
             state.armed,
             self.guard.longest_silence,
             self._resumed,
+            tuple((at, vehicle.mode_name(number)) for at, number in state.modes),
         )
         self._tell("done", f"{flown.outcome}: {flown.reason}")
         return flown

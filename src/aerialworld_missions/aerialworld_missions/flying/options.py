@@ -68,7 +68,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Flown:
-    """What a mission came to. `seconds` of the vehicle's time; `silence` the longest that was lived through, wall."""
+    """What a mission came to. `seconds` of the vehicle's time; `silence` the longest that was lived through, wall;
+    `modes` that it was in, by name and since when (seconds of its time)."""
 
     outcome: Outcome
     reason: str
@@ -78,3 +79,4 @@ class Flown:
     armed: bool
     silence: float
     resumed: int
+    modes: tuple[tuple[float, str], ...] = ()

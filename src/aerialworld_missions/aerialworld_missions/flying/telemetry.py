@@ -74,6 +74,8 @@ class Telemetry:
         #: How often it was armed, and booting the next moment: a copter that was restarted tells no time by itself.
         self.boots = 0
         self.kind: int | None = None
+        #: Whether it signs what it sends.
+        self.signed = False
         self.mode: int | None = None
         self.armed = False
         self.status = 0
@@ -94,6 +96,8 @@ class Telemetry:
         self.answered = 0
         #: Where it has been, oldest first: vehicle seconds, latitude and longitude × 1e7, metres above home.
         self.track: deque[tuple[float, int, int, float]] = deque(maxlen=TRACK)
+        #: The modes that it has told of, oldest first, and since when (vehicle seconds).
+        self.modes: deque[tuple[float, int]] = deque(maxlen=TEXTS)
         self._pieces: dict[int, tuple[float, dict[int, str], int]] = {}
         self._takers = {
             "HEARTBEAT": self._heartbeat,
@@ -156,8 +160,12 @@ class Telemetry:
         self.heartbeats += 1
         if self.armed and message.system_status in (Status.BOOT, Status.CALIBRATING):
             self.boots += 1
+        frame = bytes(message.get_msgbuf())
+        self.signed = frame[:1] == b"\xfd" and bool(frame[2] & 1)  # MAVLink 2's incompat_flags: signed
         self.kind, self.mode, self.status = int(message.type), int(message.custom_mode), int(message.system_status)
         self.armed = bool(message.base_mode & ARMED)
+        if not self.modes or self.modes[-1][1] != self.mode:
+            self.modes.append((self.clock.now, self.mode))
 
     def _position(self, message: Any) -> None:
         if not on_earth(message.lat, message.lon):

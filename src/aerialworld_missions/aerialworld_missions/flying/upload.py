@@ -18,12 +18,16 @@ from aerialworld_missions.flying.vehicle import LOOK, Vehicle
 
 #: Wall seconds after which what was said last is said again, and after which an upload is given up.
 AGAIN, SILENT = 1.0, 15.0
-#: Uploads that are tried when the autopilot takes one back.
-TRIES = 3
+#: Uploads that are tried when the link spoils one, and wall seconds between them, in which what is still under way
+#: arrives: an answer to the last one is none to the next.
+TRIES, SETTLE = 8, 0.6
 #: MAV_MISSION_TYPE_MISSION.
 MISSION = 0
 #: Answers that do not end an upload: a number out of order, of which the next request tells the right one.
 GO_ON = frozenset({MissionResult.INVALID_SEQUENCE})
+#: What a link makes of an upload: it was taken back after a silence; an item came when none was asked for, because the
+#: autopilot's last word was lost or an older item was late.
+SPOILT = frozenset({MissionResult.OPERATION_CANCELLED, MissionResult.ERROR})
 
 
 def upload(vehicle: Vehicle, items: Sequence[Item]) -> None:
@@ -31,10 +35,9 @@ def upload(vehicle: Vehicle, items: Sequence[Item]) -> None:
     said = vehicle.state.said
     for _ in range(TRIES):
         result, asked = _exchange(vehicle, items)
-        # A last item that came twice is an ERROR to an autopilot that is done, and whose last word was lost.
-        too_late = result == MissionResult.ERROR and asked == len(items) - 1
-        if result != MissionResult.OPERATION_CANCELLED and not too_late:
+        if result not in SPOILT:
             break
+        vehicle.pause(SETTLE)  # and all of it again
     if result == MissionResult.ACCEPTED:
         return
     why = "no answer" if result is None else mission_result_name(result)

@@ -28,8 +28,9 @@ T = TypeVar("T")
 LEAST, SLOWEST = 5.0, 10.0
 #: Wall seconds between looks while waiting.
 LOOK = 0.05
-#: Wall seconds until a command is sent again, growing by a half each time, and until it counts as not answered.
-FIRST_TRY, GROWTH, ANSWER = 0.6, 1.5, 12.0
+#: Wall seconds until a command is sent again, growing by a half each time up to a second, and until it counts as not
+#: answered; and in which a second answer to a command that was sent twice may still come.
+FIRST_TRY, GROWTH, LONGEST_TRY, ANSWER, LATE = 0.6, 1.5, 1.0, 12.0, 1.5
 #: Wall seconds in which texts may follow a refusal.
 TEXTS_FOLLOW = 0.3
 #: ArduPilot's modes by the names used here.
@@ -53,6 +54,8 @@ class Vehicle:
         self.state = self.peer.telemetry
         self.guard: Callable[[], None] = lambda: None
         self.modes = MODES[kind]
+        #: Answers that may still come, by command, and until when (wall).
+        self._owed: dict[int, tuple[int, float]] = {}
         self._names = {number: name for name, number in self.modes.items()}
 
     @property
@@ -139,19 +142,27 @@ class Vehicle:
         self, number: int, send: Callable[[int], None], within: float, done: Callable[[], bool] = lambda: False
     ) -> Result | int | None:
         after, begin, again, patience = self.state.answered, time.monotonic(), 0, FIRST_TRY
+        # An answer to what was sent before is none to this: the autopilot may not have heard of this yet.
+        owed, late = self._owed.pop(number, (0, 0.0))
         with self.station.changed:
             while time.monotonic() - begin < within:
                 send(again)
                 again += 1
                 until = min(time.monotonic() + patience, begin + within)
-                patience *= GROWTH
+                patience = min(patience * GROWTH, LONGEST_TRY)
                 while (left := until - time.monotonic()) > 0:
                     self.check()
                     for seen, message in self.state.answers(after, "COMMAND_ACK"):
                         after = seen
-                        if message.command == number and self._for_us(message) and message.result != 5:  # in progress
-                            return _result(message.result)
+                        if message.command != number or not self._for_us(message) or message.result == 5:  # in progress
+                            continue
+                        if owed and time.monotonic() < late:
+                            owed -= 1
+                            continue
+                        self._owed[number] = again - 1, time.monotonic() + LATE
+                        return _result(message.result)
                     if done():
+                        self._owed[number] = again + owed, time.monotonic() + LATE
                         return Result.ACCEPTED
                     self.station.changed.wait(min(left, LOOK))
         return None
@@ -167,8 +178,7 @@ class Vehicle:
 
     def accept(self, result: Result | int | None, what: str, said: int) -> None:
         if result is None:
-            key = "; its messages are signed and ours are not: --key" if self.peer.signs else ""
-            raise MissionEnded(Outcome.REFUSED, f"{what}: no answer within {ANSWER:.0f} s{key}{self.said(said)}")
+            raise MissionEnded(Outcome.REFUSED, f"{what}: no answer within {ANSWER:.0f} s{self.said(said)}")
         if result != Result.ACCEPTED:
             self.pause(TEXTS_FOLLOW)
             raise MissionEnded(Outcome.REFUSED, f"{what}: {result_name(result)}{self.said(said)}")
@@ -191,6 +201,10 @@ class Vehicle:
             details = "".join(f"; {text}" for text in (trouble, ignored) if text)
             raise MissionEnded(
                 Outcome.NO_VEHICLE, f"{link.where}: no heartbeat of {whom} within {seconds:.0f} s{details}"
+            )
+        if self.state.signed and not self.station.signed:
+            raise MissionEnded(
+                Outcome.REFUSED, f"{link.where}: the vehicle signs what it sends and takes what is signed: give its key"
             )
         if self.state.kind not in TYPES[self.kind]:
             raise MissionEnded(

@@ -1,9 +1,10 @@
 """ROS 2 nodes `survey`, `orbit`, `corridor`, `random`, `waypoints`, `patrol`: one mission of one vehicle over MAVLink.
 
-Parameters in; ~/status (std_msgs/String, JSON, latched) out: vehicle, pattern, phase, share, text, outcome, stamp (ns
-of the node's clock, simulation time with use_sim_time). With `record` the recorder's services start and stop it. Ends
-with 0 when the whole plan was flown, else with the outcome's exit code (docs/missions_flying.md). SIGINT and SIGTERM
-land a drone and stop a rover; a second one does not watch that.
+Parameters in; ~/status (std_msgs/String, JSON, latched) out: vehicle, pattern, phase, share, text, outcome, modes (at
+the end: those that it was in, and since when, seconds of its own time), stamp (ns of the node's clock, simulation time
+with use_sim_time). With `record` the recorder's services start and stop it. Ends with 0 when the whole plan was flown,
+else with the outcome's exit code (docs/missions_flying.md). SIGINT and SIGTERM land a drone and stop a rover; a second
+one does not watch that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -89,7 +91,7 @@ class MissionNode(Node):
         flown = result[0]
         if isinstance(flown, BaseException):
             raise flown
-        self._publish(Progress("done", flown.share, flown.reason), flown.outcome)
+        self._publish(Progress("done", flown.share, flown.reason), flown.outcome, flown.modes)
         executor.spin_once(timeout_sec=LAST)
         executor.shutdown(timeout_sec=0.0)
         self.say(f"{flown.outcome}: {flown.reason}; {flown.mode}, {'armed' if flown.armed else 'off'}")
@@ -113,7 +115,9 @@ class MissionNode(Node):
             while not self._progress.empty():
                 self._publish(self._progress.get())
 
-    def _publish(self, progress: Progress, outcome: Outcome | None = None) -> None:
+    def _publish(
+        self, progress: Progress, outcome: Outcome | None = None, modes: Sequence[tuple[float, str]] = ()
+    ) -> None:
         if progress.phase != self._phase:
             self._phase = progress.phase
             self.say(f"{progress.phase}: {progress.text}")
@@ -124,6 +128,7 @@ class MissionNode(Node):
             "share": round(progress.share, 4),
             "text": progress.text,
             "outcome": outcome,
+            "modes": [{"at": round(at, 2), "mode": mode} for at, mode in modes],
             "stamp": self.get_clock().now().nanoseconds,
         }
         self._status.publish(String(data=json.dumps(status)))

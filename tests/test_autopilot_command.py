@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import struct
@@ -186,8 +187,11 @@ def test_a_real_ardupilots_side_is_served_as_physics() -> None:
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == f"drone, physics for ArduPilot: udp 127.0.0.1:{port}\n"
-        assert "arducopter --model JSON:127.0.0.1" in (line := process.stdout.readline())
+        line = process.stdout.readline()
+        assert "arducopter --model JSON:127.0.0.1" in line
         assert "--home 35.5000000,139.5000000,40.00,90" in line
+        parameters = Path(shlex.split(line)[-1]).read_text().split("\n")
+        assert "--defaults" in line and {"FRAME_CLASS 1", "FRAME_TYPE 1"} <= set(parameters)  # it never arms without
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sitl:
             sitl.settimeout(20)
             for count in range(100):

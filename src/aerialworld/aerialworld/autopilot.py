@@ -6,6 +6,7 @@ Who flies is the embedded autopilot, or a real ArduPilot that has the vehicle as
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Georeference, Pose
 from aerialworld_core.mavlink.signing import signer_of
 from aerialworld_core.piloting import MAVLINK_PORT, PHYSICS_PORT, PORTS_PER_INSTANCE
+from aerialworld_core.resources import share
 
 #: What ArduPilot's simulation adds to SERIAL0's port for SERIAL1 and SERIAL2.
 SERIAL_PORTS = (2, 3)
@@ -147,7 +149,11 @@ def by_ardupilot(options: AutopilotOptions) -> tuple[Any, str]:
     instance = (options.port - PHYSICS_PORT) // PORTS_PER_INSTANCE
     binary = "arducopter" if options.vehicle == "drone" else "ardurover"
     home = f"{latitude:.7f},{longitude:.7f},{altitude:.2f},{start.heading:g}"
-    return vehicle, f"{binary} --model JSON:{options.host} -I{instance} --home {home}"
+    command = f"{binary} --model JSON:{options.host} -I{instance} --home {home}"
+    if options.vehicle == "drone":  # without a frame's class and type a copter never arms
+        parameters = share("aerialworld_bringup") / "config" / "drone.parm"
+        command += f" --defaults {shlex.quote(str(parameters))}"
+    return vehicle, command
 
 
 def serve_ardupilot(vehicle: Any, duration: float | None, report: Callable[[str, float], None]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld_core.mavlink.signing import Signer, signer_of
-from aerialworld_core.mavlink.wire import SIGNED, Decoder, Encoder, Message
+from aerialworld_core.mavlink.wire import Decoder, Encoder, Message
 from aerialworld_missions.flying.links import Address, Link, open_link
 from aerialworld_missions.flying.telemetry import Telemetry
 
@@ -38,8 +38,6 @@ class Peer:
         self.component = component
         self.telemetry = Telemetry(wall)
         self.address: Address = None
-        #: Whether it signs what it sends, which we have no key to answer with.
-        self.signs = False
         self._recent: deque[bytes] = deque(maxlen=COPIES)
 
     def is_copy(self, frame: bytes) -> bool:
@@ -180,7 +178,6 @@ class Station:
         elif peer.is_copy(bytes(message.get_msgbuf())):
             self.ignored["twice"] += 1
         else:
-            peer.signs = self._signer is None and bool(message.get_header().incompat_flags & SIGNED)
             peer.telemetry.take(message)
 
     def _peer_of(self, message: Any) -> Peer | None:

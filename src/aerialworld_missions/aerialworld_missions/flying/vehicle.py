@@ -178,8 +178,7 @@ class Vehicle:
 
     def accept(self, result: Result | int | None, what: str, said: int) -> None:
         if result is None:
-            key = "; its messages are signed and ours are not: --key" if self.peer.signs else ""
-            raise MissionEnded(Outcome.REFUSED, f"{what}: no answer within {ANSWER:.0f} s{key}{self.said(said)}")
+            raise MissionEnded(Outcome.REFUSED, f"{what}: no answer within {ANSWER:.0f} s{self.said(said)}")
         if result != Result.ACCEPTED:
             self.pause(TEXTS_FOLLOW)
             raise MissionEnded(Outcome.REFUSED, f"{what}: {result_name(result)}{self.said(said)}")

@@ -68,6 +68,5 @@ def encode_state(seconds: float, moment: Moment, home: Vector) -> bytes:
         "position": [y - home[1], x - home[0], home[2] - z],
         "velocity": [vy, vx, -vz],
         "quaternion": [nw, nx, ny, nz],
-        "no_time_sync": 1,
     }
     return b"\n" + json.dumps(state, separators=(",", ":")).encode() + b"\n"

@@ -42,6 +42,7 @@ def model_card(trained: Trained, result: Mapping[str, Any]) -> str:
         f"{' × '.join(map(str, grid.shape))} voxels of {' × '.join(f'{v:g}' for v in grid.voxel_size)} m.", "",
         f"- Parameters: {parameters:,}",
         f"- Weights (SHA-256 of their values): `{made['model']['weights_sha256']}`",
+        f"- Stage of training that the file holds: {plain(made['model']['stage'] or 'not recorded')}",
         f"- Seed of training: {'not recorded' if made['model']['seed'] is None else made['model']['seed']}",
         f"- Sessions that it may have been trained on: {len(made['split']['train'])}; scored here: "
         f"{len(result['sessions'])} of `{plain(result['split'])}`, {result['counts']['windows_evaluated']} windows",

@@ -34,6 +34,7 @@ def made_from(
             "name": trained.name,
             "weights_sha256": weights_hash(trained),
             "config_sha256": hashlib.sha256(trained.config.encode()).hexdigest(),
+            "stage": config.get("stage"),
             "seed": runtime.get("seed") if isinstance(runtime, dict) else None,
         },
         "split": {part: list(split.part(part)) for part in ("train", "val", "test")},

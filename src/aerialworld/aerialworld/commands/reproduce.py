@@ -23,8 +23,9 @@ def reproduce(
 ) -> None:
     """Make an evaluation's table again from the same model and sessions, and compare the bytes.
 
-    Inputs are compared by their hashes first. Without options they are looked for where provenance.json beside the
-    table says. Exit code 1 with a list when inputs or table differ.
+    Inputs are compared by their hashes first. Where they lie, provenance.json beside the table says, or the options.
+
+    Exit code 1, with a list, when inputs or table differ.
     """
     if not table.exists():
         raise InputError(f"{table}: no such table")

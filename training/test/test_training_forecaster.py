@@ -82,7 +82,8 @@ def test_untrained_it_is_the_moved_past_on_every_level(tall: Forecaster) -> None
 
 
 def test_a_model_of_one_class_is_given_one_class(tall: Forecaster) -> None:
-    session, way = session_on(TALL), constant_velocity(Pose.from_rpy(0, 0, 1), Pose.from_rpy(1, 0, 1), 3)
+    session = session_on(TALL)
+    way = constant_velocity(session.pose(1), session.pose(2), 3)
     known = forecast(tall, session, 3, motion=way)
     single = forecast(Forecaster(dataclasses.replace(tall.trained, binary=True)), session, 3, motion=way)
     assert len(np.unique(known.classes)) > 2 and set(np.unique(single.classes)) == {MANMADE, FREE}

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import write_bytes, write_json
 from aerialworld_core.labels import FREE
+from aerialworld_core.provenance import provenance
 from aerialworld_core.session import Session
 from aerialworld_training.actor_forecast import move_actors, oracle_objects, tracked_objects
 from aerialworld_training.baselines import constant_prediction, fill_from_neighbours, fuse_history, move_frame
+from aerialworld_training.cards import write_cards
 from aerialworld_training.dataset import PooledSession, SessionWindows, Window, read_split
 from aerialworld_training.dataset.actors import label_boxes
 from aerialworld_training.dataset.frames import load_sessions
@@ -38,6 +40,7 @@ from aerialworld_training.evaluation_rows import (
 from aerialworld_training.evaluation_text import protocol
 from aerialworld_training.full_truth import FullTruth
 from aerialworld_training.logbook import Progress
+from aerialworld_training.made_from import made_from
 from aerialworld_training.metrics import StratifiedCounts, scores
 from aerialworld_training.motion_ahead import Path as Way
 from aerialworld_training.motion_ahead import constant_velocity, follow_steps
@@ -76,8 +79,9 @@ def evaluate(
     world      the sessions' world: scores against full truth are made too (`full_truth`)
     max_windows, saved_windows, threads   the demo's config's, or 16, 2 and 2
 
-    Writes `out/evaluation.json` (the returned dictionary) and `out/prediction_{k}.npz` for pictures. Equal model and
-    data give equal bytes. Raises InputError for bad input, also when the sessions' grid does not give the model's.
+    Writes `out/evaluation.json` (the returned dictionary), `out/prediction_{k}.npz` for pictures, a model card and a
+    data card, and provenance.json. Equal model and data give equal bytes, but for the last, which tells host, time and
+    paths. Raises InputError for bad input, also when the sessions' grid does not give the model's.
     """
     trained = load_trained(Path(work_dir))
     given = trained.demo.evaluation if trained.demo else None
@@ -117,6 +121,10 @@ def evaluate(
         run = Evaluation(trained, windows, constant, most, saved, full)
         result = run.go(tell)
     result = {"schema_version": SCHEMA_VERSION, "split": split_name, "sessions": list(names), **result}
+    settings = {
+        "split_name": split_name, "max_windows": most, "saved_windows": saved, "threads": threads, "full": bool(world)
+    }  # fmt: skip
+    result["made_from"] = made_from(trained, parts, loaded, settings)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("prediction_*.npz"):
@@ -126,6 +134,12 @@ def evaluate(
         np.savez_compressed(buffer, **arrays)
         write_bytes(out / f"prediction_{k}.npz", buffer.getbuffer())
     write_json(out / "evaluation.json", result)
+    write_cards(out, trained, loaded, result)
+    places = {"sessions": sessions, "work_dir": work_dir, "world": world}
+    write_json(
+        out / "provenance.json",
+        {**provenance(), **{name: str(Path(place).resolve()) for name, place in places.items() if place}},
+    )
     tell("evaluated", 1.0)
     return result
 

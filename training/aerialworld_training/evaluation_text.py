@@ -18,6 +18,8 @@ def protocol(trained: Trained, full: bool) -> str:
         "are given what no forecast has; the others lie in the grid of the pose that they forecast and are scored "
         "there, so that an error of motion is an error of occupancy. "
     )
+    if trained.binary:
+        text += "This model was taught one class for everything occupied: its scores by class say nothing. "
     if full:
         text += (
             "full: the same against everything in the world, seen or not (meshes, and moving objects' boxes as solids)."

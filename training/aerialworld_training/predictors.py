@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aerialworld_core.frames import Pose
-from aerialworld_core.labels import FREE
+from aerialworld_core.labels import FREE, MANMADE
 from aerialworld_training.dataset.pooling import shift_levels
 from aerialworld_training.models.aerial import UNKNOWN, AerialOccWorld, states
 from aerialworld_training.models.aerial.motion import ego_features
@@ -78,17 +78,22 @@ def predictor(trained: Trained) -> Predictor:
     return PlainPredictor(trained) if aerial is None else AerialPredictor(trained, aerial)
 
 
+def as_trained(semantics: Volume, trained: Trained) -> Volume:
+    """Classes as the model was taught them."""
+    return np.where(semantics != FREE, np.uint8(MANMADE), np.uint8(FREE)) if trained.binary else semantics
+
+
 class PlainPredictor:
     """OccWorld: occupancy from codes alone; the decoded way has no heading and no climb, so both stay as they are."""
 
     takes_motion = False
 
     def __init__(self, trained: Trained) -> None:
-        self.model = trained.model
+        self.model, self.trained = trained.model, trained
 
     @torch.no_grad()
     def codes(self, semantics: Volume, observed: NDArray[np.bool_], up: int) -> Tensor:
-        volume = torch.from_numpy(shift_levels(semantics, up, FREE))[None]
+        volume = torch.from_numpy(shift_levels(as_trained(semantics, self.trained), up, FREE))[None]
         return self.model.vae.vqvae.encode_indices(self.model.vae.encode(volume))[0]
 
     @torch.no_grad()
@@ -123,11 +128,12 @@ class AerialPredictor:
     takes_motion = True
 
     def __init__(self, trained: Trained, model: AerialOccWorld) -> None:
-        self.model, self.from_past = model, trained.from_past
+        self.model, self.from_past, self.trained = model, trained.from_past, trained
 
     def states(self, semantics: Volume, observed: NDArray[np.bool_], up: int) -> Tensor:
         """What the model sees of a frame (X, Y, Z); what comes from outside the grid is unknown."""
-        seen = states(torch.from_numpy(semantics), torch.from_numpy(observed)).numpy()
+        known = as_trained(semantics, self.trained)
+        seen = states(torch.from_numpy(known), torch.from_numpy(observed)).numpy()
         return torch.from_numpy(shift_levels(seen, up, UNKNOWN))
 
     @torch.no_grad()

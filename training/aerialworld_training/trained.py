@@ -37,6 +37,7 @@ class Trained:
     pooling          voxels of a recording per axis that make one of `grid`; None: whatever makes it `grid`
     ground_level     the level in which the ground under the last history frame lies; None: volumes are not moved
     from_past        whether an aerial forecast starts from the moved past
+    binary           whether it was trained with every occupied voxel of one class (MANMADE)
     config           the resolved settings, YAML
     """
 
@@ -51,6 +52,7 @@ class Trained:
     ground_level: int | None
     from_past: bool
     config: str
+    binary: bool = False
     demo: Config | None = None
 
     @property
@@ -102,7 +104,8 @@ def _of_run(file: Path, data: Mapping[str, Any]) -> Trained:
     load_complete(model, state, str(file))
     return Trained(
         model.eval(), file, config.data.grid, config.data.history_frames, config.data.future_frames, config.data.step,
-        config.data.frame_skip, None, GROUND_LEVEL, config.model.from_past, text,
+        config.data.frame_skip, None, getattr(config.data, "ground_level", GROUND_LEVEL), config.model.from_past, text,
+        getattr(config.data, "binary", False),
     )  # fmt: skip
 
 
@@ -115,5 +118,5 @@ def _of_demo(file: Path, data: Mapping[str, Any]) -> Trained:
     d = config.data
     return Trained(
         model.eval(), file, grid, d.history, d.future, d.step, d.frame_skip, d.pooling, d.ground_level, False, text,
-        config,
+        demo=config,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
-from aerialworld_core.labels import FREE
+from aerialworld_core.labels import FREE, MANMADE
 from aerialworld_training import Forecaster, FutureFrames
 from aerialworld_training.baselines import fuse_history
 from aerialworld_training.dataset import PooledSession, SessionWindows
@@ -78,6 +79,15 @@ def test_untrained_it_is_the_moved_past_on_every_level(tall: Forecaster) -> None
                 assert future.occupied[k][expected == FREE].max() == pytest.approx(17 / (np.e + 17), abs=1e-3)
             assert np.allclose(future.position, way.position) and future.horizons_s.tolist() == [0.5, 1.0, 1.5]
     assert len(ups) > 1 and min(ups) < 0  # moved by different numbers of levels, past the grid's bottom
+
+
+def test_a_model_of_one_class_is_given_one_class(tall: Forecaster) -> None:
+    session = session_on(TALL)
+    way = constant_velocity(session.pose(1), session.pose(2), 3)
+    known = forecast(tall, session, 3, motion=way)
+    single = forecast(Forecaster(dataclasses.replace(tall.trained, binary=True)), session, 3, motion=way)
+    assert len(np.unique(known.classes)) > 2 and set(np.unique(single.classes)) == {MANMADE, FREE}
+    assert ((known.classes != FREE) == (single.classes != FREE)).all()
 
 
 def test_the_levels_that_leave_by_hand() -> None:

@@ -20,6 +20,7 @@ from aerialworld.commands.look import look
 from aerialworld.commands.mission_fly import mission_fly
 from aerialworld.commands.replay import replay
 from aerialworld.commands.report import report
+from aerialworld.commands.reproduce import reproduce
 from aerialworld.commands.rerender import rerender
 from aerialworld.commands.simulate import simulate
 from aerialworld.commands.training import evaluate, train
@@ -97,6 +98,7 @@ app.command(
     epilog="Example: aerialworld evaluate --sessions sessions --split split.json --work-dir work --out evaluation"
 )(evaluate)
 app.command(epilog="Example: aerialworld visualize evaluation")(visualize)
+app.command(epilog="Example: aerialworld reproduce evaluation/evaluation.json")(reproduce)
 app.command(epilog="Example: aerialworld report out/demo")(report)
 app.command(
     epilog="Examples: aerialworld demo   |   aerialworld demo --city 13100_tokyo23-ku/ --seed 3   |   "

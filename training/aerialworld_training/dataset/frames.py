@@ -53,7 +53,8 @@ class PooledSession:
     numbers (N,) int64 frame numbers, stamps (N,) int64 ns, position (N, 3) and orientation (N, 4) of base_link in map;
     cells and classes: flat indices and class ids of the occupied voxels of all frames, frame n's lie in
     offsets[n]:offsets[n + 1]; observed (N, bytes) packed bits in C order; actors: each frame's, () where not known;
-    content: the recording's hash, world: name and sha256 of the world it was made in ("" and empty where not known).
+    content: the recording's hash, world: name and sha256 of the world it was made in, engine: what made it,
+    attribution: whose data it is (empty where not known).
     """
 
     name: str
@@ -73,6 +74,8 @@ class PooledSession:
     actors: tuple[Actors, ...] = ()
     content: str = ""
     world: Mapping[str, str] = field(default_factory=dict)
+    engine: str = ""
+    attribution: str = ""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -127,7 +130,7 @@ class PooledSession:
         *,
         key: str = "",
         content: str = "",
-        world: Mapping[str, str] | None = None,
+        origin: Mapping[str, Any] | None = None,
         threads: int = 1,
         actors: Callable[[int], Sequence[Any]] | None = None,
         on_frame: Callable[[], None] | None = None,
@@ -177,7 +180,7 @@ class PooledSession:
             observed=np.stack([p[2] for p in parts]),
             key=key,
             content=content,
-            world=dict(world or {}),
+            **(origin or {}),
             actors=tuple(Actors.from_records(actors(i)) for i in numbers) if actors else (),
         )
 
@@ -194,6 +197,8 @@ class PooledSession:
             "key": self.key,
             "content": self.content,
             "world": self.world,
+            "engine": self.engine,
+            "attribution": self.attribution,
             "actors": [[a.to_rows(), a.ids] for a in self.actors],
         }
         buffer = io.BytesIO()
@@ -216,6 +221,12 @@ class PooledSession:
 def content_key(folder: Path, factors: Sequence[int]) -> str:
     """A hash that changes with the session's description, its frames and the pooling."""
     return hashlib.sha256(canonical_json([CACHE_VERSION, list(factors), pack.content_key(folder)])).hexdigest()
+
+
+def origin_of(session: Session) -> dict[str, Any]:
+    """World, engine and attribution, as a `PooledSession` keeps them."""
+    meta = session.meta
+    return {"world": dict(meta.world), "engine": str(meta.engine["name"]), "attribution": meta.attribution}
 
 
 def load_sessions(
@@ -250,7 +261,7 @@ def load_sessions(
             packed = packs.session(folder) if packs else None  # needs no inflating; None if it is of other content
             source: SessionSource = recorded if packed is None else packed
             session = PooledSession.from_source(
-                name, source, factors, key=key, content=pack.content_key(folder), world=recorded.meta.world,
+                name, source, factors, key=key, content=pack.content_key(folder), origin=origin_of(recorded),
                 threads=threads, on_frame=on_frame, actors=recorded.actors,
             )  # fmt: skip
             if path:

@@ -122,7 +122,9 @@ STRATEGIES = {
 }
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "strategy", [pytest.param("A", marks=pytest.mark.long), pytest.param("B", marks=pytest.mark.long), "C"]
+)
 def test_strategies_freeze_what_they_say(strategy: str, tmp_path: Path, sessions: Path, vae: Path) -> None:
     """Parameters are bitwise as before where frozen and other where trained, epoch by epoch."""
     freeze = STRATEGIES[strategy]
@@ -170,7 +172,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     whole = torch.load(tmp_path / "whole" / "epoch_2.pth", weights_only=True)
     iterations = whole["iteration"]
     assert iterations == 10
-    for cut in (0, 2, 3, 5, 9):  # around the codebook's start and the epoch's end
+    for cut in (3, 5):  # at the codebook's start and at the epoch's end
         folder = tmp_path / f"cut_{cut}"
         with monkeypatch.context() as patch:
             cut_at(patch, cut)
@@ -267,6 +269,7 @@ def test_a_skipped_iteration_changes_nothing(tmp_path: Path, sessions: Path, mon
     assert same(dict(build(run).state_dict()), state_of(tmp_path / "run" / "latest.pth"))
 
 
+@pytest.mark.long
 def test_damaged_newest_checkpoints_are_passed_over(
     tmp_path: Path, sessions: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -417,6 +420,7 @@ def test_stale_codes_are_refused_and_made_anew(tmp_path: Path, sessions: Path, v
     assert other.key(name, 0) != maker.key(name, 0) != maker.key(name, 1)
 
 
+@pytest.mark.long
 def test_codes_are_not_computed_twice(
     tmp_path: Path, sessions: Path, vae: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,6 +448,7 @@ def test_frozen_vae_from_scratch_is_refused(tmp_path: Path, sessions: Path) -> N
         train(config(tmp_path, sessions, freeze={"vae": True}), tmp_path / "run")
 
 
+@pytest.mark.long
 def test_a_warm_start_takes_a_public_file_and_says_so(
     tmp_path: Path, sessions: Path, vae: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,11 +21,11 @@ from aerialworld_training.voxels import sample_voxels
 FRAMES, HISTORY = 10, 4
 
 
-def saved_bytes(forward: Callable[[], torch.Tensor]) -> int:
-    """The most bytes of tensors that autograd holds during `forward`, each storage once; parameters are not counted, but
-    the copies in bf16 that autocast makes of them are. Values recomputed in the backward pass are not among them."""
+def saved_bytes(model: torch.nn.Module, forward: Callable[[], torch.Tensor]) -> int:
+    """Bytes that autograd holds after `forward`, each storage once. Parameters are not counted, but the copies in bf16
+    that autocast makes of them are; what is recomputed in the backward pass is not among them."""
     held: dict[int, int] = {}
-    parameters = set[int]()
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -33,14 +33,10 @@ def saved_bytes(forward: Callable[[], torch.Tensor]) -> int:
             held[storage.data_ptr()] = max(held.get(storage.data_ptr(), 0), storage.nbytes())
         return tensor
 
-    for model in (MODEL,):
-        parameters |= {p.untyped_storage().data_ptr() for p in model.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast("cpu", torch.bfloat16):
-        forward()
+        loss = forward()
+    assert loss.requires_grad
     return sum(held.values())
-
-
-MODEL: torch.nn.Module = torch.nn.Identity()
 
 
 def made_frames(shape: tuple[int, ...], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,12 +51,10 @@ def made_frames(shape: tuple[int, ...], frames: int) -> tuple[torch.Tensor, torc
 
 def figures() -> dict[str, Any]:
     """Bytes kept by: stage 1 on one frame; stage 2's loss on codes; that with one decoded frame on the moved past."""
-    global MODEL
     config, _ = load_run_config("finetune_tokyo")
     torch.manual_seed(0)
     model = build(config)
     assert isinstance(model, AerialOccWorld)
-    MODEL = model
     model.save_memory()
     shape, (h, w) = config.data.grid.shape, model.config.latent_shape
     semantics, observed = made_frames(shape, FRAMES)
@@ -74,7 +68,7 @@ def figures() -> dict[str, Any]:
         features = decode(model, zq)[0].float().flatten(0, 2).index_select(0, rows)
         return chunked_cross_entropy(model.vae.classify, (features,), target, weight) + embed
 
-    result: dict[str, Any] = {"stage_1_one_frame": saved_bytes(autoencoding)}
+    result: dict[str, Any] = {"stage_1_one_frame": saved_bytes(model, autoencoding)}
     model.freeze_vae()
     model.aerial.heights.requires_grad_(False)
     codes = torch.randint(model.config.n_e, (1, FRAMES, h, w))
@@ -87,7 +81,7 @@ def figures() -> dict[str, Any]:
         logits, *_ = model.forward_with_turns(zq, rel[:, :-1], modes[:, :-1], ego[:, :-1])
         return logits, F.cross_entropy(logits[0].float(), codes[0, 1:])
 
-    result["stage_2_codes"] = saved_bytes(lambda: tokens()[1])
+    result["stage_2_codes"] = saved_bytes(model, lambda: tokens()[1])
 
     def decoded() -> torch.Tensor:
         logits, ce = tokens()
@@ -98,7 +92,7 @@ def figures() -> dict[str, Any]:
         votes = samples.flatten(1).T[rows]
         return ce + chunked_cross_entropy(model.classify, (features.float(), votes), target, weight)
 
-    result["stage_2_with_decoded_frame"] = saved_bytes(decoded)
+    result["stage_2_with_decoded_frame"] = saved_bytes(model, decoded)
     return {
         "saved_bytes": result, "parameters": sum(p.numel() for p in model.parameters()), "precision": "bf16",
         "frames": FRAMES, "rollout_tflop": rollout_flops(model),

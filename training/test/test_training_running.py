@@ -513,6 +513,7 @@ def test_the_guides_flags(tmp_path: Path, sessions: Path, capsys: pytest.Capture
         (["--gpu-ids", "99"], "GPUs are there"),
         (["--resume-from", "gone.pth"], "gone.pth: no such checkpoint"),
         (["--set", "data.type=nuscenes"], "its loader is yet to come"),
+        (["--set", "data.step=0.25"], "frames lie 0.5 s apart, data.step says 0.25 s"),
     ],
 )
 def test_commands_say_the_way_out(

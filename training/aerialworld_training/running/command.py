@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,8 +63,6 @@ def overrides(options: argparse.Namespace) -> list[str]:
 
 def gpu_of(ids: Sequence[int]) -> int | None:
     """This process's GPU among those named. Raises InputError when several are named for one process."""
-    import os
-
     if not ids:
         return None
     rank = os.environ.get("LOCAL_RANK")

@@ -546,3 +546,51 @@ def test_configs_of_the_package_resolve_for_their_stage() -> None:
     for name, stage in (("train_vqvae", "vqvae"), ("train_adapt", "adapt"), ("train_occworld", "occworld")):
         run, _ = load_run_config(name)
         assert run.stage == stage and freezing.trains(run, "vae.encoder.conv_in.weight", 1) == (stage != "occworld")
+
+
+# --- forms that runs may take ---
+
+LOW = {"slots": 12, "slot_minimum": -2.0, "slot_size": 3.0}
+FORMS: dict[str, dict[str, Any]] = {
+    "plain model": {"model": LOW},
+    "binary losses": {"loss": {"kind": "binary"}, "data": {"binary": True}},
+    "bf16": {"runtime": {"precision": "bf16"}},
+    "fp16": {"runtime": {"precision": "fp16"}},
+    "accumulated": {"optimizer": {"accumulate": 2}},
+    "a worker": {"data": {"workers": 1}},
+    "noise": {"augment": {"occupancy_noise": 0.01, "occupancy_dropout": 0.05}},
+    "as recorded": {"data": {"ground_level": None}},
+    "memory saved": {"model": {"save_memory": True}},
+    "a finer past": {"model": {"warp_samples": 2}},
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", FORMS)
+def test_both_stages_run_in_each_form(form: str, tmp_path: Path, sessions: Path) -> None:
+    given = {k: dict(v) for k, v in FORMS[form].items()}
+    run = config(tmp_path, sessions, epochs=2, schedule={"warmup_iters": 0}, **given)
+    scores = train(run, tmp_path / "vae")
+    assert 0 <= scores["val_iou"] <= 1
+    given["loss"] = {**given.get("loss", {}), "voxels": 0.5}
+    scores = train(world(tmp_path, sessions, tmp_path / "vae", epochs=2, **given), tmp_path / "world")
+    assert 0 <= scores["val_iou"] <= 1 and math.isfinite(scores["val_ce"])
+    lines = [json.loads(line) for line in (tmp_path / "world" / "metrics.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(line.get("loss", 0.0)) for line in lines)
+
+
+@pytest.mark.long
+def test_several_roots_are_drawn_by_weight(tmp_path: Path, sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = made(tmp_path / "other")
+    run = config(tmp_path, sessions, epochs=1, data={"concat": [str(other)], "sample_weights": [0.0, 1.0]})
+    from aerialworld_training.running.autoencoding import AutoencodingStage
+
+    step, seen = AutoencodingStage.step, list[int]()
+
+    def noted(self: AutoencodingStage, batch: list[Any], iteration: int) -> Any:
+        seen.extend(draw.sample for draw, _ in batch)
+        return step(self, batch, iteration)
+
+    monkeypatch.setattr(AutoencodingStage, "step", noted)
+    train(run, tmp_path / "run")
+    assert min(seen) >= 10 and max(seen) < 20

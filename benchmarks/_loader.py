@@ -19,7 +19,13 @@ from aerialworld_core.rig import Rig
 from aerialworld_core.sensing import SensorFrame, VehicleState
 from aerialworld_core.session import Session, SessionMeta, SessionWriter
 from aerialworld_core.session.pack import FOLDER, write_pack
+from aerialworld_training.building import build
 from aerialworld_training.dataset.gazebo_occworld_dataset import DatasetConfig, GazeboOccWorldDataset, start_worker
+from aerialworld_training.runconfig import load_run_config
+from aerialworld_training.running.codes import SessionCodes, WindowCodes, write_codes
+from aerialworld_training.running.data import windows
+from aerialworld_training.running.forecasting import CodesAndVoxels
+from aerialworld_training.running.order import Draw
 
 FRAMES = 24
 PERIOD_NS = 500_000_000
@@ -62,9 +68,26 @@ def rate(work: Callable[[int], Any], seconds: float = 3.0) -> float:
     return round(calls / spent, 1)
 
 
+def codes_rate(root: Path) -> float:
+    """Windows of codes (50×50 for each frame) and motion per CPU second, from made codes."""
+    keys = [f"data.root={root}", "data.val_ratio=0", "data.test_ratio=0", "data.ground_level=null"]
+    config, _ = load_run_config("finetune_tokyo", keys)
+    model = build(config)
+    shape = model.config.latent_shape
+    (dataset,) = windows(config, "train")
+    maker = SessionCodes(model, config, dataset, root / "codes")
+    (name,) = dataset.sessions
+    frames = sorted({n for window in dataset.frame_index for n in window.frames})
+    codes = np.random.default_rng(0).integers(0, 512, (len(frames), *shape), dtype=np.uint16)
+    write_codes(maker.path(name, 0), codes, [(n, 0) for n in frames], dict.fromkeys(frames, 0), maker.key(name, 0))
+    samples = CodesAndVoxels([WindowCodes(maker, 1)], False)
+    return rate(lambda n: samples[Draw(n % len(samples), 0, 0, n)])
+
+
 def figures() -> dict[str, Any]:
     """Samples per CPU second, as a worker reads them: `packed` (bits and classes), `dense_uint8`, `npz` (occupancy from
-    the session's own files), `float32` (the guides' dictionary)."""
+    the session's own files), `float32` (the guides' dictionary),
+    `codes` (what stage occworld reads)."""
     off = {"load_images": False, "load_lidar": False, "val_ratio": 0.0, "test_ratio": 0.0}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -75,12 +98,13 @@ def figures() -> dict[str, Any]:
             session = Session.open(write_session(root))
             rates = {}
             plain = GazeboOccWorldDataset(root, DatasetConfig(**off))
-            windows = len(plain)
-            rates["npz"] = rate(lambda n: plain[n % windows])
+            count = len(plain)
+            rates["npz"] = rate(lambda n: plain[n % count])
             write_pack([session.path], root / FOLDER)
             for name, form in (("packed", "packed"), ("dense_uint8", "uint8"), ("float32", "float32")):
                 data = GazeboOccWorldDataset(root, DatasetConfig(form=form, **off))
-                rates[name] = rate(lambda n, data=data: data[n % windows])
+                rates[name] = rate(lambda n, data=data: data[n % count])
+            rates["codes"] = codes_rate(root)
             share = float(session.occupancy(0).occupancy.mean())
     finally:
         torch.set_num_threads(threads)

@@ -95,9 +95,7 @@ class Bench:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         for folder in self.options.reference:
             report = self.out / f"reference_{folder.name}.json"
-            self.call(
-                "-m", "aerialworld_training.reference_check", folder, "--device", device, "--json", report
-            )
+            self.call("-m", "aerialworld_training.reference_check", folder, "--device", device, "--json", report)
             rows = json.loads(report.read_text())["rows"]
             figures[f"reference_{folder.name}"] = {
                 "comparisons": len(rows), "within": sum(r["within"] for r in rows),
@@ -157,7 +155,9 @@ class Bench:
         plan = folder / "plan.json"
         if not plan.exists():
             # Codes are kept for the run itself: what the thrown-away epoch waited for is not waited for again.
-            probe = self.call(*common, "--work-dir", folder / "probe", "--epochs", "1", "--set", "evaluation.interval=1")
+            probe = self.call(
+                *common, "--work-dir", folder / "probe", "--epochs", "1", "--set", "evaluation.interval=1"
+            )
             epochs = max(1, int(0.85 * limit / probe))
             shutil.rmtree(folder / "probe")
             folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +193,8 @@ def main() -> int:
     parser.add_argument("--steps", nargs="+", default=["model", "sessions", "tokenizer", "world"])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of both stages' config")
     options = parser.parse_args()
-    if bool(options.sessions) != bool(options.split) or bool(options.sessions) + bool(options.campaign) + options.small != 1:
+    ways = (bool(options.sessions), bool(options.campaign), options.small)
+    if sum(ways) != 1 or bool(options.sessions) != bool(options.split):
         parser.error("give --sessions with --split, or --campaign, or --small")
     os.environ.setdefault("OMP_NUM_THREADS", str(processors()))
     bench = Bench(options)

@@ -1,4 +1,5 @@
-"""How fast training is: loader samples per CPU second in each form, step times of both stages, latency of a forecast.
+"""How fast training is: loader samples per CPU second in each form, step times of both stages, latency of a forecast;
+and what a step of the 72 M configuration keeps in memory.
 
     python benchmarks/training.py [--sessions DIR] [--json FILE]
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import _loader
+import _memory
 import numpy as np
 import torch
 from _figures import add_json_option, tell
@@ -120,6 +122,7 @@ def main() -> int:
         "parameters": sum(p.numel() for p in model.parameters()),
         "figures": figures,
         "loader": loader,
+        "memory": _memory.figures(),
     }
     tell(result, options.json)
     return 0

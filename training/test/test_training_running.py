@@ -122,7 +122,9 @@ STRATEGIES = {
 }
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    "strategy", [pytest.param("A", marks=pytest.mark.long), pytest.param("B", marks=pytest.mark.long), "C"]
+)
 def test_strategies_freeze_what_they_say(strategy: str, tmp_path: Path, sessions: Path, vae: Path) -> None:
     """Parameters are bitwise as before where frozen and other where trained, epoch by epoch."""
     freeze = STRATEGIES[strategy]
@@ -170,7 +172,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     whole = torch.load(tmp_path / "whole" / "epoch_2.pth", weights_only=True)
     iterations = whole["iteration"]
     assert iterations == 10
-    for cut in (0, 2, 3, 5, 9):  # around the codebook's start and the epoch's end
+    for cut in (3, 5):  # at the codebook's start and at the epoch's end
         folder = tmp_path / f"cut_{cut}"
         with monkeypatch.context() as patch:
             cut_at(patch, cut)
@@ -267,6 +269,7 @@ def test_a_skipped_iteration_changes_nothing(tmp_path: Path, sessions: Path, mon
     assert same(dict(build(run).state_dict()), state_of(tmp_path / "run" / "latest.pth"))
 
 
+@pytest.mark.long
 def test_damaged_newest_checkpoints_are_passed_over(
     tmp_path: Path, sessions: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -417,6 +420,7 @@ def test_stale_codes_are_refused_and_made_anew(tmp_path: Path, sessions: Path, v
     assert other.key(name, 0) != maker.key(name, 0) != maker.key(name, 1)
 
 
+@pytest.mark.long
 def test_codes_are_not_computed_twice(
     tmp_path: Path, sessions: Path, vae: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -444,6 +448,7 @@ def test_frozen_vae_from_scratch_is_refused(tmp_path: Path, sessions: Path) -> N
         train(config(tmp_path, sessions, freeze={"vae": True}), tmp_path / "run")
 
 
+@pytest.mark.long
 def test_a_warm_start_takes_a_public_file_and_says_so(
     tmp_path: Path, sessions: Path, vae: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -508,6 +513,7 @@ def test_the_guides_flags(tmp_path: Path, sessions: Path, capsys: pytest.Capture
         (["--gpu-ids", "99"], "GPUs are there"),
         (["--resume-from", "gone.pth"], "gone.pth: no such checkpoint"),
         (["--set", "data.type=nuscenes"], "its loader is yet to come"),
+        (["--set", "data.step=0.25"], "frames lie 0.5 s apart, data.step says 0.25 s"),
     ],
 )
 def test_commands_say_the_way_out(
@@ -540,3 +546,51 @@ def test_configs_of_the_package_resolve_for_their_stage() -> None:
     for name, stage in (("train_vqvae", "vqvae"), ("train_adapt", "adapt"), ("train_occworld", "occworld")):
         run, _ = load_run_config(name)
         assert run.stage == stage and freezing.trains(run, "vae.encoder.conv_in.weight", 1) == (stage != "occworld")
+
+
+# --- forms that runs may take ---
+
+LOW = {"slots": 12, "slot_minimum": -2.0, "slot_size": 3.0}
+FORMS: dict[str, dict[str, Any]] = {
+    "plain model": {"model": LOW},
+    "binary losses": {"loss": {"kind": "binary"}, "data": {"binary": True}},
+    "bf16": {"runtime": {"precision": "bf16"}},
+    "fp16": {"runtime": {"precision": "fp16"}},
+    "accumulated": {"optimizer": {"accumulate": 2}},
+    "a worker": {"data": {"workers": 1}},
+    "noise": {"augment": {"occupancy_noise": 0.01, "occupancy_dropout": 0.05}},
+    "as recorded": {"data": {"ground_level": None}},
+    "memory saved": {"model": {"save_memory": True}},
+    "a finer past": {"model": {"warp_samples": 2}},
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("form", FORMS)
+def test_both_stages_run_in_each_form(form: str, tmp_path: Path, sessions: Path) -> None:
+    given = {k: dict(v) for k, v in FORMS[form].items()}
+    run = config(tmp_path, sessions, epochs=2, schedule={"warmup_iters": 0}, **given)
+    scores = train(run, tmp_path / "vae")
+    assert 0 <= scores["val_iou"] <= 1
+    given["loss"] = {**given.get("loss", {}), "voxels": 0.5}
+    scores = train(world(tmp_path, sessions, tmp_path / "vae", epochs=2, **given), tmp_path / "world")
+    assert 0 <= scores["val_iou"] <= 1 and math.isfinite(scores["val_ce"])
+    lines = [json.loads(line) for line in (tmp_path / "world" / "metrics.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(line.get("loss", 0.0)) for line in lines)
+
+
+@pytest.mark.long
+def test_several_roots_are_drawn_by_weight(tmp_path: Path, sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = made(tmp_path / "other")
+    run = config(tmp_path, sessions, epochs=1, data={"concat": [str(other)], "sample_weights": [0.0, 1.0]})
+    from aerialworld_training.running.autoencoding import AutoencodingStage
+
+    step, seen = AutoencodingStage.step, list[int]()
+
+    def noted(self: AutoencodingStage, batch: list[Any], iteration: int) -> Any:
+        seen.extend(draw.sample for draw, _ in batch)
+        return step(self, batch, iteration)
+
+    monkeypatch.setattr(AutoencodingStage, "step", noted)
+    train(run, tmp_path / "run")
+    assert min(seen) >= 10 and max(seen) < 20

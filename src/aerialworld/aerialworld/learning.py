@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from aerialworld.console import say
 from aerialworld.lazy import stage
 from aerialworld.progress import meter
 from aerialworld_core.errors import InputError
@@ -37,6 +38,24 @@ def train_model(
             seed=seed, resume=resume, progress=lambda what, fraction: bar.update(fraction, what),
         )  # fmt: skip
     return result
+
+
+def run_config(
+    config: str,
+    work_dir: Path,
+    keys: list[str],
+    *,
+    resume: bool,
+    from_scratch: bool,
+    evaluate_only: bool,
+    gpus: list[int],
+) -> None:
+    """Train (or score) one stage of OccWorld by a config and `key=value` overrides; the scores are printed."""
+    scores = stage("aerialworld_training.running.command", "run_config")(
+        config, keys, work_dir, resume=resume, from_scratch=from_scratch, evaluate_only=evaluate_only, gpus=gpus
+    )
+    for name, value in scores.items():
+        say(f"{name} {value:.4f}")
 
 
 def evaluate_model(sessions: Path, split: Path, work_dir: Path, out: Path, **options: Any) -> dict[str, Any]:

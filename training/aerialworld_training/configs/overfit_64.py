@@ -3,7 +3,7 @@
     python -m aerialworld_training.made_sessions out/made --sessions 2 --frames 10
     python -m aerialworld_training.train --config overfit_64 --sessions out/made --work-dir out/overfit_vae
     python -m aerialworld_training.train --config overfit_64 --sessions out/made --work-dir out/overfit_world \
-        --set stage=occworld --set checkpoint.vqvae_from=out/overfit_vae/latest.pth --set epochs=100
+        --set stage=occworld --set checkpoint.vqvae_from=out/overfit_vae/latest.pth --epochs 150
 """
 
 dataset_type = "gazebo"

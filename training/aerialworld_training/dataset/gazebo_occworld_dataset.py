@@ -190,6 +190,15 @@ class GazeboOccWorldDataset(Dataset[Sample]):
         return single
 
     @property
+    def step_ns(self) -> int:
+        """The time between a window's frames."""
+        return self._step_ns
+
+    def session(self, name: str) -> Session:
+        """One of `sessions`, open."""
+        return self._session(name)
+
+    @property
     def skipped(self) -> int:
         """Windows that this process found damaged so far."""
         return len(self._damaged)

@@ -187,5 +187,6 @@ class AutoencodingStage:
                 used += torch.bincount(indices.reshape(-1), minlength=len(used))
             truth = dense["history_semantics"] != FREE
             overlap.add(coding.occupied_of(self.model, zq), truth, dense["history_observed"].bool())
+        self.ranks.wait()  # a frame more or less takes long on large grids
         overlap.counts, used = self.ranks.sum(overlap.counts), self.ranks.sum(used)
         return {**overlap.scores("val_"), "val_codes_used": float((used > 0).sum())}

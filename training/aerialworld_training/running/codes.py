@@ -250,7 +250,7 @@ def session_windows(
 ) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """rel_poses, modes, ego and planar poses of each window of a session, as the variant turns them."""
     dataset, config = maker.dataset, maker.config
-    session = dataset._session(name)
+    session = dataset.session(name)
     numbers = list(session.frame_indices)
     records = [session.pose(n, verify=False) for n in numbers]
     poses = torch.from_numpy(np.stack([r.pose_13d() for r in records]).astype(np.float64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,10 +61,8 @@ def overrides(options: argparse.Namespace) -> list[str]:
     return [*options.set, *told]
 
 
-def gpu_of(ids: Sequence[int] | None) -> int | None:
+def gpu_of(ids: Sequence[int]) -> int | None:
     """This process's GPU among those named. Raises InputError when several are named for one process."""
-    import os
-
     if not ids:
         return None
     rank = os.environ.get("LOCAL_RANK")
@@ -77,21 +76,41 @@ def gpu_of(ids: Sequence[int] | None) -> int | None:
     return ids[int(rank or 0)]
 
 
-def run(options: argparse.Namespace) -> int:
-    """Returns the exit code."""
+def run_config(
+    config: str,
+    keys: Sequence[str],
+    work_dir: Path,
+    *,
+    resume: bool = False,
+    from_scratch: bool = False,
+    evaluate_only: bool = False,
+    gpus: Sequence[int] = (),
+) -> dict[str, float]:
+    """`train` by a config's name or file and `key=value` overrides, told on stderr. Raises AerialWorldError."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("aerialworld_training")
     logger.addHandler(handler)
     before = logger.level
     try:
-        config, notes = load_run_config(options.config, overrides(options))
-        logger.setLevel(config.log.level)
+        settings, notes = load_run_config(config, keys)
+        logger.setLevel(settings.log.level)
         for note in notes:
             logger.warning("%s", note)
-        scores = train(
-            config, options.work_dir, resume=options.resume, from_scratch=options.from_scratch,
-            evaluate_only=options.eval_only, gpu=gpu_of(options.gpu_ids),
+        return train(
+            settings, work_dir, resume=resume, from_scratch=from_scratch, evaluate_only=evaluate_only, gpu=gpu_of(gpus)
+        )
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    try:
+        scores = run_config(
+            options.config, overrides(options), options.work_dir, resume=options.resume,
+            from_scratch=options.from_scratch, evaluate_only=options.eval_only, gpus=options.gpu_ids or (),
         )  # fmt: skip
     except AerialWorldError as error:
         print(error, file=sys.stderr)
@@ -99,9 +118,6 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command with --resume to go on", file=sys.stderr)
         return 130
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
     for name, value in scores.items():
         print(f"{name} {value:.4f}")
     return 0

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from aerialworld_core.errors import InputError
 from aerialworld_core.labels import FREE, MANMADE
 from aerialworld_training.dataset import transforms
 from aerialworld_training.dataset.concat import ConcatDataset
 from aerialworld_training.dataset.gazebo_occworld_dataset import DatasetConfig, GazeboOccWorldDataset, start_worker
+from aerialworld_training.dataset.motion import TOLERANCE
 from aerialworld_training.dataset.packed import unpack_sample
 from aerialworld_training.runconfig.schema import AugmentConfig, RunConfig
 from aerialworld_training.running.order import Draw, EpochOrder, mixed
@@ -34,13 +37,18 @@ def windows(config: RunConfig, split: str) -> list[GazeboOccWorldDataset]:
         filter_static=data.filter_static, exclude_dummy_sessions=data.exclude_dummy_sessions, form="packed",
         split_file=data.split_file, ground_level=data.ground_level,
     )  # fmt: skip
-    return [GazeboOccWorldDataset(root, settings) for root in (data.root, *data.concat)]
+    found = [GazeboOccWorldDataset(root, settings) for root in (data.root, *data.concat)]
+    for dataset in found:
+        if abs(dataset.step_ns * 1e-9 - data.step) > TOLERANCE * data.step:
+            raise InputError(
+                f"{dataset.root}: with data.frame_skip {data.frame_skip} frames lie {dataset.step_ns * 1e-9:g} s "
+                f"apart, data.step says {data.step:g} s; change one of the two"
+            )
+    return found
 
 
 def is_set_aside(config: RunConfig) -> bool:
     """Whether there are validation sessions; with val_ratio 0 and no split file the training sessions are scored."""
-    from pathlib import Path
-
     data = config.data
     return data.val_ratio > 0 or data.split_file is not None or (Path(data.root) / "split.json").is_file()
 

@@ -81,6 +81,7 @@ class ForecastingStage:
             semantics, observed = dense["history_semantics"], dense["history_observed"].bool()
             zq = self.model.vae.vqvae.lookup(coding.indices_of(self.model, semantics, observed))
             overlap.add(coding.occupied_of(self.model, zq), semantics != FREE, observed)
+        self.ranks.wait()
         overlap.counts = self.ranks.sum(overlap.counts)
         scores = overlap.scores("ceiling_")
         bands = ", ".join(f"{k.removeprefix('ceiling_iou_')} {v:.3f}" for k, v in scores.items() if k != "ceiling_iou")
@@ -200,6 +201,7 @@ class ForecastingStage:
             history = self.config.data.history_frames
             predicted = self.forecast(sample, semantics[:history], observed[:history])
             overlap.add(predicted, semantics[history:] != FREE, observed[history:])
+        self.ranks.wait()  # one forecast more or less takes long on large grids
         overlap.counts, sums = self.ranks.sum(overlap.counts), self.ranks.sum(sums)
         ce, accuracy, count = sums.tolist()
         return {**overlap.scores("val_"), "val_ce": ce / max(count, 1), "val_code_accuracy": accuracy / max(count, 1)}

@@ -177,8 +177,10 @@ class Loop:
         with_gradient = [p for p in parameters if p.grad is not None]
         norm = float(torch.nn.utils.clip_grad_norm_(with_gradient, config.optimizer.clip))
         # After the exchange all processes have the same gradients, so they decide alike. With fp16 an overflow is a
-        # matter of the scale, which the scaler then lowers.
-        if not math.isfinite(norm) and not self.scaler.is_enabled():
+        # matter of the scale, which the scaler lowers (leaving the step out), until that cannot be the cause.
+        if not math.isfinite(norm) and (not self.scaler.is_enabled() or self.scaler.get_scale() < 1):
+            if self.scaler.is_enabled():
+                self.scaler.update()
             self.skip(seen, "gradient")
             return
         self.scaler.step(self.optimizer)
@@ -187,7 +189,10 @@ class Loop:
         self.iteration = n + 1
         if self.iteration % config.log.interval == 0 or n == 0:
             loss = float(self.ranks.sum(loss_sum) / self.ranks.world)
-            self.report({"loss": loss, **{k: float(v) for k, v in parts.items()}, "grad_norm": norm, "lr": rate})
+            values = {"loss": loss, **{k: float(v) for k, v in parts.items()}, "lr": rate}
+            if self.scaler.is_enabled():
+                values["scale"] = self.scaler.get_scale()
+            self.report({**values, "grad_norm": norm} if math.isfinite(norm) else values)
 
     def skip(self, samples: list[str], what: str) -> None:
         """Leave an iteration out on all processes; stop when there were too many."""

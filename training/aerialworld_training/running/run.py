@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,6 @@ def train(
 
 def choose_device(gpu: int | None) -> torch.device:
     """Raises InputError for a GPU that is not there."""
-    import os
-
     if gpu is None and not torch.cuda.is_available():
         return torch.device("cpu")
     index = int(os.environ.get("LOCAL_RANK", "0")) if gpu is None else gpu
@@ -78,8 +77,6 @@ def choose_device(gpu: int | None) -> torch.device:
 
 def numerics(config: RunConfig, device: torch.device) -> Any:
     """Threads and deterministic algorithms: always on the CPU, on a GPU by runtime.deterministic."""
-    from contextlib import nullcontext
-
     torch.backends.cudnn.benchmark = config.runtime.cudnn_benchmark and not config.runtime.deterministic
     if device.type == "cuda" and not config.runtime.deterministic:
         return nullcontext()

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from aerialworld.console import command, kept, say
-from aerialworld.learning import evaluate_model, train_model
-from aerialworld.options import SeedOption, overrides_from_options
+from aerialworld.lazy import stage
+from aerialworld.learning import evaluate_model, run_config, train_model
+from aerialworld.options import overrides_from_options
+from aerialworld_core.errors import InputError
 
 SessionsOption = Annotated[Path, typer.Option("--sessions", help="Folder that holds the sessions.", show_default=False)]
 SplitOption = Annotated[
@@ -23,22 +25,73 @@ WorkDirOption = Annotated[
 
 @command
 def train(
-    sessions: SessionsOption,
-    split: SplitOption,
     work_dir: WorkDirOption,
-    config: Annotated[str, typer.Option("--config", help="Shipped config's name, or a YAML file.")] = "demo",
+    sessions: Annotated[Path | None, typer.Option("--sessions", help="Folder that holds the sessions.")] = None,
+    split: Annotated[
+        Path | None, typer.Option("--split", help='JSON: {"train": […], "val": […], "test": […]}, session names.')
+    ] = None,
+    config: Annotated[
+        str,
+        typer.Option(
+            "--config",
+            "--py-config",
+            help="Shipped config's name, a Python or a YAML file; demo and fast are the demo's small model, both "
+            "stages in one go.",
+        ),
+    ] = "demo",
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; repeatable.")
     ] = None,
-    seed: SeedOption = 0,
+    seed: Annotated[int | None, typer.Option("--seed", help="Random seed; the config's where it is not given.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --work-dir.")] = False,
+    resume_from: Annotated[
+        Path | None, typer.Option("--resume-from", help="Go on from this checkpoint; a foreign one gives its weights.")
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Without the config's pretrained weights.")
+    ] = False,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples per process and micro-step.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    gpu_ids: Annotated[list[int] | None, typer.Option("--gpu-ids", help="The GPU of this process; repeatable.")] = None,
+    amp: Annotated[str | None, typer.Option("--amp", metavar="bf16|fp16", help="Mixed precision.")] = None,
+    eval_only: Annotated[bool, typer.Option("--eval-only", help="Score and train nothing.")] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Also to Weights & Biases.")] = False,
+    wandb_project: Annotated[str | None, typer.Option("--wandb-project")] = None,
+    wandb_run_name: Annotated[str | None, typer.Option("--wandb-run-name")] = None,
+    wandb_tags: Annotated[list[str] | None, typer.Option("--wandb-tags", help="Repeatable.")] = None,
 ) -> None:
-    """Train the occupancy world model (VAE, quantiser, transformer) on the training sessions of the split."""
+    """Train the occupancy world model on recorded sessions: one stage of OccWorld, or the demo's small model."""
     with kept(f"checkpoints are kept in {work_dir}; go on with the same command and --resume"):
-        train_model(
-            sessions, split, work_dir,
-            config=config, overrides=overrides_from_options(overrides or []), seed=seed, resume=resume,
-        )  # fmt: skip
+        if stage("aerialworld_training.train", "is_small")(config):
+            given = {
+                "--resume-from": resume_from, "--from-scratch": from_scratch, "--batch-size": batch_size, "--lr": lr,
+                "--epochs": epochs, "--gpu-ids": gpu_ids, "--amp": amp, "--eval-only": eval_only, "--wandb": wandb,
+                "--wandb-project": wandb_project, "--wandb-run-name": wandb_run_name, "--wandb-tags": wandb_tags,
+            }  # fmt: skip
+            for name, value in given.items():
+                if value not in (None, False, []):
+                    raise InputError(f"{name} is not for the config {config}, the demo's small model")
+            if sessions is None or split is None:
+                raise InputError(f"the config {config} needs --sessions and --split")
+            train_model(
+                sessions, split, work_dir,
+                config=config, overrides=overrides_from_options(overrides or []), seed=seed or 0, resume=resume,
+            )  # fmt: skip
+        else:
+            told = {
+                "data.root": sessions, "data.split_file": split, "data.batch_size": batch_size, "optimizer.lr": lr,
+                "epochs": epochs, "runtime.seed": seed, "runtime.precision": amp, "log.wandb": wandb or None,
+                "log.wandb_project": wandb_project, "log.wandb_name": wandb_run_name,
+                "checkpoint.resume_from": resume_from,
+            }  # fmt: skip
+            keys = [*(overrides or []), *(f"{k}={v}" for k, v in told.items() if v is not None)]
+            if wandb_tags:
+                keys.append(f"log.wandb_tags=[{', '.join(wandb_tags)}]")
+            run_config(
+                config, work_dir, keys, resume=resume, from_scratch=from_scratch, evaluate_only=eval_only,
+                gpus=gpu_ids or [],
+            )  # fmt: skip
     say(str(work_dir))
 
 

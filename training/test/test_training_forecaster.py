@@ -24,8 +24,9 @@ from aerialworld_training.motion_ahead import constant_velocity, follow_steps
 from aerialworld_training.predictors import levels_lost
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_box_city import BoxCity, BoxSession
 from training_checkpoints import run_config, synthetic, write_demo, write_run
+
+from aerialworld_training.box_city import BoxCity, BoxSession
 
 TALL = VoxelGrid((-16.0, -16.0, -2.0), (1.6, 1.6, 1.25), (20, 20, 30))
 LOW = VoxelGrid((-16.0, -16.0, -1.0), (1.6, 1.6, 0.4), (20, 20, 16))

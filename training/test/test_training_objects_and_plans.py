@@ -129,7 +129,7 @@ def test_where_the_true_path_collides_nothing_is_told() -> None:
 
 @pytest.mark.parametrize("kind", ["drone", "rover"])
 def test_boxes_are_the_models_own(kind: str) -> None:
-    body = etree.parse(str(MODELS / kind / "model.sdf")).xpath("//collision[@name='body']")[0]
+    body = etree.parse(str(MODELS / kind / "model.sdf")).xpath("//collision[@name='body_collision']")[0]
     size, above = BOXES[kind]
     assert tuple(float(v) for v in body.find(".//size").text.split()) == size
     assert float(body.find("pose").text.split()[2]) == above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import os
@@ -61,8 +62,13 @@ def test_every_number_of_the_original_is_ours() -> None:
 
 
 @needs_reference
-def test_small_gradients_agree_to_three_digits() -> None:
-    """The tolerance leaves gradients below 1e-4 free; they are held to their own size here."""
+def test_small_gradients_agree_with_the_recording_and_with_double_precision() -> None:
+    """The tolerance leaves gradients below 1e-4 free; they are held to their own size here.
+
+    A ReLU whose input is zero within rounding opens on one processor and not on another: single entries of the recording
+    are 0.5 % from double precision (transformer.encoders.1.1.conv1). So ours are held to double precision entry by
+    entry, and the recording's to ours as whole tensors.
+    """
     reference = ReferenceSet(REFERENCE / "small")
     model = OccWorld(OccWorldConfig.from_original(reference.config))
     model.load_state_dict(read_torch(REFERENCE / "small" / "state_dict.pt")["state_dict"])
@@ -72,13 +78,19 @@ def test_small_gradients_agree_to_three_digits() -> None:
     zq = run.straight_through(model, z, indices).unflatten(0, x.shape[:2])
     labels = indices.unflatten(0, x.shape[:2])[:, 1:].flatten(0, 1)
     plain = run.transformer_training(model, zq, labels, inputs["rel_poses"], inputs["gt_mode"])
+    double = run.transformer_training(
+        copy.deepcopy(model).double(), zq.double(), labels, inputs["rel_poses"].double(), inputs["gt_mode"].double()
+    )
     recorded = read_torch(REFERENCE / "small" / "train_worldmodel_grads.pt")["grads"]
     compared = 0
     for name, gradient in recorded.items():
         size = gradient.abs().max()
         if size > 1e-7:
             compared += 1
-            assert (plain[1][name] - gradient).abs().max() < 1e-3 * size, name
+            assert (plain[1][name] - gradient).norm() < 2e-3 * gradient.norm(), name
+            away = (plain[1][name] - double[1][name]).abs()
+            # The same may happen to ours against double: one entry in a thousand may be off, the rest to 4 digits.
+            assert away.norm() < 2e-3 * gradient.norm() and away.quantile(0.999) < 1e-3 * size, name
     assert compared > 250
     # Computed a second time in the backward pass instead of kept: the same bits.
     model.save_memory()

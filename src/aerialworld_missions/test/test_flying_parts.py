@@ -382,6 +382,19 @@ def test_a_track_knows_its_sides_and_how_hard_it_turns() -> None:
     assert track.duration == pytest.approx(29.9, abs=2 * SAMPLE)
 
 
+def test_a_plan_that_ends_in_full_flight_is_brought_to_rest_at_its_end() -> None:
+    """Otherwise ArduCopter flew on for 7 m and came back: beyond what the plan keeps clear of."""
+    track = Track.of(circle(radius=30.0, speed=5.0))
+    t, speeds, step = 0.0, [], 0.1
+    while t < track.duration:
+        assert len(speeds) < 1000
+        pace = track.pace_allowed(t)
+        speeds.append(pace * float(np.linalg.norm(track.at(t)[1])))
+        t += pace * step
+    assert max(speeds) == pytest.approx(5.0, rel=1e-3) and 0.0 < speeds[-1] < 0.8
+    assert np.diff(speeds).min() / step > -1.5
+
+
 @pytest.mark.parametrize("ours", [None, "ours"])
 def test_a_vehicle_with_another_key_or_one_while_we_have_none_is_named(ours: str | None, tmp_path: Path) -> None:
     """An ArduPilot with a key signs what it sends."""

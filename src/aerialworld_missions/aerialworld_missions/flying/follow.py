@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -42,6 +43,8 @@ BEHIND, AHEAD = 3.0, 1.0
 #: Acceleration, m/s², above which the plan is flown slower (WPNAV_ACCEL allows 2.5), and for how many seconds
 #: ahead it is looked for.
 HARDEST, FORESEEN = 1.5, 2.0
+#: Deceleration, m/s², at which it comes to rest at the plan's end, and the speed, m/s, of the last stretch.
+BRAKING, CREEP = 1.0, 0.3
 #: Share of the time between two setpoints by which one may come early, so that a stream of the same rate is met.
 EARLY = 0.2
 #: Bits of a setpoint's type_mask: take all but the yaw rate; only position and yaw.
@@ -76,12 +79,23 @@ class Track:
         k = first + int(np.argmin(((near[:, :2] - position[:2]) ** 2).sum(axis=1)))
         return float((position - self.position[k]) @ left_of(self.velocity[k]))
 
+    @cached_property
+    def left(self) -> Array:
+        """Metres of path from each sample to the end (N,)."""
+        steps = np.linalg.norm(np.diff(self.position, axis=0), axis=1)
+        return np.append(np.cumsum(steps[::-1])[::-1], 0.0)
+
     def pace_allowed(self, t: float) -> float:
-        """How fast the plan's time may run so that the accelerations soon after `t` can be followed, 0 … 1."""
-        k = int(t / SAMPLE)
+        """How fast the plan's time may run so that the accelerations soon after `t` can be followed, and so that the
+        vehicle comes to rest at the end, however fast the plan ends there: 0 … 1."""
+        k = min(int(t / SAMPLE), len(self.yaw) - 1)
         coming = self.acceleration[k : k + int(FORESEEN / SAMPLE) + 1, :2]
         hardest = float(np.sqrt((coming**2).sum(axis=1).max()))
-        return min(1.0, float(np.sqrt(HARDEST / hardest))) if hardest > 0 else 1.0
+        turning = float(np.sqrt(HARDEST / hardest)) if hardest > 0 else 1.0
+        speed = float(np.linalg.norm(self.velocity[k]))
+        left = max(float(self.left[k]) - speed * (t - k * SAMPLE), 0.0)
+        stopping = max(float(np.sqrt(2.0 * BRAKING * left)), CREEP) / speed if speed > CREEP else 1.0
+        return min(1.0, turning, stopping)
 
     def at(self, t: float) -> tuple[Array, Array, Array, float]:
         """Position, velocity, acceleration and yaw at a time of the plan."""

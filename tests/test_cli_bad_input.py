@@ -37,7 +37,8 @@ def text_of(result: Result) -> str:
 def test_without_arguments_help_is_shown() -> None:
     result = run()
     assert "Usage" in result.output
-    for name in "city mission simulate rerender look generate session train evaluate report demo doctor".split():
+    names = "city mission simulate rerender look generate session train evaluate visualize reproduce report demo doctor"
+    for name in names.split():
         assert name in result.output
 
 
@@ -46,7 +47,8 @@ def test_without_arguments_help_is_shown() -> None:
     [
         ("city", "generate"), ("city", "convert"), ("city", "info"), ("mission", "plan"), ("simulate",), ("rerender",),
         ("look",), ("generate",),
-        ("session", "validate"), ("session", "info"), ("train",), ("evaluate",), ("report",), ("demo",), ("doctor",),
+        ("session", "validate"), ("session", "info"), ("train",), ("evaluate",), ("visualize",),
+        ("reproduce",), ("report",), ("demo",), ("doctor",),
     ],
 )  # fmt: skip
 def test_every_command_teaches_with_an_example(words: tuple[str, ...]) -> None:

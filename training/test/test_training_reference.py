@@ -65,9 +65,9 @@ def test_every_number_of_the_original_is_ours() -> None:
 def test_small_gradients_agree_with_the_recording_and_with_double_precision() -> None:
     """The tolerance leaves gradients below 1e-4 free; they are held to their own size here.
 
-    A ReLU whose input is zero within rounding opens on one processor and not on another: single entries of the recording
-    are 0.5 % from double precision (transformer.encoders.1.1.conv1). So ours are held to double precision entry by
-    entry, and the recording's to ours as whole tensors.
+    A ReLU whose input is zero within rounding opens on one processor and not on another: single entries of the
+    recording are 0.5 % from double precision (transformer.encoders.1.1.conv1). So ours are held to double precision
+    entry by entry, and the recording's to ours as whole tensors.
     """
     reference = ReferenceSet(REFERENCE / "small")
     model = OccWorld(OccWorldConfig.from_original(reference.config))

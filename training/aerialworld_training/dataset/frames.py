@@ -136,7 +136,8 @@ class PooledSession:
         on_frame: Callable[[], None] | None = None,
     ) -> PooledSession:
         """Read and pool every frame. Raises InputError that names session and frame; `on_frame` is called after
-        each. `actors`: a frame's records of what moves, as `Session.actors` gives them."""
+        each. `actors`: a frame's records of what moves, as `Session.actors` gives them; content and origin: the
+        recording's hash and `origin_of` it."""
         grid, numbers = source.meta.grid.pooled(factors), list(source.frame_indices)
         if not numbers:
             raise InputError(f"{name}: the session has no finished frame; take it out of the split")

@@ -21,6 +21,13 @@ def random_state() -> dict[str, Any]:
     }
 
 
+def seed_all(seed: int) -> None:
+    """Begin every generator from one seed, so that equal runs hold equal states."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
 def set_random_state(state: dict[str, Any]) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))

@@ -24,6 +24,7 @@ from aerialworld_training.running.autoencoding import AutoencodingStage
 from aerialworld_training.running.files import RunFiles
 from aerialworld_training.running.forecasting import ForecastingStage
 from aerialworld_training.running.loop import Loop, Scalars, Stage
+from aerialworld_training.running.random_state import random_state, seed_all, set_random_state
 from aerialworld_training.running.ranks import Ranks, ranks
 from aerialworld_training.running.wandb import WandB
 from aerialworld_training.runtime import StopRequest, deterministic
@@ -56,8 +57,9 @@ def train(
     config.check_loader()
     config = replace(config, work_dir=str(work_dir))
     device = choose_device(gpu)
-    stop = StopRequest()
+    stop, before = StopRequest(), random_state()
     with ExitStack() as stack:
+        stack.callback(set_random_state, before)
         stack.enter_context(stop.listening())
         group = stack.enter_context(ranks(device, config.runtime.timeout))
         stack.enter_context(numerics(config, device))
@@ -94,7 +96,7 @@ class Run:
         config = self.config
         for note in (*freezing.notes(config), *data.notes(config)) if self.ranks.first else ():
             log.warning("%s", note)
-        torch.manual_seed(config.runtime.seed)
+        seed_all(config.runtime.seed)
         model = build(config)
         going_on = self.find_checkpoint(resume)
         if going_on is None:

@@ -25,8 +25,6 @@ from aerialworld_training.runconfig.typed import apply, read_table
 
 #: A training folder's files, the first that is there counts.
 FILES = ("model.pth", "best.pth", "latest.pth")
-#: The level that a window's ground is moved to where the config does not say (the demo's does).
-GROUND_LEVEL = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +102,8 @@ def _of_run(file: Path, data: Mapping[str, Any]) -> Trained:
     load_complete(model, state, str(file))
     return Trained(
         model.eval(), file, config.data.grid, config.data.history_frames, config.data.future_frames, config.data.step,
-        config.data.frame_skip, None, getattr(config.data, "ground_level", GROUND_LEVEL), config.model.from_past, text,
-        getattr(config.data, "binary", False),
+        config.data.frame_skip, None, config.data.ground_level, config.model.from_past, text,
+        config.data.binary,
     )  # fmt: skip
 
 

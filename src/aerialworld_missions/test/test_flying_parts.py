@@ -23,7 +23,7 @@ from aerialworld_core.mavlink.signing import signer_of
 from aerialworld_core.mavlink.wire import Decoder, Encoder, Message, dialect
 from aerialworld_core.plan import Plan
 from aerialworld_missions.flying.clock import Step, VehicleClock
-from aerialworld_missions.flying.follow import SAMPLE, Track
+from aerialworld_missions.flying.follow import SAMPLE, Track, send_setpoint
 from aerialworld_missions.flying.guard import GRACE_WALL, Guard, Limits, StationFailsafe
 from aerialworld_missions.flying.items import check_reach, mission_of
 from aerialworld_missions.flying.links import open_link
@@ -380,6 +380,30 @@ def test_a_track_knows_its_sides_and_how_hard_it_turns() -> None:
     assert track.off(3.0, inside) == pytest.approx(2.0, abs=0.01)  # counter-clockwise: the centre is on the left
     assert track.pace_allowed(3.0) == pytest.approx(math.sqrt(1.5 / (81 / 30)), rel=0.02)
     assert track.duration == pytest.approx(29.9, abs=2 * SAMPLE)
+
+
+def test_a_setpoint_is_given_in_the_vehicles_own_plane_from_where_it_is_in_both() -> None:
+    """ArduCopter takes accelerations with the local message alone; its plane has another origin than map."""
+    copter, sent = Flown(), []
+    copter.vehicle.send = lambda name, **fields: sent.append((name, fields))  # type: ignore[method-assign]
+    earth = Earth(HOME)
+    site = Site(earth, 2.0)
+    lat, lon = earth.e7_of(np.array([10.0, 20.0, 0.0]))
+    place = (lat, lon, 0, 30_000, 0, 0, 0, 0)
+    copter.hear(49.8, copter.words.MAVLink_global_position_int_message(49_800, *place))
+    move = {"velocity": np.array([1.0, 2.0, 0.0]), "acceleration": np.array([0.5, 0.0, 0.25])}
+    send_setpoint(copter.vehicle, site, np.array([11.0, 23.0, 33.0]), 0.0, **move)
+    # 0.1 s earlier it was, by its own plane, at 200 north, 100 east, 30 up, going north at 5 m/s.
+    copter.vehicle.state.take(copter.words.MAVLink_local_position_ned_message(49_900, 200, 100, -30, 5, 0, 0))
+    copter.vehicle.state.take(copter.words.MAVLink_global_position_int_message(50_000, *place))
+    send_setpoint(copter.vehicle, site, np.array([11.0, 23.0, 33.0]), 0.0, **move)
+    (old, on_earth), (name, local) = sent
+    assert (old, name) == ("set_position_target_global_int", "set_position_target_local_ned")
+    assert (on_earth["coordinate_frame"], on_earth["alt"]) == (6, 31.0)
+    assert (local["coordinate_frame"], local["type_mask"]) == (1, 0x800)
+    assert [local[k] for k in "xyz"] == pytest.approx([200 + 0.5 + 3, 101, -31], abs=0.01)
+    assert [local[k] for k in ("vx", "vy", "vz", "afx", "afy", "afz")] == [2.0, 1.0, 0.0, 0.0, 0.5, -0.25]
+    assert local["yaw"] == pytest.approx(math.pi / 2)
 
 
 def test_a_plan_that_ends_in_full_flight_is_brought_to_rest_at_its_end() -> None:

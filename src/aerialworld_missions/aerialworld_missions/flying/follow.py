@@ -47,6 +47,8 @@ HARDEST, FORESEEN = 1.5, 2.0
 BRAKING, CREEP = 1.0, 0.3
 #: Share of the time between two setpoints by which one may come early, so that a stream of the same rate is met.
 EARLY = 0.2
+#: Seconds by which the vehicle's places in its own plane and on earth may be apart to be taken for one.
+PAIRED = 0.5
 #: Bits of a setpoint's type_mask: take all but the yaw rate; only position and yaw.
 IGNORE_YAW_RATE = 0x800
 IGNORE_MOTION = 0x038 | 0x1C0
@@ -124,26 +126,36 @@ def send_setpoint(
     velocity: Array | None = None,
     acceleration: Array | None = None,
 ) -> None:
-    """One setpoint in map: a place with a yaw, and how it moves on, if it does."""
-    lat, lon = site.lat_lon(position)
+    """One setpoint in map: a place with a yaw, and how it moves on, if it does.
+
+    It is given in the vehicle's own plane, from where the vehicle is in both: ArduCopter takes an acceleration there
+    alone, and so moves the place along a curve until the next setpoint comes, however late that is.
+    """
+    state = vehicle.state
+    with vehicle.station.changed:
+        local, here = state.local, vehicle.position(site)
+        later = 0.0 if local is None else (state.place_ms - local.boot_ms) * 1e-3
     north, east, down = ned_of(velocity if velocity is not None else np.zeros(3))
     a_north, a_east, a_down = ned_of(acceleration if acceleration is not None else np.zeros(3))
+    fields = {
+        "time_boot_ms": 0,
+        "type_mask": IGNORE_YAW_RATE | (IGNORE_MOTION if velocity is None else 0),
+        "vx": north, "vy": east, "vz": down, "afx": a_north, "afy": a_east, "afz": a_down,
+        "yaw": heading_of(yaw), "yaw_rate": 0.0,
+    }  # fmt: skip
+    if local is not None and abs(later) < PAIRED:
+        x, y, z = ned_of(local.position + local.velocity * later + (position - here))
+        frame = int(Frame.LOCAL_NED)
+        vehicle.send("set_position_target_local_ned", coordinate_frame=frame, x=x, y=y, z=z, **fields)
+        return
+    lat, lon = site.lat_lon(position)
     vehicle.send(
         "set_position_target_global_int",
-        time_boot_ms=0,
         coordinate_frame=int(Frame.GLOBAL_RELATIVE_ALT_INT),
-        type_mask=IGNORE_YAW_RATE | (IGNORE_MOTION if velocity is None else 0),
         lat_int=lat,
         lon_int=lon,
         alt=site.above_home(position[2]),
-        vx=north,
-        vy=east,
-        vz=down,
-        afx=a_north,
-        afy=a_east,
-        afz=a_down,
-        yaw=heading_of(yaw),
-        yaw_rate=0.0,
+        **fields,
     )
 
 

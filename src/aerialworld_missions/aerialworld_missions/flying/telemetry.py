@@ -55,6 +55,16 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Local:
+    """Where the vehicle is in its own plane: milliseconds since its boot, position from its estimator's origin and
+    velocity, (3,) east, north, up."""
+
+    boot_ms: int
+    position: Array
+    velocity: Array
+
+
+@dataclass(frozen=True)
 class Home:
     """Latitude and longitude × 1e7, metres above sea level."""
 
@@ -80,6 +90,9 @@ class Telemetry:
         self.armed = False
         self.status = 0
         self.place: Place | None = None
+        #: Milliseconds since the boot at which it was at `place`.
+        self.place_ms = 0
+        self.local: Local | None = None
         self.home: Home | None = None
         self.ekf: int | None = None
         self.healthy: bool | None = None
@@ -102,6 +115,7 @@ class Telemetry:
         self._takers = {
             "HEARTBEAT": self._heartbeat,
             "GLOBAL_POSITION_INT": self._position,
+            "LOCAL_POSITION_NED": self._local,
             "HOME_POSITION": self._home,
             "EKF_STATUS_REPORT": self._ekf,
             "SYS_STATUS": self._system,
@@ -174,10 +188,17 @@ class Telemetry:
         now = self.clock.now
         if not self.track or now - self.track[-1][0] >= APART:
             self.track.append((now, message.lat, message.lon, message.relative_alt * 1e-3))
+        self.place_ms = int(message.time_boot_ms)
         velocity = map_of_ned(message.vx * 0.01, message.vy * 0.01, message.vz * 0.01)
         self.place = Place(
             message.lat, message.lon, message.alt * 1e-3, message.relative_alt * 1e-3, np.asarray(velocity), yaw
         )
+
+    def _local(self, message: Any) -> None:
+        position = map_of_ned(message.x, message.y, message.z)
+        velocity = map_of_ned(message.vx, message.vy, message.vz)
+        if np.isfinite(position).all() and np.isfinite(velocity).all():
+            self.local = Local(int(message.time_boot_ms), position, velocity)
 
     def _home(self, message: Any) -> None:
         if on_earth(message.latitude, message.longitude):

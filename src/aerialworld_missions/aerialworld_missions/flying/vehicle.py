@@ -42,7 +42,7 @@ MODES: Mapping[Kind, Mapping[str, int]] = {
 TYPES: Mapping[Kind, frozenset[int]] = {"drone": frozenset({2, 3, 4, 13, 14, 15, 29, 35}), "rover": frozenset({10, 11})}
 #: Messages that a mission needs, and Hz of the vehicle's time; the last ones are asked for and may be refused.
 STREAMS = {"global_position_int": 10.0, "sys_status": 2.0, "ekf_status_report": 2.0, "mission_current": 5.0}
-OPTIONAL_STREAMS = {"fence_status": 1.0}
+OPTIONAL_STREAMS = {"fence_status": 1.0, "local_position_ned": 10.0}
 
 
 class Vehicle:
@@ -214,7 +214,8 @@ class Vehicle:
     def request_streams(self, places: float = 10.0) -> None:
         """Ask for what a mission needs to know, `places` Hz of where it is among it. Raises MissionEnded where the
         autopilot has it not."""
-        for name, hertz in (STREAMS | OPTIONAL_STREAMS | {"global_position_int": places}).items():
+        positions = {"global_position_int": places, "local_position_ned": places}
+        for name, hertz in (STREAMS | OPTIONAL_STREAMS | positions).items():
             result = self.command(Cmd.SET_MESSAGE_INTERVAL, message_id(name), 1e6 / hertz)
             if name in STREAMS:
                 self.accept(result, f"asking for {name.upper()}", self.state.said)

@@ -25,7 +25,7 @@ def visualize(
 ) -> None:
     """Write an MP4 of each saved forecast: truth, fused warp and prediction, oblique and from above, by horizon.
 
-    Truth shows what was observed; the others show all they say. Needs PyAV (`pip install 'aerialworld[video]'`).
+    Truth shows what was observed; the others show all they say. Needs aerialworld\\[video] (PyAV).
     """
     if not evaluation.is_dir():
         raise InputError(f"{evaluation}: no such folder")

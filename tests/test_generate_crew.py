@@ -34,13 +34,13 @@ def outcomes(force: Workforce, *work: tuple[object, object], world: Path = WORLD
 
 def test_workers_share_one_world_and_fork_from_a_single_thread(force: Workforce) -> None:
     done = outcomes(
-        force, (tasks.describe, 0.5), (tasks.describe, 0.5), (tasks.shared_share, None), (tasks.mothers_threads, None)
+        force, (tasks.describe, 0.5), (tasks.describe, 0.5), (tasks.private_share, None), (tasks.mothers_threads, None)
     )
     first, second = done[0].result, done[1].result
     assert first["pid"] != second["pid"], "two tasks at a time, in two processes"
     assert first["mother"] == second["mother"]
     assert first["at"] == second["at"] and first["faces"] == second["faces"] > 1000
-    assert done[2].result < 0.1, "pages of the scene are shared, all but the edges of their mappings"
+    assert done[2].result < 0.01, "pages of the scene are shared"
     assert done[3].result == 1
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from aerialworld.report.pictures import EGO, SEEN_FREE, horizontal_slice, vertical_slice
+from aerialworld.report.plots import score_plots
 from aerialworld.report.points import render_points
 from aerialworld.report.recorded import FROM_ABOVE
 from aerialworld.report.voxels import Canvas, View, cropped_levels, render_voxels
@@ -107,3 +112,27 @@ def test_lidar_from_above_has_forward_up() -> None:
     seen = (np.maximum(green, blue) > 60) & (np.maximum(green, blue) > red)  # the vehicle's own mark is red
     row, column = centre_of(seen)
     assert (row, column) == pytest.approx((0.5 - 40 / 120, 0.5 - 20 / 120), abs=0.03)
+
+
+def test_score_plots_show_every_stratum_that_holds_anything() -> None:
+    """Panels stand three to a line: a fourth stratum adds a line of 3 inches; one without a score adds nothing."""
+
+    def evaluation(*strata: str, iou: float = 0.5) -> dict[str, Any]:
+        def row(label: str, value: float) -> dict[str, Any]:
+            scored = {s: {"iou": value, "iou_95": [0.4, 0.6]} for s in strata} | {
+                "empty": {"iou": None, "iou_95": None}
+            }
+            return {"label": label, "horizons": [{"t": t, "strata": scored} for t in (0.5, 1.0)]}
+
+        return {
+            "strata": dict.fromkeys((*strata, "empty"), ""),
+            "rows": {"copy": row("c", 0.3), "occworld": row("m", iou)},
+        }
+
+    def height(png: bytes) -> int:
+        return Image.open(io.BytesIO(png)).size[1]
+
+    three, four = score_plots(evaluation("a", "b", "c")), score_plots(evaluation("a", "b", "c", "d"))
+    assert height(four) - height(three) == round(3.0 * 110)
+    assert three == score_plots(evaluation("a", "b", "c"))
+    assert three != score_plots(evaluation("a", "b", "c", iou=0.55))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from aerialworld.console import command, kept, say
+from aerialworld.console import command, kept, note, say
 from aerialworld.lazy import stage
 from aerialworld.learning import evaluate_model, run_config, train_model
 from aerialworld.options import overrides_from_options
 from aerialworld_core.errors import InputError
+from aerialworld_core.files import write_bytes
 
 SessionsOption = Annotated[Path, typer.Option("--sessions", help="Folder that holds the sessions.", show_default=False)]
 SplitOption = Annotated[
@@ -121,6 +122,20 @@ def evaluate(
     )  # fmt: skip
     print_evaluation(result)
     say(str(out / "evaluation.json"))
+    draw_evaluation(result, out / "scores.png")
+
+
+def draw_evaluation(result: dict[str, Any], picture: Path) -> None:
+    """IoU by horizon and stratum; told where matplotlib is missing (a GPU host's installation)."""
+    try:
+        from aerialworld.report.plots import score_plots
+
+        drawn = score_plots(result)
+    except ModuleNotFoundError as error:
+        note(f"no {picture.name}: {error.name} is not installed (pip install 'aerialworld[video]')")
+        return
+    write_bytes(picture, drawn)
+    say(str(picture))
 
 
 def print_evaluation(result: dict[str, object]) -> None:

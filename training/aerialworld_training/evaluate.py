@@ -29,6 +29,7 @@ from aerialworld_training.dataset import PooledSession, SessionWindows, Window, 
 from aerialworld_training.dataset.actors import label_boxes
 from aerialworld_training.dataset.frames import load_sessions
 from aerialworld_training.dataset.pooling import factors_between, shift_levels
+from aerialworld_training.dataset.windows import evenly
 from aerialworld_training.evaluation_rows import (
     CEILING,
     FILL_REACH,
@@ -49,7 +50,6 @@ from aerialworld_training.panoptic import PanopticQuality, forecast_objects, tru
 from aerialworld_training.planning_scores import PlanningScores
 from aerialworld_training.predictors import History, Predicted, predictor
 from aerialworld_training.runtime import deterministic
-from aerialworld_training.stages import evenly
 from aerialworld_training.strata import CELLS, OCCLUDED, STRATA, Stratum, counting_base, height_bands
 from aerialworld_training.trained import Trained, load_trained
 

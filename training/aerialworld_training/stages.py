@@ -21,7 +21,7 @@ from aerialworld_training.codebook import restart_dead_codes, start_codebook, st
 from aerialworld_training.config import TransformerConfig, VaeConfig
 from aerialworld_training.dataset.frames import PooledSession
 from aerialworld_training.dataset.pooling import shift_levels
-from aerialworld_training.dataset.windows import SessionWindows
+from aerialworld_training.dataset.windows import SessionWindows, evenly
 from aerialworld_training.losses import lovasz_softmax, masked_cross_entropy, motion_loss
 from aerialworld_training.models.occworld import OccWorld
 from aerialworld_training.voxels import sample_voxels
@@ -43,13 +43,6 @@ def shuffled(count: int, batch: int, step: int, seed: int) -> list[int]:
         epoch, at = divmod(k, count)
         chosen.append(int(np.random.default_rng([seed, epoch]).permutation(count)[at]))
     return chosen
-
-
-def evenly(count: int, wanted: int) -> list[int]:
-    """At most `wanted` indices below `count`, evenly spread, first and last included."""
-    if count <= wanted:
-        return list(range(count))
-    return sorted({round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)})
 
 
 class VaeStage:

@@ -14,8 +14,8 @@ from typing import Any
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_training.evaluate import evaluate, print_table
 from aerialworld_training.logbook import Progress
-from aerialworld_training.runconfig import RunConfig, load_run_config
-from aerialworld_training.runconfig.typed import apply, read_table
+from aerialworld_training.runconfig import load_run_config
+from aerialworld_training.runconfig.load import parse_resolved
 from aerialworld_training.trained import load_trained
 
 
@@ -27,7 +27,7 @@ def data_of(work_dir: Path, config: str | None) -> tuple[Path, Path]:
         trained = load_trained(work_dir)
         if trained.demo:
             raise InputError(f"{trained.path}: the demo's config names no data; give --sessions and --split")
-        run = apply(RunConfig(), read_table(trained.config, str(trained.path)), str(trained.path))
+        run = parse_resolved(trained.config, str(trained.path))
     run.check_loader()
     root = Path(run.data.root)
     split = Path(run.data.split_file) if run.data.split_file else root / "split.json"

@@ -20,8 +20,7 @@ from aerialworld_training.fit import build
 from aerialworld_training.models.aerial import AerialOccWorld
 from aerialworld_training.models.occworld import OccWorld, load_complete
 from aerialworld_training.models.occworld.state_dict_adapter import from_original, read_torch
-from aerialworld_training.runconfig import RunConfig
-from aerialworld_training.runconfig.typed import apply, read_table
+from aerialworld_training.runconfig.load import parse_resolved
 
 #: A training folder's files, the first that is there counts.
 FILES = ("model.pth", "best.pth", "latest.pth")
@@ -96,7 +95,7 @@ def _text(data: Mapping[str, Any], key: str, file: Path) -> str:
 
 def _of_run(file: Path, data: Mapping[str, Any]) -> Trained:
     text, source = _text(data, "run_config", file), f"{file} (run_config)"
-    config = apply(RunConfig(), read_table(text, source), source)
+    config = parse_resolved(text, source)
     state: Mapping[str, Tensor] = from_original(data, str(file)).state
     model = build(config)
     load_complete(model, state, str(file))

@@ -26,9 +26,7 @@ from aerialworld_training.seeds import over_seeds
 from aerialworld_training.strata import CELLS, OCCLUDED, counting_base, height_bands
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_checkpoints import run_config, synthetic, write_run
-
-TIMES = ("2024-01-15T12:00:00Z", "2024-01-15T12:10:00Z", "2024-01-15T12:20:00Z")
+from training_checkpoints import run_config, synthetic, write_run, write_split
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +37,8 @@ def one_thread() -> None:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sessions of eight frames and a split."""
-    root, made = tmp_path_factory.mktemp("evaluation"), synthetic()
-    frames = made.frames(8)
-    names = [made.write(root, frames, start_time=time).name for time in TIMES]
-    (root / "split.json").write_text(json.dumps({k: [n] for k, n in zip(("train", "val", "test"), names, strict=True)}))
+    root = tmp_path_factory.mktemp("evaluation")
+    write_split(root, root / "split.json", 8)
     return root
 
 

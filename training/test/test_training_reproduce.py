@@ -18,9 +18,7 @@ from aerialworld_training.made_from import differences, listed
 from aerialworld_training.trained import load_trained
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_checkpoints import run_config, synthetic, write_run
-
-TIMES = ("2024-01-15T12:00:00Z", "2024-01-15T12:10:00Z", "2024-01-15T12:20:00Z")
+from training_checkpoints import run_config, synthetic, write_run, write_split
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +29,9 @@ def one_thread() -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sessions, a model and its evaluation."""
-    root, city = tmp_path_factory.mktemp("made"), synthetic()
-    frames = city.frames(7)
-    names = [city.write(root / "sessions", frames, start_time=time).name for time in TIMES]
-    parts = dict(zip(("train", "val", "test"), ([n] for n in names), strict=True))
-    (root / "split.json").write_text(json.dumps(parts))
-    write_run(root / "run" / "best.pth", run_config(city.GRID.pooled((2, 2, 1))))
+    root = tmp_path_factory.mktemp("made")
+    write_split(root / "sessions", root / "split.json", 7)
+    write_run(root / "run" / "best.pth", run_config(synthetic().GRID.pooled((2, 2, 1))))
     evaluation.evaluate(root / "sessions", root / "split.json", root / "run", root / "out", max_windows=1, threads=1)
     return root
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,14 @@ def synthetic() -> ModuleType:
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]
+
+
+def write_split(sessions: Path, split: Path, frames: int) -> None:
+    """Three made sessions of as many frames, one for each part of the split."""
+    city = synthetic()
+    recorded = city.frames(frames)
+    names = [city.write(sessions, recorded, start_time=f"2024-01-15T12:{k}0:00Z").name for k in range(3)]
+    split.write_text(json.dumps({part: [name] for part, name in zip(("train", "val", "test"), names, strict=True)}))
 
 
 def run_config(grid: VoxelGrid, *overrides: str) -> RunConfig:

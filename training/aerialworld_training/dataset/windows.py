@@ -118,3 +118,10 @@ class SessionWindows(Dataset[dict[str, object]]):
         window = self.windows[index]
         numbers = self.sessions[window.session].numbers
         return f"{window.session} frames {numbers[window.frames[0]]:06d}–{numbers[window.frames[-1]]:06d}"
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """At most `wanted` indices below `count`, evenly spread, first and last included."""
+    if count <= wanted:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)})

@@ -12,6 +12,7 @@ from torch import Tensor
 from aerialworld_core.labels import FREE
 from aerialworld_training.binary_losses import BinaryLossWeights, binary_losses, occupied_logit
 from aerialworld_training.codebook import restart_dead_codes, start_codebook
+from aerialworld_training.dataset.windows import evenly
 from aerialworld_training.losses import chunked_cross_entropy, lovasz_softmax
 from aerialworld_training.models.occworld import OccWorld
 from aerialworld_training.models.occworld.recompute import recompute
@@ -178,7 +179,7 @@ class AutoencodingStage:
     def validate(self, iteration: int) -> dict[str, float]:
         """Reconstruction IoU of occupied voxels among the observed, over validation frames."""
         overlap, used = coding.Overlap(self.config.data.grid, self.device), torch.zeros_like(self.usage)
-        chosen = coding.evenly(len(self.validation), self.config.evaluation.samples)
+        chosen = evenly(len(self.validation), self.config.evaluation.samples)
         for n in chosen[self.ranks.rank :: self.ranks.world]:
             dense = data.unpacked(self.config, self.validation[n], self.device)
             zq = self.latent(dense)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -68,10 +66,3 @@ class Overlap:
             if e:
                 out[f"{prefix}iou_{name}"] = b / e
         return out
-
-
-def evenly(count: int, wanted: int) -> Sequence[int]:
-    """At most `wanted` indices below `count`, evenly spread, first and last included."""
-    if count <= wanted:
-        return range(count)
-    return sorted({round(i * (count - 1) / max(wanted - 1, 1)) for i in range(wanted)})

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from aerialworld_core.labels import FREE
+from aerialworld_training.dataset.windows import evenly
 from aerialworld_training.losses import chunked_cross_entropy, motion_loss
 from aerialworld_training.models.aerial import AerialOccWorld, states
 from aerialworld_training.models.aerial.motion import UP, turn_of
@@ -74,7 +75,7 @@ class ForecastingStage:
         """Reconstruction IoU of real validation frames: no forecast from codes can be better."""
         frames, _ = data.joined(self.config, [w.single_frames() for w in validation])
         overlap = coding.Overlap(self.config.data.grid, self.device)
-        chosen = coding.evenly(len(frames), self.config.evaluation.samples)
+        chosen = evenly(len(frames), self.config.evaluation.samples)
         self.model.eval()
         for n in chosen[self.ranks.rank :: self.ranks.world]:
             dense = data.unpacked(self.config, frames[n], self.device)
@@ -188,7 +189,7 @@ class ForecastingStage:
     def validate(self, iteration: int) -> dict[str, float]:
         """Teacher-forced loss, and the IoU of forecasts of whole windows from their history alone."""
         grid = self.config.data.grid
-        chosen = coding.evenly(len(self.validation), self.config.evaluation.samples)
+        chosen = evenly(len(self.validation), self.config.evaluation.samples)
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         overlap = coding.Overlap(grid, self.device)
         for n in chosen[self.ranks.rank :: self.ranks.world]:

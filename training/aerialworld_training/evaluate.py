@@ -75,19 +75,18 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score a model and the baselines on one part of the split.
 
-    work_dir   what `trained.load_trained` reads: a checkpoint or a training folder, the demo's or a run's
+    work_dir   what `trained.load_trained` reads: a checkpoint or a training folder
     world      the sessions' world: scores against full truth are made too (`full_truth`)
-    max_windows, saved_windows, threads   the demo's config's, or 16, 2 and 2
+    max_windows, saved_windows, threads   16, 2 and 2 where None
 
     Writes `out/evaluation.json` (the returned dictionary), `out/prediction_{k}.npz` for pictures, a model card and a
     data card, and provenance.json. Equal model and data give equal bytes, but for the last, which tells host, time and
     paths. Raises InputError for bad input, also when the sessions' grid does not give the model's.
     """
     trained = load_trained(Path(work_dir))
-    given = trained.demo.evaluation if trained.demo else None
-    threads = threads or (trained.demo.threads if trained.demo else 2)
-    most = max_windows if max_windows is not None else given.max_windows if given else 16
-    saved = saved_windows if saved_windows is not None else given.saved_windows if given else 2
+    threads = 2 if threads is None else threads
+    most = 16 if max_windows is None else max_windows
+    saved = 2 if saved_windows is None else saved_windows
     if most < 1 or saved < 0 or threads < 1:
         raise InputError("max_windows and threads are at least 1, saved_windows at least 0")
     parts = read_split(Path(split))
@@ -97,7 +96,7 @@ def evaluate(
     loaded = load_sessions(
         Path(sessions),
         tuple(dict.fromkeys((*parts.train, *names))),
-        trained.pooling or pooling_of(Path(sessions) / names[0], trained),
+        pooling_of(Path(sessions) / names[0], trained),
         cache=(Path(work_dir) if Path(work_dir).is_dir() else Path(work_dir).parent) / "cache",
         threads=threads,
     )

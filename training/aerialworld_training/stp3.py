@@ -25,8 +25,6 @@ def data_of(work_dir: Path, config: str | None) -> tuple[Path, Path]:
         run = load_run_config(config)[0]
     else:
         trained = load_trained(work_dir)
-        if trained.demo:
-            raise InputError(f"{trained.path}: the demo's config names no data; give --sessions and --split")
         run = parse_resolved(trained.config, str(trained.path))
     run.check_loader()
     root = Path(run.data.root)

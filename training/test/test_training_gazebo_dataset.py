@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import pickle
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +29,8 @@ from aerialworld_training.dataset.gazebo_occworld_dataset import (
     collate_fn,
     start_worker,
 )
-from aerialworld_training.dataset.packed import unpack_bits, unpack_classes
+from aerialworld_training.dataset.frame_bits import FrameBits, Kept
+from aerialworld_training.dataset.packed import unpack_bits, unpack_classes, unpack_sample
 from aerialworld_training.dataset.pooling import pool_occupancy
 from aerialworld_training.dataset.splits import split_by_ratio
 
@@ -147,6 +149,39 @@ def test_the_ground_is_moved_to_its_level_for_a_whole_window(root: Path) -> None
                 moved[f"{part}_{kind}"][..., :-2].numpy(), plain[f"{part}_{kind}"][..., 2:].numpy()
             )
         assert not moved[f"{part}_observed"][..., -2:].any()
+
+
+@pytest.mark.parametrize("changes", [{}, {"voxel_size": (1.6, 1.6, 2.0)}, {"voxel_size": (1.6, 1.6, 4.0)}])
+@pytest.mark.parametrize("level", [None, 0, 1, 5])
+@pytest.mark.parametrize("pack", [False, True])
+def test_bits_are_unpacked_to_what_dense_samples_hold(
+    root: Path, tmp_path: Path, changes: dict[str, Any], level: int | None, pack: bool
+) -> None:
+    if pack:
+        root = Path(shutil.copytree(root, tmp_path / "sessions"))
+        write_pack([only_session(root).path], root / FOLDER)
+    given = {"load_images": False, "load_lidar": False, "ground_level": level, **changes}
+    dense = GazeboOccWorldDataset(root, config(form="uint8", voxels=VOXELS, **given))
+    packed = GazeboOccWorldDataset(root, config(form="packed", **given))
+    for n in (0, 1, 0):
+        one, other = dense[n], packed[n]
+        assert one["z_shift"] == other["z_shift"]
+        semantics, observed = unpack_sample(other, dense.grid.shape)
+        for got, kind in ((semantics, "semantics"), (observed.to(torch.uint8), "observed")):
+            assert torch.equal(got, torch.cat([one[f"history_{kind}"], one[f"future_{kind}"]]))
+
+
+def test_kept_frames_are_bounded_and_the_oldest_go_first() -> None:
+    made: list[int] = []
+
+    def make(n: int) -> FrameBits:
+        made.append(n)
+        return FrameBits(np.full(4, n, np.uint8), np.zeros(4, np.uint8), np.zeros(2, np.uint8))
+
+    kept = Kept(30)  # three frames of 10 bytes
+    for n in (1, 2, 3, 1, 4, 1, 2):
+        assert kept.get(n, lambda n=n: make(n)).occupied[0] == n  # type: ignore[misc]
+    assert made == [1, 2, 3, 4, 2] and kept.size == 30  # 4 pushed out 2, which had not been asked for since
 
 
 def test_only_what_is_asked_for_is_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

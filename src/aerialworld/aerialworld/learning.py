@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aerialworld.console import say
 from aerialworld.lazy import stage
 from aerialworld.progress import meter
 from aerialworld_core.errors import InputError
@@ -20,42 +19,25 @@ def require_inputs(sessions: Path, split: Path) -> None:
 
 
 def train_model(
-    sessions: Path,
-    split: Path,
-    work_dir: Path,
-    *,
-    config: str = "demo",
-    overrides: list[str] | None = None,
-    seed: int = 0,
-    resume: bool = False,
-) -> dict[str, Any]:
-    """Train into `work_dir`; returns the trainer's summary."""
-    require_inputs(sessions, split)
-    run = stage("aerialworld_training.train", "train")
-    with meter("train", 1.0) as bar:
-        result: dict[str, Any] = run(
-            sessions=sessions, split=split, work_dir=work_dir, config=config, overrides=overrides or [],
-            seed=seed, resume=resume, progress=lambda what, fraction: bar.update(fraction, what),
-        )  # fmt: skip
-    return result
-
-
-def run_config(
     config: str,
     work_dir: Path,
     keys: list[str],
     *,
-    resume: bool,
-    from_scratch: bool,
-    evaluate_only: bool,
-    gpus: list[int],
-) -> None:
-    """Train (or score) one stage of OccWorld by a config and `key=value` overrides; the scores are printed."""
-    scores = stage("aerialworld_training.running.command", "run_config")(
-        config, keys, work_dir, resume=resume, from_scratch=from_scratch, evaluate_only=evaluate_only, gpus=gpus
-    )
-    for name, value in scores.items():
-        say(f"{name} {value:.4f}")
+    resume: bool = False,
+    from_scratch: bool = False,
+    evaluate_only: bool = False,
+    gpus: list[int] | None = None,
+    level: str | None = None,
+) -> dict[str, float]:
+    """Train (or score) the stages of a config with `key=value` overrides; returns the last one's scores. What happens
+    is logged from `level` on, by default the config's."""
+    run = stage("aerialworld_training.running.command", "run_config")
+    with meter("train", 1.0) as bar:
+        scores: dict[str, float] = run(
+            config, keys, work_dir, resume=resume, from_scratch=from_scratch, evaluate_only=evaluate_only,
+            gpus=gpus or [], level=level, tell=lambda what, fraction: bar.update(fraction, what),
+        )  # fmt: skip
+    return scores
 
 
 def evaluate_model(sessions: Path, split: Path, work_dir: Path, out: Path, **options: Any) -> dict[str, Any]:

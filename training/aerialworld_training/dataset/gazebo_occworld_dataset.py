@@ -34,13 +34,15 @@ from aerialworld_core.session import Session
 from aerialworld_core.session.pack import Pack, PackedSession, pack_in
 from aerialworld_core.session.reader import list_sessions
 from aerialworld_training.dataset import sensors
-from aerialworld_training.dataset.ground import ground_level
+from aerialworld_training.dataset.frame_bits import FrameBits, Kept
 from aerialworld_training.dataset.pooling import factors_between, pool_occupancy, shift_levels
 from aerialworld_training.dataset.splits import PARTS, read_split, split_by_ratio
 from aerialworld_training.dataset.windows import TOLERANCE, find_windows
 
 log = logging.getLogger(__name__)
 FORMS = ("float32", "uint8", "packed")
+#: Bytes of pooled frames that a process keeps: making one from its file takes fifty times as long as reading it here.
+KEPT_BYTES = 256 * 1024 * 1024
 VOXELS = ("occupancy", "semantics", "observed")
 AGENTS = ("both", "drone", "rover")
 Sample = dict[str, Any]
@@ -69,7 +71,8 @@ class DatasetConfig:
     voxels              of occupancy, semantics and observed: what dense samples hold
     split_file          a split file elsewhere
     ground_level        move each window's voxels by whole levels so that the ground below the last history frame lies
-                        in this level (`z_shift` says by how many); None: as recorded
+                        in this level (`z_shift` says by how many; bits are moved when they are unpacked); None: as
+                        recorded
     max_skipped         so many damaged windows are passed over, with a warning each, before one is an error
     verify              check every file against its hash while reading
     """
@@ -137,8 +140,8 @@ class GazeboOccWorldDataset(Dataset[Sample]):
     agent_type 1 in the air, 0 on the ground; session, frames (numbers), domain_tag (the engine that made it), z_shift.
     With `voxels` also history_/future_ semantics (class ids, FREE where free or unknown) and observed (0 or 1), uint8.
     Form `uint8` has the occupancy as uint8 too. Form `packed` holds history_/future_ occupied and observed (…, bytes)
-    bits, the classes (K,) of the occupied voxels of all frames in order, and `classes_counts` (H + F,) of each frame;
-    `packed.unpack_bits` and `unpack_classes` make the rest of it on any device.
+    bits, the classes (K,) of the occupied voxels of all frames in order, and `classes_counts` (H + F,) of each frame,
+    all as they lie in the recording; `packed.unpack_sample` unpacks and moves them on any device.
 
     A window whose files are damaged is replaced by the next sound one, with a warning that names the file; after
     `max_skipped` of them the error is raised. `frame_index` lists the windows.
@@ -157,6 +160,8 @@ class GazeboOccWorldDataset(Dataset[Sample]):
         self._open: dict[str, Session] = {}
         self._packed: dict[str, PackedSession | None] = {}
         self._damaged: set[int] = set()
+        self._kept = Kept(KEPT_BYTES)
+        self._ground: dict[tuple[str, int], int] = {}
         self.sessions = self._choose()
         self.factors = {name: self._factors(name) for name in self.sessions}
         self._step_ns = self._common_step()
@@ -175,7 +180,8 @@ class GazeboOccWorldDataset(Dataset[Sample]):
 
     def __getstate__(self) -> dict[str, Any]:
         """For workers: open files stay behind, each process opens its own."""
-        return {k: v for k, v in self.__dict__.items() if k != "_root_pack"} | {"_open": {}, "_packed": {}}
+        own = {"_open": {}, "_packed": {}, "_kept": Kept(KEPT_BYTES)}
+        return {k: v for k, v in self.__dict__.items() if k != "_root_pack"} | own
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -237,11 +243,11 @@ class GazeboOccWorldDataset(Dataset[Sample]):
             "domain_tag": str(session.meta.engine["name"]),
             "z_shift": 0,
         }
-        if self.config.form == "packed" and packed is not None and self._as_recorded(window.session):
-            occupied, observed, classes, counts = packed.bits(window.frames)
-            self._put(sample, "occupied", torch.from_numpy(occupied))
-            self._put(sample, "observed", torch.from_numpy(observed))
-            sample["classes"], sample["classes_counts"] = torch.from_numpy(classes), torch.from_numpy(counts)
+        if self.config.ground_level is not None:
+            last = window.frames[history - 1]
+            sample["z_shift"] = self.config.ground_level - self.ground_level(window.session, last)
+        if self.config.form == "packed":
+            self._put_bits(sample, window)
         else:
             self._put_voxels(sample, window)
         if self.config.load_images:
@@ -267,22 +273,52 @@ class GazeboOccWorldDataset(Dataset[Sample]):
         factors = self.factors[name]
         return voxels if factors == (1, 1, 1) else pool_occupancy(voxels, factors)
 
+    def bits(self, name: str, frame: int) -> FrameBits:
+        """As `occupancy`, in bits."""
+        if self.factors[name] != (1, 1, 1):
+            return self._kept.get((name, frame), lambda: FrameBits.of(self.occupancy(name, frame)))
+        packed = self._pack(name)
+        if packed is None:
+            return FrameBits.of(self.occupancy(name, frame))
+        occupied, observed, classes, _ = packed.bits([frame])
+        return FrameBits(occupied[0], observed[0], classes)
+
+    def ground_level(self, name: str, frame: int) -> int:
+        """The level of the dataset's grid in which a frame's ground lies (`ground`)."""
+        key = name, frame
+        if key not in self._ground:
+            self._ground[key] = self.bits(name, frame).ground_level(self.grid.shape[2])
+        return self._ground[key]
+
     def _as_recorded(self, name: str) -> bool:
         return self.factors[name] == (1, 1, 1) and self.config.ground_level is None
+
+    def _put_bits(self, sample: Sample, window: Window) -> None:
+        packed = self._pack(window.session)
+        if packed is not None and self.factors[window.session] == (1, 1, 1):
+            occupied, observed, classes, counts = packed.bits(window.frames)
+        else:
+            frames = [self.bits(window.session, n) for n in window.frames]
+            occupied, observed = np.stack([f.occupied for f in frames]), np.stack([f.observed for f in frames])
+            classes = np.concatenate([f.classes for f in frames])
+            counts = np.array([len(f.classes) for f in frames], np.int64)
+        self._put(sample, "occupied", torch.from_numpy(occupied))
+        self._put(sample, "observed", torch.from_numpy(observed))
+        sample["classes"], sample["classes_counts"] = torch.from_numpy(classes), torch.from_numpy(counts)
 
     def _put(self, sample: Sample, key: str, frames: torch.Tensor) -> None:
         sample[f"history_{key}"] = frames[: self.config.history_frames]
         sample[f"future_{key}"] = frames[self.config.history_frames :]
 
     def _put_voxels(self, sample: Sample, window: Window) -> None:
-        if self.config.form != "packed" and self.config.voxels == ("occupancy",) and self._as_recorded(window.session):
+        if self.config.voxels == ("occupancy",) and self._as_recorded(window.session):
             source = self._pack(window.session) or self._session(window.session)
             occupied = [source.occupied(n, verify=self.config.verify) for n in window.frames]
             self._put(sample, "occupancy", self._dense(occupied))
             return
         frames = [self.occupancy(window.session, n) for n in window.frames]
-        if self.config.ground_level is not None:
-            up = sample["z_shift"] = self.config.ground_level - ground_level(frames[self.config.history_frames - 1])
+        up = sample["z_shift"]
+        if up:
             frames = [
                 Occupancy(
                     shift_levels(f.occupancy, up, 0),
@@ -291,13 +327,6 @@ class GazeboOccWorldDataset(Dataset[Sample]):
                 )
                 for f in frames
             ]
-        if self.config.form == "packed":
-            self._put(sample, "occupied", _packed([f.occupancy for f in frames]))
-            self._put(sample, "observed", _packed([f.observed for f in frames]))
-            classes = [f.semantics[f.occupancy != 0] for f in frames]
-            sample["classes"] = torch.from_numpy(np.concatenate(classes))
-            sample["classes_counts"] = torch.tensor([len(c) for c in classes])
-            return
         if "occupancy" in self.config.voxels:
             self._put(sample, "occupancy", self._dense([f.occupancy for f in frames]))
         if "semantics" in self.config.voxels:
@@ -435,10 +464,6 @@ def _stack(values: list[Any]) -> Any:
     if isinstance(first, list) and first and isinstance(first[0], dict):
         return [_stack([v[k] for v in values]) for k in range(len(first))]
     return values
-
-
-def _packed(frames: Sequence[NDArray[Any]]) -> torch.Tensor:
-    return torch.from_numpy(np.stack([np.packbits(f.reshape(-1)) for f in frames]))
 
 
 def _turns(yaw: NDArray[np.float64]) -> NDArray[np.float64]:

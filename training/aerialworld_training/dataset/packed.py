@@ -45,10 +45,24 @@ def unpack_sample(
     sample: Mapping[str, Any], shape: Sequence[int], device: torch.device | str = "cpu"
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A sample of form `packed` → semantics (F, X, Y, Z) uint8 and observed (F, X, Y, Z) bool of all its frames,
-    history first, unpacked on `device`. Raises InputError if its parts do not fit together."""
+    history first, unpacked on `device` and moved up by its `z_shift` levels. Raises InputError if its parts do not fit
+    together."""
     bits = {
         kind: torch.cat([sample[f"history_{kind}"], sample[f"future_{kind}"]]).to(device, non_blocking=True)
         for kind in ("occupied", "observed")
     }
     semantics = unpack_classes(unpack_bits(bits["occupied"], shape), sample["classes"])
-    return semantics, unpack_bits(bits["observed"], shape).bool()
+    observed = unpack_bits(bits["observed"], shape).bool()
+    up = int(sample.get("z_shift", 0))
+    return shifted(semantics, up, FREE), shifted(observed, up, False)
+
+
+def shifted(volumes: torch.Tensor, up: int, fill: int | bool) -> torch.Tensor:
+    """`pooling.shift_levels` of tensors (…, Z)."""
+    if up == 0:
+        return volumes
+    moved = torch.full_like(volumes, fill)
+    kept = volumes.shape[-1] - abs(up)
+    if kept > 0:
+        moved.narrow(-1, max(up, 0), kept).copy_(volumes.narrow(-1, max(-up, 0), kept))
+    return moved

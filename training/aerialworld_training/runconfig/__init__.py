@@ -3,7 +3,7 @@
 `load_run_config` is the door; a run stores `RunConfig.to_yaml()`, and evaluation reads that with `read_resolved`.
 """
 
-from aerialworld_training.runconfig.load import load_run_config, read_resolved, run_config_names
+from aerialworld_training.runconfig.load import load_run_config, load_stages, read_resolved, run_config_names
 from aerialworld_training.runconfig.schema import RunConfig
 
-__all__ = ["RunConfig", "load_run_config", "read_resolved", "run_config_names"]
+__all__ = ["RunConfig", "load_run_config", "load_stages", "read_resolved", "run_config_names"]

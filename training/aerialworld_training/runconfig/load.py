@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -23,11 +23,24 @@ def run_config_names() -> list[str]:
 
 
 def load_run_config(name: str | Path, overrides: Sequence[str] = ()) -> tuple[RunConfig, list[str]]:
-    """A config and notes on what in it has no effect.
+    """A config of one stage and notes on what in it has no effect; the rest as `load_stages`."""
+    stages = load_stages(name, overrides)
+    if len(stages) > 1:
+        raise InputError(
+            f"{name}: has the stages {', '.join(config.stage for config, _ in stages)}; `train` runs them one after "
+            "the other, this takes a config of one"
+        )
+    return stages[0]
+
+
+def load_stages(name: str | Path, overrides: Sequence[str] = ()) -> list[tuple[RunConfig, list[str]]]:
+    """The stages of a config in order, each with notes on what in it has no effect. Most configs are of one stage; the
+    tables of a list `stages` go over the file's other settings, one after the other.
 
     name       one that comes with the package (`finetune_tokyo`), or a file: `.py`, or `.yaml` with the same keys
-    overrides  `key.sub=value` on top, by the keys of the guides or the schema; a name of the package's, with or without
-               the guides' folder and suffix (`config/finetune_tokyo.py`), is found too where no such file is there
+    overrides  `key.sub=value` on top, by the keys of the guides or the schema (`stages.0.key=value` for the first stage
+               alone); a name of the package's, with or without the guides' folder and suffix
+               (`config/finetune_tokyo.py`), is found too where no such file is there
 
     Raises InputError for a missing file, an unknown key (naming the nearest), contradictions and unsupported values.
     """
@@ -42,8 +55,23 @@ def load_run_config(name: str | Path, overrides: Sequence[str] = ()) -> tuple[Ru
     if path.stem == "train_vqvae" and not any("stage" in layer.settings for layer in layers):
         # The guides tell the stages apart by the file's name alone.
         layers.insert(0, Layer(path.name, {"stage": "vqvae", "freeze": {"vae": False}}))
-    values, notes = translate(with_overrides(layers, overrides))
-    return apply(RunConfig(), values, path.name), notes
+    out = []
+    for stage in stages_of(with_overrides(layers, overrides), path.name):
+        values, notes = translate(stage)
+        out.append((apply(RunConfig(), values, stage[-2].source), notes))
+    return out
+
+
+def stages_of(layers: Sequence[Layer], source: str) -> list[list[Layer]]:
+    """The layers of each stage: the file's own without its list of stages, that stage's table, the overrides."""
+    lists = [layer.settings["stages"] for layer in layers if "stages" in layer.settings]
+    *own, over = [Layer(layer.source, {k: v for k, v in layer.settings.items() if k != "stages"}) for layer in layers]
+    if not lists:
+        return [[*own, over]]
+    tables = lists[-1]
+    if not isinstance(tables, (list, tuple)) or not tables or not all(isinstance(t, Mapping) for t in tables):
+        raise InputError(f"{source}: stages must be a list of tables, one for each stage, not {tables!r}")
+    return [[*own, Layer(f"{source}, stages.{k}", dict(table)), over] for k, table in enumerate(tables)]
 
 
 def find(name: str | Path) -> Path:

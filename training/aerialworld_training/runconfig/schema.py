@@ -19,8 +19,9 @@ LOADERS = ("gazebo",)
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Sessions, windows and the grid; the names are those of the guides' `DatasetConfig`. `concat` names more roots,
-    drawn from with `sample_weights` (the first is `root`'s). `ground_level` moves each window by whole levels so that
+    """Sessions, windows and the grid; the names are those of the guides' `DatasetConfig`. `point_cloud_range` and
+    `voxel_size` are the recordings' grid, of whose voxels `pooling` (x, y, z) make one of the model's. `concat` names
+    more roots, drawn from with `sample_weights` (the first is `root`'s). `ground_level` moves each window by whole levels so that
     the ground below its last history frame lies there (null: as recorded). `binary`: every occupied voxel is of one
     class. `batch_size` is a process's, of one micro-step."""
 
@@ -36,6 +37,7 @@ class DataConfig:
     test_ratio: float = 0.1
     point_cloud_range: tuple[float, float, float, float, float, float] = (-40.0, -40.0, -2.0, 40.0, 40.0, 150.0)
     voxel_size: tuple[float, float, float] = (0.4, 0.4, 1.25)
+    pooling: tuple[int, int, int] = (1, 1, 1)
     load_images: bool = False
     load_lidar: bool = False
     image_size: tuple[int, int] = (900, 1600)
@@ -55,7 +57,8 @@ class DataConfig:
 
     @property
     def grid(self) -> VoxelGrid:
-        return VoxelGrid.from_range(self.point_cloud_range, self.voxel_size)
+        """The model's."""
+        return VoxelGrid.from_range(self.point_cloud_range, self.voxel_size).pooled(self.pooling)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ class AutoencodingStage:
 
     def __init__(self, model: OccWorld, config: RunConfig, ranks: Ranks) -> None:
         self.model, self.config, self.ranks, self.device = model, config, ranks, ranks.device
-        frames = [w.single_frames() for w in data.windows(config, "train")]
+        windows = data.windows(config, "train")
+        self.content = data.content(windows)
+        frames = [w.single_frames() for w in windows]
         self.frames, weights = data.joined(config, frames)
         self.validation, _ = data.joined(config, [w.single_frames() for w in data.windows(config, "val")])
         self.order = EpochOrder(

@@ -12,6 +12,7 @@ import hashlib
 import io
 import logging
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from aerialworld_training.runconfig import RunConfig
 from aerialworld_training.running import coding, data
 from aerialworld_training.running.order import Draw, mixed
 from aerialworld_training.running.ranks import Ranks
+from aerialworld_training.runtime import Interrupted, StopRequest
 
 FORMAT = 1
 MAX_JSON = 64 * 1024 * 1024
@@ -108,7 +110,7 @@ class SessionCodes:
         augment = config.augment
         self.common: list[Any] = [
             model_key, config.data.ground_level, config.data.binary, config.data.history_frames,
-            list(config.data.point_cloud_range), list(config.data.voxel_size),
+            config.data.grid.to_dict(),
             [augment.flip_probability, augment.rotate_deg, augment.rotate_probability, config.runtime.seed],
         ]  # fmt: skip
 
@@ -178,17 +180,28 @@ class SessionCodes:
 
 
 def prepare(
-    model: OccWorld, config: RunConfig, datasets: list[GazeboOccWorldDataset], folder: Path, variants: int, ranks: Ranks
+    model: OccWorld,
+    config: RunConfig,
+    datasets: list[GazeboOccWorldDataset],
+    folder: Path,
+    variants: int,
+    ranks: Ranks,
+    tell: Callable[[str], None],
+    stop: StopRequest,
 ) -> list[WindowCodes]:
     """The windows of each data set as codes; what is not there for this very encoder and data is computed, each
-    process taking its share of the sessions."""
+    process taking its share of the sessions. Raises Interrupted after a signal; finished sessions are kept."""
     if model.config.n_e > 1 << 16:
         raise InputError(f"model.n_e = {model.config.n_e}: codes are stored in 16 bits")
     makers = [SessionCodes(model, config, dataset, folder) for dataset in datasets]
     jobs = [(maker, name, v) for maker in makers for name in maker.dataset.sessions for v in range(variants)]
     was_training = model.training
     model.eval()
-    for maker, name, variant in jobs[ranks.rank :: ranks.world]:
+    mine = jobs[ranks.rank :: ranks.world]
+    for k, (maker, name, variant) in enumerate(mine):
+        if stop.signum is not None:
+            raise Interrupted("stopped while codes were made; run the same command with --resume to go on", stop.signum)
+        tell(f"codes {k + 1}/{len(mine)}: {name}")
         if maker.windows_of(name) and not maker.is_there(name, variant):
             log.info("codes of %s, variant %d", name, variant)
             maker.make(name, variant, ranks.device)

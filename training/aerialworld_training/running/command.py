@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aerialworld_core.errors import AerialWorldError, InputError
-from aerialworld_training.runconfig import load_run_config, run_config_names
-from aerialworld_training.running.run import train
+from aerialworld_training.logbook import Progress
+from aerialworld_training.runconfig import load_stages, run_config_names
+from aerialworld_training.running.run import Tell
+from aerialworld_training.running.sequence import train_stages
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", "--py-config", dest="config", metavar="NAME|FILE",
-        help=f"a config of the package ({', '.join(run_config_names())}; demo and fast: the demo's small model), a "
-        "Python or a YAML file",
+        "--config", "--py-config", dest="config", metavar="NAME|FILE", default="demo",
+        help=f"a config of the package ({', '.join(run_config_names())}), a Python or a YAML file (default: demo)",
     )  # fmt: skip
     parser.add_argument("--sessions", type=Path, metavar="DIR", help="folder of session folders (data.root)")
     parser.add_argument("--split", type=Path, metavar="FILE", help="JSON with train, val and test (data.split_file)")
@@ -85,21 +86,28 @@ def run_config(
     from_scratch: bool = False,
     evaluate_only: bool = False,
     gpus: Sequence[int] = (),
+    tell: Tell | None = None,
+    level: str | None = None,
 ) -> dict[str, float]:
-    """`train` by a config's name or file and `key=value` overrides, told on stderr. Raises AerialWorldError."""
+    """Run the stages of a config, by its name or file and `key=value` overrides; returns the last one's scores.
+
+    What happens is told on stderr from `level` on (None: the config's log.level), and to `tell` as a text and the
+    finished share. Raises AerialWorldError.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("aerialworld_training")
     logger.addHandler(handler)
     before = logger.level
     try:
-        settings, notes = load_run_config(config, keys)
-        logger.setLevel(settings.log.level)
-        for note in notes:
+        stages = load_stages(config, keys)
+        logger.setLevel(level or stages[0][0].log.level)
+        for note in dict.fromkeys(note for _, notes in stages for note in notes):
             logger.warning("%s", note)
-        return train(
-            settings, work_dir, resume=resume, from_scratch=from_scratch, evaluate_only=evaluate_only, gpu=gpu_of(gpus)
-        )
+        return train_stages(
+            [settings for settings, _ in stages], work_dir, tell=tell,
+            resume=resume, from_scratch=from_scratch, evaluate_only=evaluate_only, gpu=gpu_of(gpus),
+        )  # fmt: skip
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
@@ -107,10 +115,12 @@ def run_config(
 
 def run(options: argparse.Namespace) -> int:
     """Returns the exit code."""
+    # Where there is no terminal the log tells how far a run is.
+    bar = Progress("training") if sys.stderr.isatty() else None
     try:
         scores = run_config(
             options.config, overrides(options), options.work_dir, resume=options.resume,
-            from_scratch=options.from_scratch, evaluate_only=options.eval_only, gpus=options.gpu_ids or (),
+            from_scratch=options.from_scratch, evaluate_only=options.eval_only, gpus=options.gpu_ids or (), tell=bar,
         )  # fmt: skip
     except AerialWorldError as error:
         print(error, file=sys.stderr)
@@ -118,6 +128,9 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command with --resume to go on", file=sys.stderr)
         return 130
+    finally:
+        if bar:
+            bar.close()
     for name, value in scores.items():
         print(f"{name} {value:.4f}")
     return 0

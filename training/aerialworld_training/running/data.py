@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from aerialworld_core.errors import InputError
+from aerialworld_core.files import canonical_json
 from aerialworld_core.labels import FREE, MANMADE
+from aerialworld_core.session import pack
 from aerialworld_training.dataset import transforms
 from aerialworld_training.dataset.concat import ConcatDataset
 from aerialworld_training.dataset.gazebo_occworld_dataset import DatasetConfig, GazeboOccWorldDataset, start_worker
@@ -32,7 +35,7 @@ def windows(config: RunConfig, split: str) -> list[GazeboOccWorldDataset]:
     settings = DatasetConfig(
         history_frames=data.history_frames, future_frames=data.future_frames, frame_skip=data.frame_skip,
         agent_type=data.agent_type, split=part, val_ratio=data.val_ratio, test_ratio=data.test_ratio,
-        point_cloud_range=data.point_cloud_range, voxel_size=data.voxel_size, load_images=False, load_lidar=False,
+        point_cloud_range=data.grid.range, voxel_size=data.grid.voxel_size, load_images=False, load_lidar=False,
         validate_motion=data.validate_motion, min_pose_delta=data.min_pose_delta, min_occ_change=data.min_occ_change,
         filter_static=data.filter_static, exclude_dummy_sessions=data.exclude_dummy_sessions, form="packed",
         split_file=data.split_file, ground_level=data.ground_level,
@@ -45,6 +48,12 @@ def windows(config: RunConfig, split: str) -> list[GazeboOccWorldDataset]:
                 f"apart, data.step says {data.step:g} s; change one of the two"
             )
     return found
+
+
+def content(datasets: list[GazeboOccWorldDataset]) -> str:
+    """A hash of what the sessions of data sets hold, wherever they lie."""
+    held = [[name, pack.content_key(d.root / name)] for d in datasets for name in d.sessions]
+    return hashlib.sha256(canonical_json(held)).hexdigest()
 
 
 def is_set_aside(config: RunConfig) -> bool:

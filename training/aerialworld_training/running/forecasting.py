@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from aerialworld_training.running.autoencoding import StepResult
 from aerialworld_training.running.codes import WindowCodes, prepare
 from aerialworld_training.running.order import Draw, EpochOrder
 from aerialworld_training.running.ranks import Ranks
+from aerialworld_training.runtime import StopRequest
 from aerialworld_training.voxels import sample_voxels
 
 #: A reconstruction below this makes the codes the limit of every forecast.
@@ -57,13 +58,23 @@ class CodesAndVoxels(Dataset[tuple[Draw, dict[str, Any], dict[str, Any] | None]]
 class ForecastingStage:
     """Cross-entropy of codes, displacement, climb and turn, and with loss.voxels one decoded frame per window."""
 
-    def __init__(self, model: OccWorld, config: RunConfig, ranks: Ranks, work_dir: Path) -> None:
+    def __init__(
+        self,
+        model: OccWorld,
+        config: RunConfig,
+        ranks: Ranks,
+        work_dir: Path,
+        tell: Callable[[str], None],
+        stop: StopRequest,
+    ) -> None:
         self.model, self.config, self.ranks, self.device = model, config, ranks, ranks.device
         train, val = data.windows(config, "train"), data.windows(config, "val")
+        self.content = data.content(train)
+        tell("ceiling of the codes")
         self.ceiling = self.check_ceiling(val)
         folder = work_dir / "codes"
-        self.codes = prepare(model, config, train, folder, config.augment.copies, ranks)
-        self.validation = CodesAndVoxels(prepare(model, config, val, folder, 1, ranks), True)
+        self.codes = prepare(model, config, train, folder, config.augment.copies, ranks, tell, stop)
+        self.validation = CodesAndVoxels(prepare(model, config, val, folder, 1, ranks, tell, stop), True)
         self.windows = CodesAndVoxels(self.codes, config.loss.voxels > 0)
         _, weights = data.joined(config, train)
         self.order = EpochOrder(

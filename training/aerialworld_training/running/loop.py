@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -35,6 +35,7 @@ class Stage(Protocol):
     """What the loop needs of a stage."""
 
     order: EpochOrder
+    content: str
 
     def micro_batches(self, epoch: int, first: int) -> Iterator[list[Any]]: ...
     def begin(self, iteration: int) -> None: ...
@@ -61,10 +62,11 @@ class Loop:
         files: RunFiles,
         stop: StopRequest,
         payload: dict[str, Any],
+        tell: Callable[[str, float], None],
     ) -> None:
-        """`payload` is what every checkpoint holds besides the loop's own."""
+        """`payload` is what every checkpoint holds besides the loop's own; `tell` hears of every iteration."""
         self.model, self.stage, self.config, self.ranks = model, stage, config, ranks
-        self.files, self.stop, self.payload = files, stop, payload
+        self.files, self.stop, self.payload, self.tell, self.told = files, stop, payload, tell, ""
         freezing.apply_ever(model, config)
         self.optimizer = make_optimizer(model, config.optimizer)
         self.device = ranks.device
@@ -82,6 +84,7 @@ class Loop:
         """All that going on needs; tensors and plain values."""
         epoch, within = divmod(self.iteration, self.per_epoch)
         order = self.stage.order
+        sampler = {"epoch": epoch, "iteration": within, "samples": order.count, "together": order.together}
         return {
             **self.payload,
             "format": FORMAT,
@@ -91,7 +94,7 @@ class Loop:
             "schedule": {"iteration": self.iteration, "total": self.total},
             "scaler": self.scaler.state_dict(),
             "rng": random_state(),
-            "sampler": {"epoch": epoch, "iteration": within, "samples": order.count, "together": order.together},
+            "sampler": {**sampler, "content": self.stage.content},
             "stage_state": self.stage.state(),
             "epoch": epoch,
             "iteration": self.iteration,
@@ -109,6 +112,11 @@ class Loop:
                 f"{source}: was made with {sampler['samples']} samples, {sampler['together']} per iteration over all "
                 f"processes, not {order.count} and {order.together}; resume with the same data and the same product of "
                 "data.batch_size, optimizer.accumulate and processes"
+            )
+        if sampler["content"] != self.stage.content:
+            raise TrainingError(
+                f"{source}: was made with other sessions, or they were recorded anew; resume with the same ones, or "
+                "start from its weights with checkpoint.load_from in another --work-dir"
             )
         self.optimizer.load_state_dict(data["optimizer"])
         self.scaler.load_state_dict(data["scaler"])
@@ -187,6 +195,7 @@ class Loop:
         self.scaler.update()
         self.stage.end(n)
         self.iteration = n + 1
+        self.tell(f"epoch {n // self.per_epoch + 1}/{config.epochs}{self.told}", self.iteration / self.total)
         if self.iteration % config.log.interval == 0 or n == 0:
             loss = float(self.ranks.sum(loss_sum) / self.ranks.world)
             values = {"loss": loss, **{k: float(v) for k, v in parts.items()}, "lr": rate}
@@ -214,6 +223,7 @@ class Loop:
         config = self.config
         best = False
         if epoch % config.evaluation.interval == 0 or epoch == config.epochs:
+            self.tell("validating", self.iteration / self.total)
             self.model.eval()
             self.metrics = self.stage.validate(self.iteration)
             self.model.train()
@@ -241,6 +251,8 @@ class Loop:
     def report(self, values: dict[str, float]) -> None:
         epoch = (self.iteration - 1) // self.per_epoch + 1
         self.warn(values)
+        if "loss" in values:
+            self.told = f", loss {values['loss']:.4g}"
         if not self.ranks.first:
             return
         stage = self.config.stage

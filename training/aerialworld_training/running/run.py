@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,8 @@ from aerialworld_training.running.wandb import WandB
 from aerialworld_training.runtime import StopRequest, deterministic
 
 log = logging.getLogger(__name__)
+#: What is being done, and the finished share of it all.
+Tell = Callable[[str, float], None]
 
 
 def train(
@@ -40,6 +42,7 @@ def train(
     from_scratch: bool = False,
     evaluate_only: bool = False,
     gpu: int | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, float]:
     """Run the config's stage in `work_dir` and return its last scores.
 
@@ -48,6 +51,7 @@ def train(
     evaluate_only  score the weights that training would begin with (with `resume` the newest checkpoint's), into
                    validation.json, and train nothing
     gpu            the number of the GPU; None: the first, or that of torchrun's process; the CPU where there is none
+    tell           called with a text and the finished fraction, in the first process
 
     `work_dir` gets config.yaml, metrics.jsonl, logs/ and the checkpoints; stage occworld also codes/. The same config,
     data, machine and one thread give the same bytes, with or without interruptions. Under torchrun every process calls
@@ -63,7 +67,13 @@ def train(
         stack.enter_context(stop.listening())
         group = stack.enter_context(ranks(device, config.runtime.timeout))
         stack.enter_context(numerics(config, device))
-        return Run(config, Path(work_dir), group, stop).go(resume, from_scratch, evaluate_only)
+        quiet = tell is None or not group.first
+        run = Run(config, Path(work_dir), group, stop, _nobody if quiet else tell)
+        return run.go(resume, from_scratch, evaluate_only)
+
+
+def _nobody(what: str, fraction: float) -> None:
+    """Tells nobody."""
 
 
 def choose_device(gpu: int | None) -> torch.device:
@@ -88,8 +98,8 @@ def numerics(config: RunConfig, device: torch.device) -> Any:
 class Run:
     """One run of `train` in one process."""
 
-    def __init__(self, config: RunConfig, work_dir: Path, group: Ranks, stop: StopRequest) -> None:
-        self.config, self.work_dir, self.ranks, self.stop = config, work_dir, group, stop
+    def __init__(self, config: RunConfig, work_dir: Path, group: Ranks, stop: StopRequest, tell: Tell) -> None:
+        self.config, self.work_dir, self.ranks, self.stop, self.tell = config, work_dir, group, stop, tell
         self.files = RunFiles(work_dir, config.checkpoint.keep)
 
     def go(self, resume: bool, from_scratch: bool, evaluate_only: bool) -> dict[str, float]:
@@ -104,8 +114,9 @@ class Run:
         else:
             weights.load_weights(model, from_original(going_on[1], going_on[0]), going_on[0], ())
         model.to(self.ranks.device).save_memory(config.model.save_memory)
+        self.tell("reading sessions", 0.0)
         stage = self.make_stage(model)
-        loop = Loop(model, stage, config, self.ranks, self.files, self.stop, self.payload())
+        loop = Loop(model, stage, config, self.ranks, self.files, self.stop, self.payload(), self.tell)
         if going_on is not None:
             loop.load(going_on[1], going_on[0])
         if evaluate_only:
@@ -148,7 +159,9 @@ class Run:
 
     def make_stage(self, model: OccWorld) -> Stage:
         if self.config.stage == "occworld":
-            return ForecastingStage(model, self.config, self.ranks, self.work_dir)
+            return ForecastingStage(
+                model, self.config, self.ranks, self.work_dir, lambda what: self.tell(what, 0.0), self.stop
+            )
         return AutoencodingStage(model, self.config, self.ranks)
 
     def payload(self) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def start(model: OccWorld, config: RunConfig, from_scratch: bool) -> None:
     files = config.checkpoint
     if config.model.free_logit and config.stage != "occworld":
         start_from_free(model.vae, config.model.free_logit)
+    if isinstance(model, AerialOccWorld) and (from_scratch or not files.load_from):
+        model.start_going_on()
     if files.load_from and not from_scratch:
         path = Path(files.load_from)
         if not path.is_file():

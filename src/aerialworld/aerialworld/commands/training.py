@@ -8,10 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from aerialworld.console import command, kept, note, say
-from aerialworld.lazy import stage
-from aerialworld.learning import evaluate_model, run_config, train_model
-from aerialworld.options import overrides_from_options
-from aerialworld_core.errors import InputError
+from aerialworld.learning import evaluate_model, train_model
 from aerialworld_core.files import write_bytes
 
 SessionsOption = Annotated[Path, typer.Option("--sessions", help="Folder that holds the sessions.", show_default=False)]
@@ -36,8 +33,7 @@ def train(
         typer.Option(
             "--config",
             "--py-config",
-            help="Shipped config's name, a Python or a YAML file; demo and fast are the demo's small model, both "
-            "stages in one go.",
+            help="Shipped config's name, a Python or a YAML file.",
         ),
     ] = "demo",
     overrides: Annotated[
@@ -62,37 +58,26 @@ def train(
     wandb_run_name: Annotated[str | None, typer.Option("--wandb-run-name")] = None,
     wandb_tags: Annotated[list[str] | None, typer.Option("--wandb-tags", help="Repeatable.")] = None,
 ) -> None:
-    """Train the occupancy world model on recorded sessions: one stage of OccWorld, or the demo's small model."""
+    """Train the occupancy world model on recorded sessions: the stage of a config, or all of them in turn.
+
+    Without --config the demo's small model is trained in both its stages, adapt and occworld, in some minutes.
+    """
+    told = {
+        "data.root": sessions, "data.split_file": split, "data.batch_size": batch_size, "optimizer.lr": lr,
+        "epochs": epochs, "runtime.seed": seed, "runtime.precision": amp, "log.wandb": wandb or None,
+        "log.wandb_project": wandb_project, "log.wandb_name": wandb_run_name,
+        "checkpoint.resume_from": resume_from,
+    }  # fmt: skip
+    keys = [*(overrides or []), *(f"{k}={v}" for k, v in told.items() if v is not None)]
+    if wandb_tags:
+        keys.append(f"log.wandb_tags=[{', '.join(wandb_tags)}]")
     with kept(f"checkpoints are kept in {work_dir}; go on with the same command and --resume"):
-        if stage("aerialworld_training.train", "is_small")(config):
-            given = {
-                "--resume-from": resume_from, "--from-scratch": from_scratch, "--batch-size": batch_size, "--lr": lr,
-                "--epochs": epochs, "--gpu-ids": gpu_ids, "--amp": amp, "--eval-only": eval_only, "--wandb": wandb,
-                "--wandb-project": wandb_project, "--wandb-run-name": wandb_run_name, "--wandb-tags": wandb_tags,
-            }  # fmt: skip
-            for name, value in given.items():
-                if value not in (None, False, []):
-                    raise InputError(f"{name} is not for the config {config}, the demo's small model")
-            if sessions is None or split is None:
-                raise InputError(f"the config {config} needs --sessions and --split")
-            train_model(
-                sessions, split, work_dir,
-                config=config, overrides=overrides_from_options(overrides or []), seed=seed or 0, resume=resume,
-            )  # fmt: skip
-        else:
-            told = {
-                "data.root": sessions, "data.split_file": split, "data.batch_size": batch_size, "optimizer.lr": lr,
-                "epochs": epochs, "runtime.seed": seed, "runtime.precision": amp, "log.wandb": wandb or None,
-                "log.wandb_project": wandb_project, "log.wandb_name": wandb_run_name,
-                "checkpoint.resume_from": resume_from,
-            }  # fmt: skip
-            keys = [*(overrides or []), *(f"{k}={v}" for k, v in told.items() if v is not None)]
-            if wandb_tags:
-                keys.append(f"log.wandb_tags=[{', '.join(wandb_tags)}]")
-            run_config(
-                config, work_dir, keys, resume=resume, from_scratch=from_scratch, evaluate_only=eval_only,
-                gpus=gpu_ids or [],
-            )  # fmt: skip
+        scores = train_model(
+            config, work_dir, keys, resume=resume, from_scratch=from_scratch, evaluate_only=eval_only,
+            gpus=gpu_ids or [],
+        )  # fmt: skip
+    for name, value in scores.items():
+        say(f"{name} {value:.4f}")
     say(str(work_dir))
 
 

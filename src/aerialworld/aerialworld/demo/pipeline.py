@@ -294,12 +294,15 @@ class Demo:
     def _train(self, work: Work) -> None:
         made = work.partial / "training"
         made.mkdir(exist_ok=True)
-        summary = learning.train_model(
-            self.root / "sessions", self.root / "split.json", made,
-            config=self.options.config, overrides=self.options.overrides, seed=self.options.seed,
-            resume=work.resumed,
-        )  # fmt: skip
-        work.figures.update(_plain_figures(summary))
+        options = self.options
+        sessions, split, grid = self.root / "sessions", self.root / "split.json", options.grid
+        learning.require_inputs(sessions, split)
+        keys = [
+            f"data.root={sessions}", f"data.split_file={split}", f"data.point_cloud_range={list(grid.range)}",
+            f"data.voxel_size={list(grid.voxel_size)}", f"runtime.seed={options.seed}", *options.overrides,
+        ]  # fmt: skip
+        scores = learning.train_model(options.config, made, keys, resume=work.resumed, level="WARNING")
+        work.figures.update(_plain_figures(scores))
         work.publish(made, "training")
 
     def _evaluate(self, work: Work) -> None:

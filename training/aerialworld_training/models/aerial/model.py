@@ -141,7 +141,26 @@ class AerialOccWorld(OccWorld):
         (B, F, 8)."""
         pose, conditions = self.conditioned(rel_poses, modes, ego)
         logits, out = self.transformer(zq, pose, None, conditions)
-        return logits, self.pose_decoder(out), self.aerial.motion.climb_and_turn(out)
+        return logits, *self.decode_motion(out, rel_poses, ego)
+
+    def decode_motion(self, pose: Tensor, rel_poses: Tensor, ego: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Displacements and climbs and turns, each (…, modes, 2), of the step after the one that rel_poses (…, 2) and
+        ego (…, 8) tell, from the pose output (…, C) of its frame."""
+        displacements, climb_turn = self.pose_decoder(pose), self.aerial.motion.climb_and_turn(pose)
+        if ego is None:
+            return displacements, climb_turn
+        carried = self.aerial.motion.carried(rel_poses, ego)
+        return displacements + carried[0], climb_turn + carried[1]
+
+    @torch.no_grad()
+    def start_going_on(self) -> None:
+        """Begin at constant velocity, for motion that is learned from scratch: every step as the one before. A decoder
+        of random values would take longer to find that than a short run lasts, and the moved past lies wrong by as
+        much."""
+        self.aerial.motion.carry.fill_(1.0)
+        for layer in (self.pose_decoder.pose_decoder[-1], self.aerial.motion.head):
+            for parameter in layer.parameters():
+                parameter.zero_()
 
     @torch.no_grad()
     def rollout(
@@ -162,13 +181,15 @@ class AerialOccWorld(OccWorld):
         fed_back: list[Tensor] = []
         climbs: list[Tensor] = []
         height = None if ego is None else ego[:, -1, HEIGHT] + ego[:, -1, UP]
+        last = rel_poses[:, -1], None if ego is None else ego[:, -1]  # the step that the newest frame was told
 
         def feed_back(step: int, pose: Tensor) -> tuple[Tensor, Conditions]:
-            nonlocal height
+            nonlocal height, last
             mode = future_modes[:, step]
-            displacements.append(self.pose_decoder(pose))
-            rel = (displacements[-1] * mode[..., None]).sum(1)
-            climbs.append((self.aerial.motion.climb_and_turn(pose) * mode[..., None]).sum(1))
+            displacement, climb_turn = self.decode_motion(pose, *last)
+            displacements.append(displacement)
+            rel = (displacement * mode[..., None]).sum(1)
+            climbs.append((climb_turn * mode[..., None]).sum(1))
             next_ego = None
             if ego is not None and height is not None:
                 next_ego = predicted_ego(rel, climbs[-1], height, ego[:, -1, SHIFT], self.aerial_config.step)
@@ -177,6 +198,7 @@ class AerialOccWorld(OccWorld):
                 rel = future.rel_poses[:, step + 1]
                 next_ego = None if ego is None else future.ego[:, step + 1]
             fed_back.append(rel)
+            last = rel, next_ego
             features, conditions = self.conditioned(
                 rel[:, None], mode[:, None], None if next_ego is None else next_ego[:, None]
             )
@@ -196,8 +218,8 @@ class AerialOccWorld(OccWorld):
         pose, conditions = self.conditioned(rel_poses, modes[:, :n], ego[:, :n])
         out = self.transformer(zq[:, :n], pose, None, conditions)[1][:, -1]
         mode = modes[:, n, :, None]
-        rel = (self.pose_decoder(out) * mode).sum(1)
-        climb_turn = (self.aerial.motion.climb_and_turn(out) * mode).sum(1)
+        displacement, climb_turn = self.decode_motion(out, rel_poses[:, -1], ego[:, n - 1])
+        rel, climb_turn = (displacement * mode).sum(1), (climb_turn * mode).sum(1)
         last = predicted_ego(rel, climb_turn, ego[:, n, HEIGHT], ego[:, n, SHIFT], self.aerial_config.step)
         return torch.cat([rel_poses, rel[:, None]], 1), torch.cat([ego[:, :n], last[:, None]], 1)
 

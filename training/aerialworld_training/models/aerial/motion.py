@@ -77,7 +77,9 @@ def zero_linear(cin: int, cout: int, bias: bool = True) -> nn.Linear:
 class MotionConditioner(nn.Module):
     """Columns that widen the pose encoder, scales and shifts for the U-Net's levels, and a head for climb and turn.
 
-    `columns`, `films` and `head` begin at zero: the model then is plain OccWorld, and predicts level, straight flight.
+    `columns`, `films`, `head` and `carry` begin at zero: the model then is plain OccWorld, and predicts level, straight
+    flight. `carry` says how much of the last step (right, forward, up, turn) goes on in the next, beside what the
+    decoders say of it.
     """
 
     scale: Tensor
@@ -90,6 +92,7 @@ class MotionConditioner(nn.Module):
         self.encoder = nn.Sequential(nn.Linear(2 + len(EGO), width), nn.GELU(), nn.Linear(width, width), nn.GELU())
         self.films = nn.ModuleList([zero_linear(width, 2 * c) for c in (*config.unet_inputs, config.channels[-2])])
         self.head = zero_linear(config.pose_channels, 2 * config.num_modes)
+        self.carry = nn.Parameter(torch.zeros(4))
         self.register_buffer("scale", torch.tensor(_SCALE), persistent=False)
 
     def widen(self, ego: Tensor) -> Tensor:
@@ -105,3 +108,9 @@ class MotionConditioner(nn.Module):
     def climb_and_turn(self, pose: Tensor) -> Tensor:
         """Pose output (…, C) → metres up and radians to the left for each mode (…, modes, 2)."""
         return self.head(pose).unflatten(-1, (self.modes, 2))
+
+    def carried(self, rel_poses: Tensor, ego: Tensor) -> tuple[Tensor, Tensor]:
+        """The share of steps, rel_poses (…, 2) and ego (…, 8), that goes on: metres right and forward (…, 1, 2), and
+        metres up and radians to the left (…, 1, 2); the same in each mode."""
+        up_turn = torch.stack([ego[..., UP], turn_of(ego)], -1)
+        return (self.carry[:2] * rel_poses)[..., None, :], (self.carry[2:] * up_turn)[..., None, :]

@@ -27,6 +27,7 @@ from aerialworld_core.files import write_json
 from aerialworld_core.labels import FREE
 from aerialworld_training.models.aerial import AerialOccWorld
 from aerialworld_training.models.aerial.config import STATES
+from aerialworld_training.models.aerial.fill import BANDS, NONE, with_hints
 from aerialworld_training.models.occworld import OccWorld
 from aerialworld_training.trained import Trained
 
@@ -49,6 +50,14 @@ def columns_of(model: AerialOccWorld, states: Tensor) -> Tensor:
     for level in range(1, table.shape[0]):
         image = image + table[level][states[..., level].long()]
     return image
+
+
+def hinted(model: AerialOccWorld, hints: Tensor) -> Tensor:
+    """What hints (1, X, Y, Z) add to the class logits (1, X, Y, Z, classes), looked up in a table of all hints."""
+    every = torch.arange(BANDS * STATES + 1, dtype=torch.uint8, device=hints.device)
+    free = torch.full_like(every, FREE)[:, None]  # the same for each, taken off again
+    table = model.aerial.warp(free, every.masked_fill(every == BANDS * STATES, NONE)) - model.aerial.warp(free)
+    return table[hints.long().clamp(max=BANDS * STATES)]
 
 
 class Encoder(nn.Module):
@@ -91,11 +100,12 @@ class Decoder(nn.Module):
             logits = model.vae.classify(model.decode_features(zq))
         else:
             moved, context = past
-            image = columns_of(model, moved).permute(0, 3, 1, 2)
-            features = model.aerial.correction(model.decode_image(zq), image, context)
+            hints = model.hints(moved)
+            images = [columns_of(model, v).permute(0, 3, 1, 2) for v in (moved, with_hints(moved, hints))]
+            features = model.aerial.correction(model.decode_image(zq), *images, context)
             states = torch.arange(STATES, dtype=torch.uint8, device=moved.device)
             evidence = model.aerial.warp(states[:, None])  # (19, classes): one voxel of each state
-            logits = evidence[moved.long()] + model.vae.classify(features)
+            logits = evidence[moved.long()] + hinted(model, hints) + model.vae.classify(features)
         return logits.argmax(-1).to(torch.uint8), 1 - logits.softmax(-1)[..., FREE]
 
 

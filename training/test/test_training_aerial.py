@@ -15,11 +15,14 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.labels import CAR, FREE, MANMADE
+from aerialworld_training.baselines import fill_from_neighbours
 from aerialworld_training.baselines import fuse_history as baseline_fused
 from aerialworld_training.dataset.frames import PooledSession
 from aerialworld_training.dataset.motion import displacements
 from aerialworld_training.losses import chunked_cross_entropy, masked_cross_entropy
 from aerialworld_training.models.aerial import UNKNOWN, AerialConfig, AerialOccWorld, FutureMotion, states
+from aerialworld_training.models.aerial.config import STATES
+from aerialworld_training.models.aerial.fill import NONE, fill_hints, with_hints
 from aerialworld_training.models.aerial.heights import HeightAdapter, overlap
 from aerialworld_training.models.aerial.motion import EGO, ego_features, follow, predicted_ego, turn_of
 from aerialworld_training.models.aerial.warp import WarpEvidence, column_sources, fuse_history
@@ -84,9 +87,10 @@ def test_an_untrained_model_is_the_fused_warp(session: PooledSession) -> None:
     samples = fuse_history(GRID, given.states[0], given.poses[0], given.future.poses[0, 2:3])[0]
     zq = model.vae.vqvae.lookup(result.rollout.indices[0, 2:3])
     context = model.context(given.poses[:, -1], given.future.poses[:, 2], given.ego[:, -1], 3)
-    features = model.correct(zq, samples, context)
+    hints = model.hints(samples)
+    features = model.correct(zq, samples, hints, context)
     rows = samples.flatten(1).T
-    assert torch.equal(model.classify(features.flatten(0, -2), rows), model.aerial.warp(rows))
+    assert torch.equal(model.classify(features.flatten(0, -2), rows, hints.flatten()), model.aerial.warp(rows))
     plain = model.forecast(
         given.states, given.poses, given.rel, given.modes, given.ego, FUTURE, future=given.future, from_past=False
     )
@@ -138,6 +142,45 @@ def test_votes_of_samples_are_the_area_that_a_voxel_takes() -> None:
     assert logits[1, [MANMADE, FREE]].tolist() == pytest.approx([3.0, 1.0])
     whole = fuse_history(grid, volume, still, torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), samples=3)[0]
     assert (whole[:, 3, 4] == MANMADE).all() and (whole[:, 7] == UNKNOWN).all()
+
+
+def test_hints_are_the_nearest_seen_voxels_and_tell_how_far(session: PooledSession) -> None:
+    voxels = torch.full((1, 9, 7, 2), UNKNOWN, dtype=torch.uint8)
+    voxels[0, 4, 3, 0] = 11
+    voxels[0, 8, 3, 0] = FREE
+    grid = VoxelGrid((0, 0, 0), (1, 1, 2), (9, 7, 2))
+    hints = fill_hints(grid, voxels, 4.0)  # bands of 1 m
+    away = (torch.arange(9)[:, None] - 4).abs() + (torch.arange(7) - 3).abs()
+    for x in range(9):
+        for y in range(7):
+            d, f = int(away[x, y]), abs(x - 8) + abs(y - 3)
+            state, d = (11, d) if d < f else (FREE, f) if f < d else (FREE, d)  # of equals the one in front
+            if d == 0 or d > 4:
+                assert hints[0, x, y, 0] == NONE, (x, y)
+            elif away[x, y] != f or y == 3:
+                assert hints[0, x, y, 0] == (d - 1) * STATES + state, (x, y)
+    assert (hints[..., 1] == NONE).all()  # another height
+    assert with_hints(voxels, hints)[0, 3, 3, 0] == 11 and with_hints(voxels, hints)[0, 4, 3, 0] == 11
+    assert (fill_hints(grid, voxels, 0.0) == NONE).all()
+    # The states are those of the baseline's fill.
+    fused, seen = baseline_fused(session, range(HISTORY), HISTORY + 2)
+    filled, known = fill_from_neighbours(fused, seen, round(8.0 / GRID.voxel_size[0]))
+    moved = states(torch.from_numpy(fused), torch.from_numpy(seen))[None]
+    ours = with_hints(moved, fill_hints(GRID, moved, 8.0))[0].numpy()
+    assert (ours[known] == filled[known]).all() and (ours[~known] == UNKNOWN).all() and (known & ~seen).sum() > 500
+
+
+def test_hints_have_a_say_by_state_and_distance_that_begins_at_zero() -> None:
+    evidence = WarpEvidence()
+    samples = torch.tensor([[UNKNOWN], [UNKNOWN], [UNKNOWN], [15]], dtype=torch.uint8)
+    hints = torch.tensor([11, 3 * STATES + 15, NONE, NONE], dtype=torch.uint8)
+    assert torch.equal(evidence(samples, hints), evidence(samples))
+    with torch.no_grad():
+        evidence.hint_confidence[0, 11] = 0.5
+        evidence.hint_confidence[3, 15] = 0.25
+    wanted = torch.zeros(4, 18)
+    wanted[0, 11], wanted[1, 15] = 8.0, 4.0
+    assert torch.equal(evidence(samples, hints) - evidence(samples), wanted)
 
 
 def test_the_later_observation_wins_and_the_unseen_stays_open() -> None:
@@ -262,19 +305,23 @@ def test_every_addition_learns_and_a_frozen_vae_freezes_nothing_else() -> None:
     rng = np.random.default_rng(0)
     volume = torch.from_numpy(rng.choice([FREE, FREE, 15, UNKNOWN], (1, *GRID.shape)).astype(np.uint8))
     target = volume.masked_fill(volume == UNKNOWN, FREE).flatten().long()
-    known = (volume != UNKNOWN).flatten().float()
+    known = torch.from_numpy(rng.random(target.shape) < 0.8).float()
     zq, rel, modes = random_window(model, 3, batch=1)
     logits, moves, turns = model.forward_with_turns(zq, rel, modes, torch.randn(1, 3, len(EGO)))
     predicted = model.vae.vqvae.soft_lookup(logits[:, -1])
     samples = volume.flatten()[:, None]
-    features = model.correct(predicted, volume, torch.randn(1, 7)).reshape(-1, CONFIG.expansion)
-    whole = masked_cross_entropy(model.classify(features, samples), target, known)
-    loss = chunked_cross_entropy(model.classify, (features, samples), target, known, chunk=1000)
+    hints = model.hints(volume)
+    features = model.correct(predicted, volume, hints, torch.randn(1, 7)).reshape(-1, CONFIG.expansion)
+    with torch.no_grad():  # as after some training: hints speak
+        model.aerial.warp.hint_confidence.normal_()
+    beside = hints.flatten()
+    whole = masked_cross_entropy(model.classify(features, samples, beside), target, known)
+    loss = chunked_cross_entropy(model.classify, (features, samples, beside), target, known, chunk=1000)
     assert torch.allclose(loss, whole, rtol=1e-5)
     table = model.decode_features(model.vae.vqvae.quant_conv(model.encode(volume)))
     (loss + moves.square().sum() + turns.sum() + logits.square().mean() + table.square().mean()).backward()
     for name in ("heights.table", "heights.head.weight", "correction.conv_out.weight", "warp.log_confidence",
-                 "motion.films.0.weight", "motion.columns.weight", "motion.head.weight"):  # fmt: skip
+                 "warp.hint_confidence", "motion.films.0.weight", "motion.columns.weight", "motion.head.weight"):  # fmt: skip
         gradient = model.get_parameter(f"aerial.{name}").grad
         assert gradient is not None and gradient.abs().max() > 0, name
 

@@ -21,9 +21,9 @@ LOADERS = ("gazebo",)
 class DataConfig:
     """Sessions, windows and the grid; the names are those of the guides' `DatasetConfig`. `point_cloud_range` and
     `voxel_size` are the recordings' grid, of whose voxels `pooling` (x, y, z) make one of the model's. `concat` names
-    more roots, drawn from with `sample_weights` (the first is `root`'s). `ground_level` moves each window by whole levels so that
-    the ground below its last history frame lies there (null: as recorded). `binary`: every occupied voxel is of one
-    class. `batch_size` is a process's, of one micro-step."""
+    more roots, drawn from with `sample_weights` (the first is `root`'s). `ground_level` moves each window by whole
+    levels so that the ground below its last history frame lies there (null: as recorded). `binary`: every occupied
+    voxel is of one class. `batch_size` is a process's, of one micro-step."""
 
     type: Literal["gazebo", "nuscenes", "nuscenes_6dof", "uavscenes"] = "gazebo"
     root: str = "data/tokyo_gazebo"
@@ -109,6 +109,7 @@ class ModelConfig:
     motion_width: int = 64
     correction_width: int = 64
     warp_samples: int = 1
+    fill_reach: float = 8.0
     from_past: bool = True
     save_memory: bool = False
     free_logit: float = 0.0
@@ -315,6 +316,7 @@ class RunConfig:
         return AerialConfig(
             grid=self.data.grid, slot_minimum=m.slot_minimum, slot_size=m.slot_size, step=self.data.step,
             motion_width=m.motion_width, correction_width=m.correction_width, warp_samples=m.warp_samples,
+            fill_reach=m.fill_reach,
         )  # fmt: skip
 
     def check_loader(self) -> None:

@@ -113,6 +113,17 @@ def unpacked(config: RunConfig, sample: Sample, device: torch.device) -> Sample:
     }  # fmt: skip
 
 
+def some_frames(sample: Sample, frames: list[int]) -> Sample:
+    """A packed sample of some of its window's frames alone, all as history."""
+    out = dict(sample)
+    for kind in ("occupied", "observed", "poses"):
+        whole = torch.cat([sample[f"history_{kind}"], sample[f"future_{kind}"]])
+        out[f"history_{kind}"], out[f"future_{kind}"] = whole[frames], whole[:0]
+    of_frame = torch.split(sample["classes"], sample["classes_counts"].tolist())
+    out["classes"], out["classes_counts"] = torch.cat([of_frame[n] for n in frames]), sample["classes_counts"][frames]
+    return out
+
+
 def turned(augment: AugmentConfig, sample: Sample, generator: torch.Generator) -> Sample:
     """A dense sample mirrored and turned as the config asks; grid and poses together."""
     if augment.flip_probability > 0:

@@ -168,18 +168,18 @@ class ForecastingStage:
         """CE of one future frame, drawn by the sample's seed: its codes in expectation, decoded, on the moved past
         where the model has it; logits (F − 1, n_e, h, w), ego (F, 8)."""
         config, model, history = self.config, self.model, self.config.data.history_frames
-        dense = data.unpacked(config, packed, self.device)
+        t = history + int(torch.randint(len(ego) - history, (), generator=draw.generator(4)))
+        dense = data.unpacked(config, data.some_frames(packed, [*range(history), t]), self.device)
         maker = self.codes[0].maker
         dense = maker.turn(dense, sample["session"], sample["variant"])
         semantics, observed = dense["history_semantics"], dense["history_observed"].bool()
-        future = len(semantics) - history
-        t = history + int(torch.randint(future, (), generator=draw.generator(4)))
         zq = model.vae.vqvae.soft_lookup(logits[t - 1 : t])
         generator = draw.generator(5, self.device)
+        truth = semantics[history]
         rows, weight = sample_voxels(
-            semantics[t], observed[t], config.loss.free_samples, config.loss.occupied_weight, generator
+            truth, observed[history], config.loss.free_samples, config.loss.occupied_weight, generator
         )
-        target = semantics[t].flatten()[rows].long()
+        target = truth.flatten()[rows].long()
         if not (isinstance(model, AerialOccWorld) and config.model.from_past):
             features = coding.decode(model, zq).flatten(0, 3).index_select(0, rows)
             return chunked_cross_entropy(model.vae.classify, (features.float(),), target, weight)
@@ -190,9 +190,10 @@ class ForecastingStage:
             poses[history - 1 : history], poses[t : t + 1], ego[history - 1 : history], t - history + 1
         )
         middle = samples[len(samples) // 2 : len(samples) // 2 + 1]
-        features = model.correct(zq, middle, context).flatten(0, 3).index_select(0, rows)
-        votes = samples.flatten(1).T[rows]
-        return chunked_cross_entropy(model.classify, (features.float(), votes), target, weight)
+        hints = model.hints(middle)
+        features = model.correct(zq, middle, hints, context).flatten(0, 3).index_select(0, rows)
+        votes, beside = samples.flatten(1).T[rows], hints.flatten()[rows]
+        return chunked_cross_entropy(model.classify, (features.float(), votes, beside), target, weight)
 
     # --- scores ---
 

@@ -25,7 +25,8 @@ class AerialConfig:
     OccWorld's own input is `OccWorldConfig.grid_shape`: as wide as `grid`, and as many slots high as it was pretrained
     with, from `slot_minimum` in steps of `slot_size` metres (Occ3D-nuScenes: −1 … 5.4 m). `step` is the time between
     frames in seconds. `motion_width` and `correction_width` are hidden widths. `warp_samples` k takes k × k samples of
-    the past per voxel and lets them vote (1: the voxel's centre, the ego-warp baseline).
+    the past per voxel and lets them vote (1: the voxel's centre, the ego-warp baseline). `fill_reach` metres beyond
+    what was seen the nearest seen voxel is a hint (0: none are looked for).
     """
 
     grid: VoxelGrid = DEFAULT_GRID
@@ -35,6 +36,7 @@ class AerialConfig:
     motion_width: int = 64
     correction_width: int = 64
     warp_samples: int = 1
+    fill_reach: float = 8.0
 
     def check(self, config: OccWorldConfig) -> None:
         """Raises InputError when the sizes do not go with OccWorld's."""
@@ -47,6 +49,8 @@ class AerialConfig:
             raise InputError(f"AerialOccWorld needs {NUM_CLASSES} classes, not {config.num_classes}")
         if self.slot_size <= 0 or self.step <= 0:
             raise InputError("aerial.slot_size and aerial.step must be above 0")
+        if self.fill_reach < 0:
+            raise InputError("aerial.fill_reach must not be negative")
         if min(self.motion_width, self.correction_width, self.warp_samples) < 1:
             raise InputError("aerial.motion_width, aerial.correction_width and aerial.warp_samples must be at least 1")
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aerialworld_core.files import canonical_json
 from aerialworld_training.models.aerial.config import AerialConfig
 from aerialworld_training.models.aerial.correction import CorrectionHead
+from aerialworld_training.models.aerial.fill import fill_hints, with_hints
 from aerialworld_training.models.aerial.heights import HeightAdapter
 from aerialworld_training.models.aerial.motion import (
     HEIGHT,
@@ -105,17 +106,22 @@ class AerialOccWorld(OccWorld):
         zq, loss, indices = self.vae.vqvae(self.encode(states))
         return self.decode_features(zq), loss, indices
 
-    def correct(self, zq: Tensor, moved: Tensor, context: Tensor) -> Tensor:
-        """Features (N, X, Y, levels, e) of the correction: code vectors (N, e_dim, h, w) of the forecast, moved past
-        (N, X, Y, levels) uint8, context (N, 7)."""
-        past = self.aerial.heights.encode(moved, self.vae.class_embeds.weight)
-        return self.aerial.correction(self.decode_image(zq), past, context)
+    def hints(self, moved: Tensor) -> Tensor:
+        """Moved past (N, X, Y, levels) uint8 → what lies beside the unseen (`fill.fill_hints`)."""
+        return fill_hints(self.aerial_config.grid, moved, self.aerial_config.fill_reach)
 
-    def classify(self, features: Tensor, samples: Tensor | None = None) -> Tensor:
-        """Class logits (M, classes) of M voxels: features (M, e), plus (M, K) states of the moved past where the
-        forecast starts from it."""
+    def correct(self, zq: Tensor, moved: Tensor, hints: Tensor, context: Tensor) -> Tensor:
+        """Features (N, X, Y, levels, e) of the correction: code vectors (N, e_dim, h, w) of the forecast, moved past
+        and hints (N, X, Y, levels) uint8, context (N, 7)."""
+        embeds = self.vae.class_embeds.weight
+        past, filled = (self.aerial.heights.encode(v, embeds) for v in (moved, with_hints(moved, hints)))
+        return self.aerial.correction(self.decode_image(zq), past, filled, context)
+
+    def classify(self, features: Tensor, samples: Tensor | None = None, hints: Tensor | None = None) -> Tensor:
+        """Class logits (M, classes) of M voxels: features (M, e), plus (M, K) states of the moved past and hints (M,)
+        where the forecast starts from it."""
         logits = self.vae.classify(features)
-        return logits if samples is None else self.aerial.warp(samples) + logits
+        return logits if samples is None else self.aerial.warp(samples, hints) + logits
 
     # --- the transformer ---
 
@@ -286,7 +292,8 @@ class AerialOccWorld(OccWorld):
             samples = fuse_history(grid, states, poses, ahead[t : t + 1], self.aerial_config.warp_samples)[0]
             context = self.context(poses[-1:], ahead[t : t + 1], ego[None], t + 1)
             middle = samples[len(samples) // 2 : len(samples) // 2 + 1]
-            yield self.likeliest(self.correct(zq, middle, context), samples)
+            hints = self.hints(middle)
+            yield self.likeliest(self.correct(zq, middle, hints, context), samples, hints)
 
     def context(self, last: Tensor, ahead: Tensor, ego: Tensor, horizon: int) -> Tensor:
         """The correction head's context (N, 7) for planar poses last and ahead (N, 3), ego (N, 8) of the last history

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE, NUM_CLASSES
 from aerialworld_training.models.aerial.config import STATES, UNKNOWN
+from aerialworld_training.models.aerial.fill import BANDS, NONE
 
 
 def column_sources(
@@ -58,19 +59,32 @@ def fuse_history(grid: VoxelGrid, states: Tensor, past: Tensor, future: Tensor, 
     return fused
 
 
+#: Logits of a hint's confidence of 1, so that it moves at the pace of other parameters.
+HINT_SCALE = 16.0
+
+
 class WarpEvidence(nn.Module):
     """The moved past as class logits: each state's own class leads by the confidence that states of its kind deserve;
-    what was never seen counts as free, with little confidence."""
+    what was never seen counts as free, with little confidence, and what lies beside it has a say that begins at
+    zero."""
 
     def __init__(self) -> None:
         super().__init__()
         confidence = torch.full((STATES,), 4.0)
         confidence[UNKNOWN] = 1.0
         self.log_confidence = nn.Parameter(confidence.log())
+        self.hint_confidence = nn.Parameter(torch.zeros(BANDS, STATES))
 
-    def forward(self, states: Tensor) -> Tensor:
-        """Sampled states (M, K) uint8 → logits (M, classes): the samples' votes."""
+    def forward(self, states: Tensor, hints: Tensor | None = None) -> Tensor:
+        """Sampled states (M, K) and hints (M,) uint8 (`fill.fill_hints`) → logits (M, classes): the samples' votes, and
+        the hints'."""
         index = states.long()
         confidence = self.log_confidence.exp()[index] / states.shape[1]
         logits = confidence.new_zeros(len(states), NUM_CLASSES)
-        return logits.scatter_add(1, index.masked_fill(index == UNKNOWN, FREE), confidence)
+        logits = logits.scatter_add(1, index.masked_fill(index == UNKNOWN, FREE), confidence)
+        if hints is None:
+            return logits
+        none = hints == NONE
+        row = hints.long().masked_fill(none, FREE)
+        confidence = (HINT_SCALE * self.hint_confidence).flatten()[row].masked_fill(none, 0.0)
+        return logits.scatter_add(1, (row % STATES)[:, None], confidence[:, None])

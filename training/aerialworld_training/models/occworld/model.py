@@ -61,20 +61,24 @@ class OccWorld(nn.Module):
         """rel_poses (…, 2) metres, modes (…, num_modes) one-hot → (…, C)."""
         return self.pose_encoder(torch.cat([rel_poses, modes], -1))
 
-    def classify(self, features: Tensor, samples: Tensor | None = None) -> Tensor:
-        """Features (M, e) → class logits (M, classes); `samples` of the moved past are AerialOccWorld's alone."""
+    def classify(self, features: Tensor, samples: Tensor | None = None, hints: Tensor | None = None) -> Tensor:
+        """Features (M, e) → class logits (M, classes); `samples` and `hints` of the moved past are AerialOccWorld's
+        alone."""
         return self.vae.classify(features)
 
     @torch.no_grad()
-    def likeliest(self, features: Tensor, samples: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def likeliest(
+        self, features: Tensor, samples: Tensor | None = None, hints: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Classes uint8 and the probability of being occupied float16, both (X, Y, levels), of features
-        (1, X, Y, levels, e) and samples (K, X, Y, levels) of the moved past; chunk by chunk."""
+        (1, X, Y, levels, e), and samples (K, X, Y, levels) and hints (1, X, Y, levels) of the moved past; chunk by
+        chunk."""
         flat = features.reshape(-1, features.shape[-1])
-        votes = None if samples is None else samples.flatten(1).T
+        past = () if samples is None else (samples.flatten(1).T, *(() if hints is None else (hints.flatten(),)))
         classes, occupied = [], []
         for start in range(0, len(flat), CHUNK):
             rows = slice(start, start + CHUNK)
-            logits = self.classify(flat[rows], None if votes is None else votes[rows])
+            logits = self.classify(flat[rows], *(part[rows] for part in past))
             classes.append(logits.argmax(1).to(torch.uint8))
             occupied.append((1 - logits.softmax(1)[:, -1]).half())  # the last class is free
         shape = features.shape[1:-1]

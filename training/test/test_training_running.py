@@ -547,7 +547,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "as recorded": {"data": {"ground_level": None}},
     "memory saved": {"model": {"save_memory": True}},
     "a finer past": {"model": {"warp_samples": 2}},
-    "residual codes": {"model": {"code_depth": 3, "save_memory": True}},
+    "residual codes": {"model": {"code_depth": 3, "save_memory": True}, "runtime": {"precision": "bf16"}},
 }
 
 

@@ -1,12 +1,18 @@
-"""A codebook that is used: set to k-means centres of what the encoder says, and dead codes moved to what it lacks."""
+"""Codebooks that are used: set to k-means centres of what the encoder says, and dead codes moved to what they lack.
+
+A residual codebook sees what those before it leave.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from aerialworld_core.labels import FREE
-from aerialworld_training.models.occworld.quantizer import VectorQuantizer
+from aerialworld_training.models.occworld.quantizer import squared_distances
 from aerialworld_training.models.occworld.vae import VAERes2D
 
 
@@ -21,32 +27,58 @@ def farthest_points(points: Tensor, count: int, generator: torch.Generator) -> T
     return chosen
 
 
+class Tables(Protocol):
+    """A quantiser: `tables` has the codes (n_e, e_dim) of each depth."""
+
+    @property
+    def tables(self) -> Sequence[Tensor]: ...
+
+
 @torch.no_grad()
-def start_codebook(vq: VectorQuantizer, z: Tensor, generator: torch.Generator, rounds: int = 8) -> None:
-    """Set the codes to k-means centres of encoder outputs z (N, e_dim, h, w), after `quant_conv`."""
+def start_codebook(vq: Tables, z: Tensor, generator: torch.Generator, rounds: int = 8, *, first: int = 0) -> None:
+    """Set the codes to k-means centres of encoder outputs z (N, e_dim, h, w), after `quant_conv`: depth after depth,
+    of what is left there, from depth `first` on. Frozen tables stay."""
     points = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
-    codes = vq.embedding.weight
+    for depth, codes in enumerate(vq.tables):
+        if depth >= first and codes.requires_grad:
+            k_means(codes, points, generator, rounds)
+        if depth + 1 < len(vq.tables):
+            points = left(points, codes)
+
+
+def k_means(codes: Tensor, points: Tensor, generator: torch.Generator, rounds: int) -> None:
+    """Set `codes` to centres of points (M, e_dim); a centre that lost all its points stays where it was drawn."""
     codes.copy_(farthest_points(points, len(codes), generator))
     for _ in range(rounds):
-        nearest = vq.distances(points).argmin(1)
+        nearest = squared_distances(points, codes).argmin(1)
         sums = torch.zeros_like(codes).index_add_(0, nearest, points)
         counts = torch.bincount(nearest, minlength=len(codes))
         filled = counts > 0
         codes[filled] = sums[filled] / counts[filled, None]
 
 
+def left(points: Tensor, codes: Tensor) -> Tensor:
+    """Points (M, e_dim) less their nearest codes."""
+    return points - codes[squared_distances(points, codes).argmin(1)]
+
+
 @torch.no_grad()
-def restart_dead_codes(vq: VectorQuantizer, z: Tensor, usage: Tensor, generator: torch.Generator) -> int:
-    """Move codes with `usage` (n_e,) 0 to those of the outputs z (N, e_dim, h, w) that lie far from every code, which
-    say what the codebook lacks; returns how many moved."""
-    points = z.permute(0, 2, 3, 1).reshape(-1, vq.e_dim)
-    dead = torch.nonzero(usage == 0)[:, 0].to(points.device)
-    if not len(dead):
-        return 0
-    far = vq.distances(points).amin(1).argsort(descending=True, stable=True)[: 4 * len(dead)]
-    picked = far[torch.randperm(len(far), generator=generator)[: len(dead)].to(points.device)]
-    vq.embedding.weight[dead[: len(picked)]] = points[picked]
-    return len(picked)
+def restart_dead_codes(vq: Tables, z: Tensor, usage: Tensor, generator: torch.Generator) -> int:
+    """Move codes with `usage` (n_e,) or (depth, n_e) 0 to those of the outputs z (N, e_dim, h, w), or of what is left
+    of them, that lie far from every code of the depth, which say what its codebook lacks; returns how many moved.
+    Frozen tables stay."""
+    points, moved = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1]), 0
+    for depth, (codes, used) in enumerate(zip(vq.tables, usage.reshape(len(vq.tables), -1), strict=True)):
+        dead = torch.nonzero(used == 0)[:, 0].to(points.device)
+        if len(dead) and codes.requires_grad:
+            distance = squared_distances(points, codes).amin(1)
+            far = distance.argsort(descending=True, stable=True)[: 4 * len(dead)]
+            picked = far[torch.randperm(len(far), generator=generator)[: len(dead)].to(points.device)]
+            codes[dead[: len(picked)]] = points[picked]
+            moved += len(picked)
+        if depth + 1 < len(vq.tables):
+            points = left(points, codes)
+    return moved
 
 
 @torch.no_grad()

@@ -194,7 +194,7 @@ class Evaluation:
         return self.result()
 
     def encode(self, session: PooledSession, n: int, up: int) -> torch.Tensor:
-        """Code indices (h, w) of a frame moved up by `up` levels, computed once."""
+        """Code indices (h, w), or (depth, h, w), of a frame moved up by `up` levels, computed once."""
         key = session.name, n, up
         if key not in self.codes:
             self.codes[key] = self.predictor.codes(session.semantics(n), session.observed_mask(n), up)
@@ -209,7 +209,7 @@ class Evaluation:
         return self.reconstructions[key]
 
     def history(self, window: Window) -> tuple[History, torch.Tensor]:
-        """What a forecast is made of, and its codes (H, h, w)."""
+        """What a forecast is made of, and its codes (H, [depth,] h, w)."""
         session, h = self.windows.sessions[window.session], self.trained.history
         past, up = window.frames[:h], self.windows.shift(window)
         rel_poses, modes = self.windows.motion(window)
@@ -332,6 +332,14 @@ class Evaluation:
         """(T,) seconds."""
         return np.round(self.trained.step * np.arange(1, self.trained.future + 1), 6)
 
+    def codes_used(self) -> dict[str, Any]:
+        """Codes in use of all there are; of residual codes over all depths, and by depth."""
+        tables, frames = self.trained.model.quantizer.tables, torch.stack(list(self.codes.values()))
+        deep = frames.flatten(2) if frames.ndim == 4 else frames.flatten(1)[:, None]
+        used = [int(deep[:, k].unique().numel()) for k in range(len(tables))]
+        total = {"codes_used": sum(used), "codes": len(tables) * self.trained.model.config.n_e}
+        return total if len(used) == 1 else {**total, "codes_used_by_depth": used}
+
     def table(self, counts: StratifiedCounts, strata: Sequence[Stratum]) -> dict[str, Any]:
         """One row's scores by horizon and stratum, and their mean over 1, 2 and 3 s."""
         tables = counts.tables
@@ -370,8 +378,7 @@ class Evaluation:
                 "windows_available": len(self.windows),
                 "windows_evaluated": len(self.chosen),
                 "frames": len(frames),
-                "codes_used": int(torch.unique(torch.stack(list(self.codes.values()))).numel()),
-                "codes": self.trained.model.config.n_e,
+                **self.codes_used(),
             },
             "windows": [
                 {

@@ -3,12 +3,18 @@
     encoder      states (1, X, Y, Z) uint8 → codes (1, h, w) int64
     transformer  codes (1, F, h, w), rel_poses (1, F, 2), modes (1, F, 3) [, ego (1, F, 8)] → code logits
                  (1, F, n_e, h, w), displacements (1, F, modes, 2) [, climb and turn (1, F, modes, 2)] of frames 1 … F
+    residual     features (1, C, h, w) of a frame, codes (1, depth, h, w) → logits (1, depth − 1, n_e, h, w) of the
+                 further depths
     decoder      codes (1, h, w) [, moved past (1, X, Y, Z) uint8, context (1, 7)] → classes (1, X, Y, Z) uint8 and the
                  probability of being occupied (1, X, Y, Z)
 
 What stands in brackets is AerialOccWorld's. F is `history + future − 1`: output f depends on frames 0 … f alone, so a
 roll-out fills the frames that it does not have yet with anything, reads frame f, and goes on. Numbers are those of the
 eager model but for the last bits of sums in another order; codes can differ where two lie equally near.
+
+Residual codes (`model.code_depth` above 1) are (1, [F,] depth, h, w). The transformer then gives the first depth's
+logits and each frame's features (1, F, C, h, w) too, and `residual` is there: depth k reads the codes of the depths
+before it alone, so that one call per depth finds them one after the other.
 """
 
 from __future__ import annotations
@@ -71,8 +77,8 @@ class Encoder(nn.Module):
             image = columns_of(model, states)
         else:
             image = vae.class_embeds(states.long()).flatten(3)
-        z = vae.vqvae.quant_conv(vae.encoder(image.permute(0, 3, 1, 2))[0]).permute(0, 2, 3, 1)
-        return vae.vqvae.distances(z.reshape(-1, z.shape[-1])).argmin(1).reshape(z.shape[:3])
+        quantizer = model.quantizer
+        return quantizer.indices(quantizer.quant_conv(vae.encoder(image.permute(0, 3, 1, 2))[0]))
 
 
 class Transformer(nn.Module):
@@ -81,10 +87,26 @@ class Transformer(nn.Module):
         self.model = model
 
     def forward(self, codes: Tensor, rel_poses: Tensor, modes: Tensor, *ego: Tensor) -> tuple[Tensor, ...]:
-        zq = self.model.vae.vqvae.lookup(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
-        if isinstance(self.model, AerialOccWorld):
-            return self.model.forward_with_turns(zq, rel_poses, modes, ego[0])
-        return self.model(zq, rel_poses, modes)
+        model = self.model
+        zq = model.quantizer.lookup(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
+        if not isinstance(model, AerialOccWorld):
+            return model(zq, rel_poses, modes)
+        features, moves, turns = model.features(zq, rel_poses, modes, ego[0])
+        logits = model.transformer.code_logits(features)
+        return (logits, moves, turns) if model.aerial.residual is None else (logits, moves, turns, features)
+
+
+class Residual(nn.Module):
+    """The further depths' logits of one frame."""
+
+    def __init__(self, model: AerialOccWorld) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor, codes: Tensor) -> Tensor:
+        residual = self.model.aerial.residual
+        assert residual is not None
+        return torch.stack(residual.known(self.model.vae.vqvae.lookup(codes[:, 0]), features, codes), 1)
 
 
 class Decoder(nn.Module):
@@ -93,7 +115,7 @@ class Decoder(nn.Module):
         self.model, self.from_past = model, from_past
 
     def forward(self, codes: Tensor, *past: Tensor) -> tuple[Tensor, Tensor]:
-        model, zq = self.model, self.model.vae.vqvae.lookup(codes)
+        model, zq = self.model, self.model.quantizer.lookup(codes)
         if not isinstance(model, AerialOccWorld):
             logits = model.vae.decode(zq)
         elif not self.from_past:
@@ -119,13 +141,15 @@ class Part:
 
 
 def parts_of(trained: Trained, seed: int = 0) -> dict[str, Part]:
-    """The three parts with random inputs of their sizes, drawn from `seed`. Raises InputError for a model whose past
+    """The parts with random inputs of their sizes, drawn from `seed`. Raises InputError for a model whose past
     votes with several samples per voxel, which the graphs do not hold."""
     model, aerial = trained.model, trained.aerial
     config, rng = model.config, torch.Generator().manual_seed(seed)
     frames = trained.history + trained.future - 1
     states = torch.randint(0, STATES if aerial else FREE + 1, (1, *trained.grid.shape), generator=rng).to(torch.uint8)
-    codes = torch.randint(config.n_e, (1, frames, *config.latent_shape), generator=rng)
+    depth = len(model.quantizer.tables)
+    deep = () if depth == 1 else (depth,)
+    codes = torch.randint(config.n_e, (1, frames, *deep, *config.latent_shape), generator=rng)
     motion = {
         "codes": codes,
         "rel_poses": torch.randn(1, frames, 2, generator=rng),
@@ -135,23 +159,29 @@ def parts_of(trained: Trained, seed: int = 0) -> dict[str, Part]:
     decoder = {"codes": codes[:, 0]}
     if aerial:
         motion["ego"] = torch.randn(1, frames, 8, generator=rng)
-        motion_out += ("climb_turn",)
+        motion_out += ("climb_turn",) if depth == 1 else ("climb_turn", "features")
         if trained.from_past:
             if aerial.aerial_config.warp_samples != 1:
                 raise InputError(
                     "model.warp_samples above 1 is not exported: in the graphs a voxel's past is one state"
                 )
             decoder |= {"moved_past": states, "context": torch.randn(1, 7, generator=rng)}
-    return {
+    parts = {
         "encoder": Part(Encoder(model), {"states": states}, ("codes",)),
         "transformer": Part(Transformer(model), motion, motion_out),
         "decoder": Part(Decoder(model, trained.from_past), decoder, ("classes", "occupied")),
     }
+    if aerial and depth > 1:
+        features = torch.randn(1, config.channels[0], *config.latent_shape, generator=rng)
+        inputs = {"features": features, "codes": codes[:, 0]}
+        parts["residual"] = Part(Residual(aerial), inputs, ("code_logits",))
+    return parts
 
 
 def export_graphs(trained: Trained, out: Path, kind: str) -> list[str]:
-    """Write `encoder`, `transformer` and `decoder` (`.onnx`, or `.pt2` of torch.export) and `graphs.json` into `out`,
-    check each against the eager model on inputs that it was not traced with, and say in lines what was found.
+    """Write `encoder`, `transformer`, `decoder` and of residual codes `residual` (`.onnx`, or `.pt2` of torch.export)
+    and `graphs.json` into `out`, check each against the eager model on inputs that it was not traced with, and say in
+    lines what was found.
 
     Raises InputError for an unknown kind or a missing library, DeviationError where a graph computes something else.
     """

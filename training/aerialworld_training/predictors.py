@@ -63,13 +63,13 @@ class Predictor(Protocol):
     takes_motion: bool
 
     def codes(self, semantics: Volume, observed: NDArray[np.bool_], up: int) -> Tensor:
-        """Code indices (h, w) of one frame (X, Y, Z)."""
+        """Code indices (h, w), or (depth, h, w), of one frame (X, Y, Z)."""
 
     def reconstruct(self, codes: Tensor, up: int) -> Volume:
-        """Codes (h, w) → the likeliest classes (X, Y, Z), without any past."""
+        """Codes of a frame → the likeliest classes (X, Y, Z), without any past."""
 
     def forecast(self, history: History, codes: Tensor, steps: int, path: Path | None = None) -> Predicted:
-        """Frames after a history whose codes are (H, h, w); along the model's own way, or the given one."""
+        """Frames after a history whose codes are (H, [depth,] h, w); along the model's own way, or the given one."""
 
 
 def predictor(trained: Trained) -> Predictor:
@@ -138,11 +138,11 @@ class AerialPredictor:
 
     @torch.no_grad()
     def codes(self, semantics: Volume, observed: NDArray[np.bool_], up: int) -> Tensor:
-        return self.model.vae.vqvae.encode_indices(self.model.encode(self.states(semantics, observed, up)[None]))[0]
+        return self.model.quantizer.encode_indices(self.model.encode(self.states(semantics, observed, up)[None]))[0]
 
     @torch.no_grad()
     def reconstruct(self, codes: Tensor, up: int) -> Volume:
-        features = self.model.decode_features(self.model.vae.vqvae.lookup(codes[None]))
+        features = self.model.decode_features(self.model.quantizer.lookup(codes[None]))
         return shift_levels(self.model.likeliest(features)[0].numpy(), -up, FREE)
 
     @torch.no_grad()

@@ -39,13 +39,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def checkpoint(folder: Path, grid: VoxelGrid) -> Path:
+def checkpoint(folder: Path, grid: VoxelGrid, *overrides: str) -> Path:
     """With noise on everything, so that no part is without effect."""
-    write_run(folder / "best.pth", run_config(grid), change=noisy)
+    write_run(folder / "best.pth", run_config(grid, *overrides), change=noisy)
     return folder / "best.pth"
 
 
-@pytest.mark.parametrize("grid", [TALL, LOW], ids=["tall", "low"])
+@pytest.mark.parametrize(("grid", "depth"), [(TALL, 1), (LOW, 1), (TALL, 3)], ids=["tall", "low", "deep"])
 @pytest.mark.parametrize(
     "kind",
     [
@@ -54,12 +54,12 @@ def checkpoint(folder: Path, grid: VoxelGrid) -> Path:
     ],
 )
 def test_graphs_agree_with_the_model(
-    tmp_path: Path, grid: VoxelGrid, kind: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, grid: VoxelGrid, depth: int, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, out = checkpoint(tmp_path, grid), tmp_path / "graphs"
+    path, out = checkpoint(tmp_path, grid, f"model.code_depth={depth}"), tmp_path / "graphs"
     assert export.main([str(path), str(out), "--graphs", kind]) == 0
     said = capsys.readouterr().out
-    assert said.count(f".{kind}: ") == 3 and "codes within 0.0e+00" in said
+    assert said.count(f".{kind}: ") == (3 if depth == 1 else 4) and "codes within 0.0e+00" in said
     described = json.loads((out / "graphs.json").read_text())
     assert described["parts"]["transformer"]["inputs"]["codes"][1][1] == 5  # 3 + 3 − 1 frames
     assert ("ego" in described["parts"]["transformer"]["inputs"]) is (grid == TALL)

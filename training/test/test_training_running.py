@@ -34,7 +34,7 @@ from aerialworld_training.runtime import Interrupted, TrainingError
 from aerialworld_training.train import main
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_run import GRID, adapted, config, made, same, state_of, world
+from training_run import GRID, PowerCut, adapted, config, cut_at, made, same, state_of, world
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +45,6 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def vae(tmp_path_factory: pytest.TempPathFactory, sessions: Path) -> Path:
     return adapted(tmp_path_factory.mktemp("vae") / "run", sessions)
-
-
-class PowerCut(BaseException):
-    """Ends a run as a power cut would: nothing of the program catches it."""
-
-
-def cut_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
-    iterate = loop.Loop.iterate
-
-    def cut(self: loop.Loop, *arguments: Any) -> None:
-        if self.iteration == iteration:
-            raise PowerCut
-        iterate(self, *arguments)
-
-    monkeypatch.setattr(loop.Loop, "iterate", cut)
 
 
 # --- schedule, order, optimizer ---
@@ -562,6 +547,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "as recorded": {"data": {"ground_level": None}},
     "memory saved": {"model": {"save_memory": True}},
     "a finer past": {"model": {"warp_samples": 2}},
+    "residual codes": {"model": {"code_depth": 3, "save_memory": True}, "runtime": {"precision": "bf16"}},
 }
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_training.made_sessions import write_sessions
 from aerialworld_training.runconfig import RunConfig, load_run_config
-from aerialworld_training.running import train
+from aerialworld_training.running import loop, train
 
 GRID = VoxelGrid((-16.0, -16.0, -2.0), (2.0, 2.0, 3.0), (16, 16, 12))
 
@@ -67,6 +68,22 @@ def adapted(folder: Path, sessions: Path) -> Path:
     """A work folder of a finished stage adapt."""
     train(config(folder / "given", sessions, epochs=1), folder)
     return folder
+
+
+class PowerCut(BaseException):
+    """Ends a run as a power cut would: nothing of the program catches it."""
+
+
+def cut_at(monkeypatch: pytest.MonkeyPatch, iteration: int) -> None:
+    """Before the iteration of this number."""
+    iterate = loop.Loop.iterate
+
+    def cut(self: loop.Loop, *arguments: Any) -> None:
+        if self.iteration == iteration:
+            raise PowerCut
+        iterate(self, *arguments)
+
+    monkeypatch.setattr(loop.Loop, "iterate", cut)
 
 
 def state_of(file: Path) -> dict[str, torch.Tensor]:

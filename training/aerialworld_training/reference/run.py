@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from aerialworld_core.labels import FREE
 from aerialworld_training.losses import lovasz_softmax, masked_cross_entropy, motion_loss
 from aerialworld_training.models.occworld import OccWorld
+from aerialworld_training.models.occworld.quantizer import squared_distances
 
 #: Frames that pass the VAE together.
 FRAMES = 2
@@ -34,7 +35,7 @@ def encode(model: OccWorld, occupancy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     def codes(z: Tensor) -> Tensor:
         zp = vq.quant_conv(z).permute(0, 2, 3, 1)
-        nearest = vq.distances(zp.reshape(-1, vq.e_dim)).topk(2, largest=False)
+        nearest = squared_distances(zp.reshape(-1, vq.e_dim), vq.embedding.weight).topk(2, largest=False)
         margin = nearest.values[:, 1] - nearest.values[:, 0]
         return torch.stack([nearest.indices[:, 0].double(), margin.double()], 1).reshape(*zp.shape[:3], 2)
 

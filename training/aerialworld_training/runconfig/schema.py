@@ -86,7 +86,8 @@ class AugmentConfig:
 class ModelConfig:
     """OccWorld's sizes (the public checkpoint's by default) and what AerialOccWorld adds. `kind` auto: occworld on a
     grid of exactly the slots' heights, aerial on any other. `free_logit` above 0 starts a new VAE's decoder at *free*
-    by this margin."""
+    by this margin. `code_depth` above 1 (at most 4) puts residual codebooks behind the first, each of `n_e` codes:
+    AerialOccWorld's alone."""
 
     kind: Literal["auto", "occworld", "aerial"] = "auto"
     slots: int = 16
@@ -113,6 +114,7 @@ class ModelConfig:
     from_past: bool = True
     save_memory: bool = False
     free_logit: float = 0.0
+    code_depth: int = 1
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,11 @@ class RunConfig:
         self.occworld_config()
         if self.is_aerial:
             self.aerial_config().check(self.occworld_config())
+        elif model.code_depth != 1:
+            raise InputError(
+                f"model.code_depth={model.code_depth}: OccWorld has one codebook, and its public checkpoint's 768 keys "
+                "stay as they are; residual codes are AerialOccWorld's (model.kind=aerial)"
+            )
 
     @property
     def is_aerial(self) -> bool:
@@ -316,7 +323,7 @@ class RunConfig:
         return AerialConfig(
             grid=self.data.grid, slot_minimum=m.slot_minimum, slot_size=m.slot_size, step=self.data.step,
             motion_width=m.motion_width, correction_width=m.correction_width, warp_samples=m.warp_samples,
-            fill_reach=m.fill_reach,
+            fill_reach=m.fill_reach, code_depth=m.code_depth,
         )  # fmt: skip
 
     def check_loader(self) -> None:

@@ -51,27 +51,47 @@ class AutoencodingStage:
             weights,
         )  # fmt: skip
         self.total = config.epochs * self.order.iterations
-        self.usage = torch.zeros(model.config.n_e, dtype=torch.int64, device=self.device)
-        self.used = 0
+        self.depth, self.n_e = len(model.quantizer.tables), model.config.n_e
+        self.usage = self.no_usage()
+        self.used = [0] * self.depth
         self.newest: Tensor | None = None
 
     def micro_batches(self, epoch: int, first: int) -> Iterator[list[Any]]:
         drawn = data.Drawn(self.frames)
         return data.micro_batches(drawn, self.order, epoch, first, self.ranks.rank, self.config.data.workers)
 
+    def no_usage(self) -> Tensor:
+        """Counts of every code, depth after depth: (depth · n_e,) int64."""
+        return torch.zeros(self.depth * self.n_e, dtype=torch.int64, device=self.device)
+
+    def counted(self, indices: Tensor) -> Tensor:
+        """How often indices (N, h, w) or (N, depth, h, w) use each code."""
+        deep = indices.reshape(len(indices), self.depth, -1)
+        first = self.n_e * torch.arange(self.depth, device=indices.device)
+        return torch.bincount((deep + first[:, None]).reshape(-1), minlength=self.depth * self.n_e)
+
+    def in_use(self, usage: Tensor) -> list[int]:
+        """Codes with any use, by depth."""
+        return [int(n) for n in (usage > 0).view(self.depth, -1).sum(1)]
+
     def state(self) -> dict[str, Any]:
-        return {"usage": self.usage.cpu(), "used": self.used}
+        return {"usage": self.usage.cpu(), "used": self.used[0] if self.depth == 1 else list(self.used)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.usage.copy_(state["usage"])
-        self.used = int(state["used"])
+        self.used = [int(state["used"])] if self.depth == 1 else [int(n) for n in state["used"]]
 
     # --- an iteration ---
 
     def begin(self, iteration: int) -> None:
         """Before the first micro-step."""
-        if iteration == self.config.codebook.start and iteration > 0:
+        if iteration != self.config.codebook.start:
+            return
+        if iteration > 0:
             self.start_codebook(iteration)
+        elif any(not (table != 0).any() for table in self.model.quantizer.tables):
+            # Codes that are all alike would stay so: the nearest is always the first, and it alone would learn.
+            self.start_codebook(iteration, first=1)
 
     def end(self, iteration: int) -> None:
         """After the last micro-step's gradients: usage, and codes that nothing used."""
@@ -82,20 +102,21 @@ class AutoencodingStage:
         if since % every != every - 1:
             return
         usage = self.ranks.sum(self.usage.clone())
-        self.used = int((usage > 0).sum())
+        self.used = self.in_use(usage)
         if codebook.restart_every and iteration < self.total * 2 // 3 and self.newest is not None:
             generator = torch.Generator().manual_seed(mixed(self.config.runtime.seed, iteration, 2))
-            restart_dead_codes(self.model.vae.vqvae, self.newest, usage, generator)
-            self.ranks.broadcast([self.model.vae.vqvae.embedding.weight.data])
+            restart_dead_codes(self.model.quantizer, self.newest, usage, generator)
+            self.ranks.broadcast([table.data for table in self.model.quantizer.tables])
         self.usage.zero_()
 
     @torch.no_grad()
-    def start_codebook(self, iteration: int) -> None:
+    def start_codebook(self, iteration: int, first: int = 0) -> None:
+        """By k-means on training frames, from depth `first` on."""
         generator = torch.Generator().manual_seed(mixed(self.config.runtime.seed, iteration, 1))
         chosen = torch.randperm(len(self.frames), generator=generator)[:START_FRAMES].sort().values.tolist()
         z = [self.latent(data.unpacked(self.config, self.frames[i], self.device)) for i in chosen]
-        start_codebook(self.model.vae.vqvae, torch.cat(z), generator)
-        self.ranks.broadcast([self.model.vae.vqvae.embedding.weight.data])
+        start_codebook(self.model.quantizer, torch.cat(z), generator, first=first)
+        self.ranks.broadcast([table.data for table in self.model.quantizer.tables])
 
     def latent(self, *samples: data.Sample) -> Tensor:
         """Encoder outputs (N, e_dim, h, w) float32 of dense samples of one frame, as the quantiser compares them."""
@@ -105,7 +126,7 @@ class AutoencodingStage:
         return self.model.vae.vqvae.quant_conv(z).float()
 
     def step(self, batch: list[Any], iteration: int) -> StepResult:
-        config, vae = self.config, self.model.vae
+        config = self.config
         clean, seen = [], []
         for draw, sample in batch:
             dense = data.unpacked(config, sample, self.device)
@@ -116,11 +137,11 @@ class AutoencodingStage:
             zq, embed = z, z.new_zeros(())
         else:
             with torch.autocast(self.device.type, enabled=False):  # codes that lie close are told apart
-                zq, embed, indices = vae.vqvae.quantize(z)
-            self.usage += torch.bincount(indices.reshape(-1), minlength=len(self.usage))
+                zq, embed, indices = self.model.quantizer.quantize(z)
+            self.usage += self.counted(indices)
             self.newest = z.detach()
         features = coding.decode(self.model, zq)
-        parts: dict[str, Tensor | float] = {"embed": embed.detach(), "codes_used": float(self.used)}
+        parts: dict[str, Tensor | float] = {"embed": embed.detach(), **coding.by_depth("codes_used", self.used)}
         loss = config.loss.embed * embed
         one = self.binary if config.loss.kind == "binary" else self.classes
         for (draw, _), sample, feature in zip(batch, clean, features, strict=True):
@@ -180,16 +201,16 @@ class AutoencodingStage:
     @torch.no_grad()
     def validate(self, iteration: int) -> dict[str, float]:
         """Reconstruction IoU of occupied voxels among the observed, over validation frames."""
-        overlap, used = coding.Overlap(self.config.data.grid, self.device), torch.zeros_like(self.usage)
+        overlap, usage = coding.Overlap(self.config.data.grid, self.device), self.no_usage()
         chosen = evenly(len(self.validation), self.config.evaluation.samples)
         for n in chosen[self.ranks.rank :: self.ranks.world]:
             dense = data.unpacked(self.config, self.validation[n], self.device)
             zq = self.latent(dense)
             if iteration >= self.config.codebook.start:
-                zq, _, indices = self.model.vae.vqvae.quantize(zq)
-                used += torch.bincount(indices.reshape(-1), minlength=len(used))
+                zq, _, indices = self.model.quantizer.quantize(zq)
+                usage += self.counted(indices)
             truth = dense["history_semantics"] != FREE
             overlap.add(coding.occupied_of(self.model, zq), truth, dense["history_observed"].bool())
         self.ranks.wait()  # a frame more or less takes long on large grids
-        overlap.counts, used = self.ranks.sum(overlap.counts), self.ranks.sum(used)
-        return {**overlap.scores("val_"), "val_codes_used": float((used > 0).sum())}
+        overlap.counts, usage = self.ranks.sum(overlap.counts), self.ranks.sum(usage)
+        return {**overlap.scores("val_"), **coding.by_depth("val_codes_used", self.in_use(usage))}

@@ -1,9 +1,9 @@
 """The codes of every frame that stage occworld sees, computed once and read from disk as they lie there.
 
-A session's codes are two files: `NAME.vK.npy`, uint16 (K, h, w), memory-mapped; and `NAME.vK.json` beside it, written
-last, which says for which encoder, data and augmentation they were made. Under any other key they are stale. A frame
-has codes for each number of levels that a window moves it by, and for each variant: 0 as recorded, others mirrored and
-turned as a whole session.
+A session's codes are two files: `NAME.vK.npy`, uint16 (K, h, w) (residual codes (K, depth, h, w)), memory-mapped; and
+`NAME.vK.json` beside it, written last, which says for which encoder, data and augmentation they were made. Under any
+other key they are stale. A frame has codes for each number of levels that a window moves it by, and for each variant:
+0 as recorded, others mirrored and turned as a whole session.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def codes_key(model: OccWorld, augmentation: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class CodesFile:
-    """codes (K, h, w) uint16; `rows` finds the row of (frame number, levels moved up); `ups` the levels that a window
-    moves by whose last history frame is the key."""
+    """codes (K, h, w) or (K, depth, h, w) uint16; `rows` finds the row of (frame number, levels moved up); `ups` the
+    levels that a window moves by whose last history frame is the key."""
 
     codes: NDArray[np.uint16]
     rows: dict[tuple[int, int], int]
@@ -82,7 +82,9 @@ class CodesFile:
                 "delete the folder, they are made anew"
             )
         pairs = [(int(n), int(up)) for n, up in head["pairs"]]
-        if codes.dtype != np.uint16 or codes.ndim != 3 or len(codes) != len(pairs):
+        depth = head.get("depth", 1)
+        deep = codes.ndim == 3 if depth == 1 else codes.ndim == 4 and codes.shape[1] == depth
+        if codes.dtype != np.uint16 or not deep or len(codes) != len(pairs):
             raise InputError(f"{path}: damaged codes: {codes.dtype} {codes.shape} for {len(pairs)} frames")
         ups = {int(n): int(up) for n, up in head["ups"]}
         return cls(codes, {pair: row for row, pair in enumerate(pairs)}, ups)
@@ -91,13 +93,15 @@ class CodesFile:
 def write_codes(
     path: Path, codes: NDArray[np.uint16], pairs: list[tuple[int, int]], ups: dict[int, int], key: str
 ) -> None:
-    """Codes first, then what says that they are whole."""
+    """Codes (K, h, w) or (K, depth, h, w) first, then what says that they are whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, codes, allow_pickle=False)
     path.with_suffix(".json").unlink(missing_ok=True)
     write_bytes(path, buffer.getbuffer())
     head = {"format": FORMAT, "key": key, "pairs": [list(p) for p in pairs], "ups": [list(u) for u in ups.items()]}
+    if codes.ndim == 4:
+        head["depth"] = codes.shape[1]
     write_bytes(path.with_suffix(".json"), dump_json(head))
 
 
@@ -211,8 +215,9 @@ def prepare(
 
 
 class WindowCodes(Dataset[dict[str, Any]]):
-    """Windows as codes and motion. A sample holds codes (F, h, w) uint16, rel_poses (F, 2), modes (F, 3), ego (F, 8)
-    float32, planar (F, 3) float64 poses [x, y, yaw], variant, session and frames; the last frame's motion is 0."""
+    """Windows as codes and motion. A sample holds codes (F, [depth,] h, w) uint16, rel_poses (F, 2), modes (F, 3), ego
+    (F, 8) float32, planar (F, 3) float64 poses [x, y, yaw], variant, session and frames; the last frame's motion is
+    0."""
 
     def __init__(self, maker: SessionCodes, variants: int) -> None:
         self.variants = variants

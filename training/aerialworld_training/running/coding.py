@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,9 +32,9 @@ def decode(model: OccWorld, zq: Tensor) -> Tensor:
 
 @torch.no_grad()
 def indices_of(model: OccWorld, semantics: Tensor, observed: Tensor) -> Tensor:
-    """Codes (N, h, w) int64 of frames, one frame at a time."""
+    """Codes (N, h, w), or (N, depth, h, w), int64 of frames, one frame at a time."""
     one = [encode(model, s[None], o[None]) for s, o in zip(semantics, observed, strict=True)]
-    return torch.cat([model.vae.vqvae.encode_indices(z) for z in one])
+    return torch.cat([model.quantizer.encode_indices(z) for z in one])
 
 
 @torch.no_grad()
@@ -42,6 +44,11 @@ def occupied_of(model: OccWorld, zq: Tensor, chunk: int = 1 << 20) -> Tensor:
     flat = features.reshape(-1, features.shape[-1])
     parts = [model.vae.classify(part).argmax(1) != FREE for part in flat.split(chunk)]
     return torch.cat(parts).reshape(features.shape[:-1])
+
+
+def by_depth(name: str, values: Sequence[float | Tensor]) -> dict[str, float]:
+    """Scores of each depth of the codes: `name` is the first's, `name_2` the second's, and so on."""
+    return {name if k == 1 else f"{name}_{k}": float(value) for k, value in enumerate(values, 1)}
 
 
 class Overlap:

@@ -16,6 +16,7 @@ from aerialworld_core.labels import FREE
 from aerialworld_training.dataset.windows import evenly
 from aerialworld_training.losses import chunked_cross_entropy, motion_loss
 from aerialworld_training.models.aerial import AerialOccWorld, states
+from aerialworld_training.models.aerial.config import MOST_DEPTH
 from aerialworld_training.models.aerial.motion import UP, turn_of
 from aerialworld_training.models.aerial.warp import fuse_history
 from aerialworld_training.models.occworld import OccWorld
@@ -25,12 +26,33 @@ from aerialworld_training.running.autoencoding import StepResult
 from aerialworld_training.running.codes import WindowCodes, prepare
 from aerialworld_training.running.order import Draw, EpochOrder
 from aerialworld_training.running.ranks import Ranks
+from aerialworld_training.running.weights import first_command
 from aerialworld_training.runtime import StopRequest
 from aerialworld_training.voxels import sample_voxels
 
 #: A reconstruction below this makes the codes the limit of every forecast.
 CEILING = 0.90
 log = logging.getLogger(__name__)
+
+
+def code_losses(logits: Tensor, codes: Tensor) -> tuple[Tensor, dict[str, Tensor | float]]:
+    """Cross-entropy () of code logits (M, n_e, h, w) for codes (M, h, w), and what there is to tell of it. With an axis
+    of depth after M it is the mean over depths: each counts as much, and the loss keeps its scale."""
+    if logits.ndim == 4:
+        logits, codes = logits[:, None], codes[:, None]
+    deep = [(logits[:, k].float(), codes[:, k]) for k in range(codes.shape[1])]
+    losses = [F.cross_entropy(x, target) for x, target in deep]
+    likeliest = [x.detach().argmax(1) for x, _ in deep]
+    accuracy = [(best == target).float().mean() for best, (_, target) in zip(likeliest, deep, strict=True)]
+    parts: dict[str, Tensor | float] = {
+        **coding.by_depth("code_accuracy", accuracy),
+        "codes_predicted": float(len(likeliest[0].unique())),
+        "codes_true": float(len(codes[:, 0].unique())),
+    }
+    if len(deep) == 1:
+        return losses[0], parts
+    parts |= coding.by_depth("ce_of_depth", [loss.detach() for loss in losses])
+    return torch.stack(losses).mean(), parts
 
 
 class CodesAndVoxels(Dataset[tuple[Draw, dict[str, Any], dict[str, Any] | None]]):
@@ -91,7 +113,7 @@ class ForecastingStage:
         for n in chosen[self.ranks.rank :: self.ranks.world]:
             dense = data.unpacked(self.config, frames[n], self.device)
             semantics, observed = dense["history_semantics"], dense["history_observed"].bool()
-            zq = self.model.vae.vqvae.lookup(coding.indices_of(self.model, semantics, observed))
+            zq = self.model.quantizer.lookup(coding.indices_of(self.model, semantics, observed))
             overlap.add(coding.occupied_of(self.model, zq), semantics != FREE, observed)
         self.ranks.wait()
         overlap.counts = self.ranks.sum(overlap.counts)
@@ -101,12 +123,20 @@ class ForecastingStage:
             told = "ceiling: the codes reconstruct %d validation frames at IoU %.3f (%s)"
             log.info(told, len(chosen), scores["ceiling_iou"], bands)
             if scores["ceiling_iou"] < CEILING:
-                log.warning(
-                    "the ceiling %.3f is below %.2f: codes limit every forecast. Train the VAE longer, or with more "
-                    "codes (model.n_e); residual codes (a second codebook on what the first leaves) would lead beyond",
-                    scores["ceiling_iou"], CEILING,
-                )  # fmt: skip
+                told = "the ceiling %.3f is below %.2f: codes limit every forecast. %s"
+                log.warning(told, scores["ceiling_iou"], CEILING, self.way_up())
         return scores
+
+    def way_up(self) -> str:
+        """What raises the ceiling, in words."""
+        depth = self.config.model.code_depth
+        longer = "Train the VAE longer, or with more codes (model.n_e)"
+        if not isinstance(self.model, AerialOccWorld) or depth >= MOST_DEPTH:
+            return longer
+        return (
+            "Residual codes (model.code_depth) say what the codes so far leave. "
+            f"{first_command(self.config, depth + 1)}. Or: {longer[0].lower()}{longer[1:]}"
+        )
 
     def micro_batches(self, epoch: int, first: int) -> Iterator[list[Any]]:
         # Codes are read faster here than handed over by a worker.
@@ -130,19 +160,14 @@ class ForecastingStage:
         indices = torch.stack([s["codes"] for s in samples]).to(self.device).long()
         rel, modes, ego = (torch.stack([s[k] for s in samples]).to(self.device) for k in ("rel_poses", "modes", "ego"))
         with torch.no_grad():
-            zq = self.model.vae.vqvae.lookup(indices[:, :-1].flatten(0, 1)).unflatten(0, (len(batch), -1))
-        logits, displacements, turns = self.predict(zq, rel[:, :-1], modes[:, :-1], ego[:, :-1])
-        flat, target = logits.flatten(0, 1), indices[:, 1:].flatten(0, 1)
-        ce = F.cross_entropy(flat.float(), target)
+            zq = self.model.quantizer.lookup(indices[:, :-1].flatten(0, 1)).unflatten(0, (len(batch), -1))
+        codes = indices[:, 1:]
+        features, logits, displacements, turns = self.predict(zq, rel[:, :-1], modes[:, :-1], ego[:, :-1], codes)
+        ce, by_code = code_losses(logits.flatten(0, 1), codes.flatten(0, 1))
         # The last frame's own motion leads out of the window.
         motion = motion_loss(displacements[:, :-1].float(), rel[:, 1:-1], modes[:, 1:-1])
         loss = weights.codes * ce + weights.pose * motion
-        predicted = flat.detach().argmax(1)
-        parts: dict[str, Tensor | float] = {
-            "ce": ce.detach(), "motion": motion.detach(),
-            "code_accuracy": (predicted == target).float().mean(),
-            "codes_predicted": float(len(predicted.unique())), "codes_true": float(len(target.unique())),
-        }  # fmt: skip
+        parts: dict[str, Tensor | float] = {"ce": ce.detach(), "motion": motion.detach(), **by_code}
         if turns is not None:
             truth = torch.stack([ego[..., UP], turn_of(ego)], -1)
             climb_turn = motion_loss(turns[:, :-1].float(), truth[:, 1:-1], modes[:, 1:-1])
@@ -150,7 +175,7 @@ class ForecastingStage:
             parts["climb_turn"] = climb_turn.detach()
         if weights.voxels > 0:
             decoded = [
-                self.voxel_loss(draw, sample, packed, logits[k], ego[k])
+                self.voxel_loss(draw, sample, packed, logits[k], None if features is None else features[k], ego[k])
                 for k, (draw, sample, packed) in enumerate(batch)
             ]
             voxels = torch.stack(decoded).mean()
@@ -158,22 +183,33 @@ class ForecastingStage:
             parts["voxels"] = voxels.detach()
         return StepResult(loss, parts, [data.described(s) for s in samples])
 
-    def predict(self, zq: Tensor, rel: Tensor, modes: Tensor, ego: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Code logits, displacements, and climb and turn where the model has them."""
+    def predict(
+        self, zq: Tensor, rel: Tensor, modes: Tensor, ego: Tensor, codes: Tensor
+    ) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
+        """Features, code logits with the true codes of the shallower depths, displacements, and climb and turn; None
+        for what the model does not have."""
         if isinstance(self.model, AerialOccWorld):
-            return self.model.forward_with_turns(zq, rel, modes, ego)
-        return (*self.model(zq, rel, modes), None)
+            features, displacements, turns = self.model.features(zq, rel, modes, ego)
+            return features, self.model.code_logits(features, codes), displacements, turns
+        return (None, *self.model(zq, rel, modes), None)
 
-    def voxel_loss(self, draw: Draw, sample: data.Sample, packed: data.Sample, logits: Tensor, ego: Tensor) -> Tensor:
+    def voxel_loss(
+        self, draw: Draw, sample: data.Sample, packed: data.Sample, logits: Tensor, features: Tensor | None, ego: Tensor
+    ) -> Tensor:
         """CE of one future frame, drawn by the sample's seed: its codes in expectation, decoded, on the moved past
-        where the model has it; logits (F − 1, n_e, h, w), ego (F, 8)."""
+        where the model has it; logits (F − 1, [depth,] n_e, h, w), features (F − 1, C, h, w), ego (F, 8)."""
         config, model, history = self.config, self.model, self.config.data.history_frames
         t = history + int(torch.randint(len(ego) - history, (), generator=draw.generator(4)))
         dense = data.unpacked(config, data.some_frames(packed, [*range(history), t]), self.device)
         maker = self.codes[0].maker
         dense = maker.turn(dense, sample["session"], sample["variant"])
         semantics, observed = dense["history_semantics"], dense["history_observed"].bool()
-        zq = model.vae.vqvae.soft_lookup(logits[t - 1 : t])
+        first = logits[t - 1 : t] if logits.ndim == 4 else logits[t - 1 : t, 0]
+        if isinstance(model, AerialOccWorld) and features is not None:
+            # A forecast reads what it chose itself, not the truth: so do the deeper codes here.
+            zq = model.soft_lookup(first, features[t - 1 : t])
+        else:
+            zq = model.vae.vqvae.soft_lookup(first)
         generator = draw.generator(5, self.device)
         truth = semantics[history]
         rows, weight = sample_voxels(
@@ -202,13 +238,14 @@ class ForecastingStage:
         """Teacher-forced loss, and the IoU of forecasts of whole windows from their history alone."""
         grid = self.config.data.grid
         chosen = evenly(len(self.validation), self.config.evaluation.samples)
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        depth = len(self.model.quantizer.tables)
+        sums = torch.zeros(depth + 2, dtype=torch.float64, device=self.device)
         overlap = coding.Overlap(grid, self.device)
         for n in chosen[self.ranks.rank :: self.ranks.world]:
-            draw, sample, packed = self.validation[Draw(n, 0, 0, 0)]
+            _, sample, packed = self.validation[Draw(n, 0, 0, 0)]
             assert packed is not None
-            parts = self.teacher_forced(draw, sample)
-            sums += torch.tensor([parts["ce"], parts["code_accuracy"], 1.0], dtype=torch.float64, device=self.device)
+            ce, *accuracy = self.teacher_forced(sample)
+            sums += torch.tensor([ce, *accuracy, 1.0], dtype=torch.float64, device=self.device)
             dense = data.unpacked(self.config, packed, self.device)
             semantics, observed = dense["history_semantics"], dense["history_observed"].bool()
             history = self.config.data.history_frames
@@ -216,17 +253,17 @@ class ForecastingStage:
             overlap.add(predicted, semantics[history:] != FREE, observed[history:])
         self.ranks.wait()  # one forecast more or less takes long on large grids
         overlap.counts, sums = self.ranks.sum(overlap.counts), self.ranks.sum(sums)
-        ce, accuracy, count = sums.tolist()
-        return {**overlap.scores("val_"), "val_ce": ce / max(count, 1), "val_code_accuracy": accuracy / max(count, 1)}
+        ce, *accuracy = (sums[:-1] / sums[-1].clamp(min=1)).tolist()
+        return {**overlap.scores("val_"), "val_ce": ce, **coding.by_depth("val_code_accuracy", accuracy)}
 
-    def teacher_forced(self, draw: Draw, sample: data.Sample) -> dict[str, float]:
+    def teacher_forced(self, sample: data.Sample) -> list[float]:
+        """Cross-entropy, and the share of right codes at each depth."""
         indices = sample["codes"][None].to(self.device).long()
         rel, modes, ego = (sample[k][None].to(self.device) for k in ("rel_poses", "modes", "ego"))
-        zq = self.model.vae.vqvae.lookup(indices[0, :-1])[None]
-        logits = self.predict(zq, rel[:, :-1], modes[:, :-1], ego[:, :-1])[0]
-        flat, target = logits[0].float(), indices[0, 1:]
-        accuracy = (flat.argmax(1) == target).float().mean()
-        return {"ce": float(F.cross_entropy(flat, target)), "code_accuracy": float(accuracy)}
+        zq = self.model.quantizer.lookup(indices[0, :-1])[None]
+        logits = self.predict(zq, rel[:, :-1], modes[:, :-1], ego[:, :-1], indices[:, 1:])[1]
+        ce, parts = code_losses(logits[0], indices[0, 1:])
+        return [float(ce), *(float(v) for k, v in parts.items() if k.startswith("code_accuracy"))]
 
     def forecast(self, sample: data.Sample, semantics: Tensor, observed: Tensor) -> Tensor:
         """Occupied voxels (T, X, Y, Z) bool of the future of a window, from its history (H, X, Y, Z); the motion ahead

@@ -11,6 +11,7 @@ from aerialworld_training.runconfig import RunConfig
 #: What a frame's codes depend on: it stays as it is while codes are read that were computed once.
 ENCODING = (
     "vae.encoder", "vae.class_embeds", "vae.vqvae.embedding", "vae.vqvae.quant_conv", "aerial.heights.table",
+    "aerial.residual.codebooks",
 )  # fmt: skip
 #: What turns codes into voxels. It trains in stage occworld only where a loss on decoded voxels reaches it.
 DECODING = ("vae.decoder", "vae.vqvae.post_quant_conv")
@@ -22,7 +23,7 @@ def trains(config: RunConfig, name: str, epoch: int) -> bool:
     if config.stage != "occworld":
         if inside(name, "vae"):
             return not freeze.vae or (inside(name, "vae.decoder") and past(freeze.decoder_until, epoch))
-        return inside(name, "aerial.heights")
+        return inside(name, "aerial.heights") or inside(name, "aerial.residual.codebooks")
     if any(inside(name, part) for part in ENCODING):
         return False
     if any(inside(name, part) for part in DECODING):
@@ -31,7 +32,7 @@ def trains(config: RunConfig, name: str, epoch: int) -> bool:
         return not freeze.transformer or past(freeze.transformer_until, epoch)
     if inside(name, "pose_encoder") or inside(name, "pose_decoder"):
         return not freeze.pose
-    if inside(name, "aerial.motion"):
+    if inside(name, "aerial.motion") or inside(name, "aerial.residual.heads"):
         return True
     # The plain reconstruction's head has no part in a forecast that starts from the moved past.
     return config.loss.voxels > 0 and (inside(name, "aerial.correction") or inside(name, "aerial.warp"))

@@ -274,6 +274,8 @@ class Loop:
             )  # fmt: skip
         if values.get("codes_predicted", 2.0) <= 1 < values.get("codes_true", 0.0):
             log.warning("collapse: one code is predicted for every place")
-        used, all_codes = values.get("val_codes_used", values.get("codes_used", 0.0)), self.config.model.n_e
-        if 0 < used < FEW_CODES * all_codes:
-            log.warning("%d of %d codes are used; see codebook.start and codebook.restart_every", used, all_codes)
+        all_codes = self.config.model.n_e
+        for name, used in values.items():
+            if "codes_used" in name and 0 < used < FEW_CODES * all_codes:
+                told = "%d of %d codes are used (%s); see codebook.start and codebook.restart_every"
+                log.warning(told, used, all_codes, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 #: What a resumed run may change without becoming another run.
 FREE_TO_CHANGE = ("work_dir", "log", "checkpoint", "evaluation")
 #: Parts of a model that an earlier stage hands on.
-VAE_PARTS = ("vae", "aerial.heights")
+VAE_PARTS = ("vae", "aerial.heights", "aerial.residual.codebooks")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -75,17 +76,27 @@ def load_weights(model: OccWorld, checkpoint: Checkpoint, source: str, allow: tu
 
 
 def load_vae(model: OccWorld, path: Path) -> None:
-    """The VAE of an earlier stage, and the height adapter where the file has one; the rest stays. Raises InputError."""
+    """The VAE of an earlier stage, and the height adapter and the residual codebooks where the file has them; the rest
+    stays. Raises InputError."""
     checkpoint = from_original(read(path), str(path))
     state: dict[str, Tensor] = {k: v for k, v in checkpoint.state.items() if any(inside(k, part) for part in VAE_PARTS)}
     if not any(k.startswith("vae.") for k in state):
         raise InputError(f"{path}: holds no VAE")
     if not isinstance(model, AerialOccWorld) and any(k.startswith("aerial.") for k in state):
         raise InputError(f"{path}: is of a tall grid; this config's grid has OccWorld's own levels")
+    depth, deepest = len(model.quantizer.tables), depth_of(state)
+    if deepest > depth:
+        raise InputError(f"{path}: holds codes of depth {deepest}; this config says model.code_depth={depth}")
     kept = {k: v for k, v in model.state_dict().items() if not any(inside(k, part) for part in VAE_PARTS)}
     allowed = ["aerial.heights"] if isinstance(model, AerialOccWorld) else []
+    allowed += ["aerial.residual.codebooks"] if depth > 1 else []
     report = load_complete(model, {**kept, **state}, str(path), allowed)
     log.info("%s: %d tensors of the VAE taken over; %s", path, len(state), report)
+
+
+def depth_of(state: Mapping[str, Tensor]) -> int:
+    """How many codebooks stand behind each other in a file."""
+    return 1 + sum(inside(k, "aerial.residual.codebooks") for k in state)
 
 
 def is_adapted(state: dict[str, Tensor]) -> bool:
@@ -135,14 +146,25 @@ def check_trained(model: OccWorld, config: RunConfig) -> None:
                 f"{config.data.grid.voxel_size[2]} m. "
                 f"{first_command(config)}"
             )
+        if model.aerial.residual is not None and not model.aerial.residual.trained:
+            raise InputError(
+                f"stage occworld with model.code_depth={config.model.code_depth}: nothing ever trained the codebooks "
+                f"behind the first. {first_command(config, config.model.code_depth)}"
+            )
     elif not (config.checkpoint.load_from or config.checkpoint.vqvae_from):
         raise InputError(f"stage occworld needs a trained VAE. {first_command(config)}")
 
 
-def first_command(config: RunConfig) -> str:
-    """The command that makes what stage occworld begins with."""
+def first_command(config: RunConfig, depth: int = 1) -> str:
+    """The command that makes what stage occworld begins with; with codes of another `depth` than 1, from the VAE that
+    there is."""
     name = "train_adapt" if config.is_aerial else "train_vqvae"
+    folder, more = "out/vqvae", ""
+    if depth > 1:
+        folder, more = f"out/vqvae_depth{depth}", f" --set model.code_depth={depth}"
+        more += f" --set checkpoint.vqvae_from={config.checkpoint.vqvae_from}" if config.checkpoint.vqvae_from else ""
+    deeper = f"model.code_depth={depth} and " if depth > 1 else ""
     return (
-        f"First run `python -m aerialworld_training.train --config {name} --work-dir out/vqvae` with this config's "
-        "data.* and model.*, then set checkpoint.vqvae_from=out/vqvae/best.pth"
+        f"First run `python -m aerialworld_training.train --config {name} --work-dir {folder}{more}` with this "
+        f"config's data.* and model.*, then set {deeper}checkpoint.vqvae_from={folder}/best.pth"
     )

@@ -16,6 +16,8 @@ from aerialworld_training.models.occworld.config import norm_groups
 #: The 19th state of a voxel: no ray has passed or hit it.
 UNKNOWN = NUM_CLASSES
 STATES = NUM_CLASSES + 1
+#: Codebooks behind each other, at most.
+MOST_DEPTH = 4
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class AerialConfig:
     with, from `slot_minimum` in steps of `slot_size` metres (Occ3D-nuScenes: −1 … 5.4 m). `step` is the time between
     frames in seconds. `motion_width` and `correction_width` are hidden widths. `warp_samples` k takes k × k samples of
     the past per voxel and lets them vote (1: the voxel's centre, the ego-warp baseline). `fill_reach` metres beyond
-    what was seen the nearest seen voxel is a hint (0: none are looked for).
+    what was seen the nearest seen voxel is a hint (0: none are looked for). `code_depth` is the number of codes, each
+    of a codebook of its own, whose vectors' sum stands for a cell of the latent (1: OccWorld's own code).
     """
 
     grid: VoxelGrid = DEFAULT_GRID
@@ -37,6 +40,7 @@ class AerialConfig:
     correction_width: int = 64
     warp_samples: int = 1
     fill_reach: float = 8.0
+    code_depth: int = 1
 
     def check(self, config: OccWorldConfig) -> None:
         """Raises InputError when the sizes do not go with OccWorld's."""
@@ -53,6 +57,8 @@ class AerialConfig:
             raise InputError("aerial.fill_reach must not be negative")
         if min(self.motion_width, self.correction_width, self.warp_samples) < 1:
             raise InputError("aerial.motion_width, aerial.correction_width and aerial.warp_samples must be at least 1")
+        if not 1 <= self.code_depth <= MOST_DEPTH:
+            raise InputError(f"model.code_depth = {self.code_depth}: codes are 1 to {MOST_DEPTH} deep")
 
 
 def states(semantics: Tensor, observed: Tensor | None = None) -> Tensor:

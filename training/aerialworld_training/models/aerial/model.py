@@ -23,8 +23,10 @@ from aerialworld_training.models.aerial.motion import (
     predicted_ego,
     turn_of,
 )
+from aerialworld_training.models.aerial.residual import ResidualCodes, ResidualQuantizer
 from aerialworld_training.models.aerial.warp import WarpEvidence, fuse_history
 from aerialworld_training.models.occworld import OccWorld, OccWorldConfig, Rollout
+from aerialworld_training.models.occworld.model import Quantizer
 from aerialworld_training.models.occworld.transformer import Conditions
 
 
@@ -37,6 +39,8 @@ class Aerial(nn.Module):
         self.motion = MotionConditioner(config, aerial)
         self.warp = WarpEvidence()
         self.correction = CorrectionHead(config, aerial)
+        # Last, so that the parts before begin with the same values at every depth.
+        self.residual = ResidualCodes(config, aerial.code_depth) if aerial.code_depth > 1 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +91,18 @@ class AerialOccWorld(OccWorld):
         self.aerial_config = aerial
         self.aerial = Aerial(config, aerial)
 
+    def save_memory(self, enabled: bool = True) -> None:
+        super().save_memory(enabled)
+        if self.aerial.residual is not None:
+            self.aerial.residual.recompute = enabled
+
     # --- voxels to codes and back ---
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """OccWorld's own, or with the residual codebooks behind it."""
+        first, residual = self.vae.vqvae, self.aerial.residual
+        return first if residual is None else ResidualQuantizer(first, residual.tables)
 
     def encode(self, states: Tensor) -> Tensor:
         """States (N, X, Y, levels) uint8 → latent (N, z, h, w)."""
@@ -102,8 +117,10 @@ class AerialOccWorld(OccWorld):
         return self.aerial.heights.decode(self.decode_image(zq), self.vae.class_embeds.weight)
 
     def reconstruct(self, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """States (N, X, Y, levels) → features (N, X, Y, levels, e), embedding loss (), code indices (N, h, w)."""
-        zq, loss, indices = self.vae.vqvae(self.encode(states))
+        """States (N, X, Y, levels) → features (N, X, Y, levels, e), embedding loss (), code indices (N, h, w), or
+        (N, depth, h, w) of residual codes."""
+        quantizer = self.quantizer
+        zq, loss, indices = quantizer.quantize(quantizer.quant_conv(self.encode(states)))
         return self.decode_features(zq), loss, indices
 
     def hints(self, moved: Tensor) -> Tensor:
@@ -136,18 +153,29 @@ class AerialOccWorld(OccWorld):
         return pose, self.aerial.motion.conditions(rel_poses, ego)
 
     def forward(self, zq: Tensor, rel_poses: Tensor, modes: Tensor, ego: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As OccWorld's; see `forward_with_turns` for climb and turn."""
+        """As OccWorld's; see `forward_with_turns` for climb and turn, and for residual codes."""
         return self.forward_with_turns(zq, rel_poses, modes, ego)[:2]
 
     def forward_with_turns(
-        self, zq: Tensor, rel_poses: Tensor, modes: Tensor, ego: Tensor | None
+        self, zq: Tensor, rel_poses: Tensor, modes: Tensor, ego: Tensor | None, codes: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Teacher-forced: code logits (B, F, n_e, h, w), displacements (B, F, modes, 2) and climb and turn
         (B, F, modes, 2) of frames 1 … F from zq (B, F, e_dim, h, w), rel_poses (B, F, 2), modes (B, F, modes) and ego
-        (B, F, 8)."""
+        (B, F, 8).
+
+        Logits of residual codes are (B, F, depth, n_e, h, w). A depth reads the codes of those before it: `codes`
+        (B, F, depth, h, w), the true ones of frames 1 … F, or without them the likeliest.
+        """
+        features, moves, turns = self.features(zq, rel_poses, modes, ego)
+        return self.code_logits(features, codes), moves, turns
+
+    def features(
+        self, zq: Tensor, rel_poses: Tensor, modes: Tensor, ego: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `forward_with_turns`, with what the codes are read from (B, F, C, h, w) in place of their logits."""
         pose, conditions = self.conditioned(rel_poses, modes, ego)
-        logits, out = self.transformer(zq, pose, None, conditions)
-        return logits, *self.decode_motion(out, rel_poses, ego)
+        features, out = self.transformer.features(zq, pose, None, conditions)
+        return features, *self.decode_motion(out, rel_poses, ego)
 
     def decode_motion(self, pose: Tensor, rel_poses: Tensor, ego: Tensor | None) -> tuple[Tensor, Tensor]:
         """Displacements and climbs and turns, each (…, modes, 2), of the step after the one that rel_poses (…, 2) and
@@ -167,6 +195,32 @@ class AerialOccWorld(OccWorld):
         for layer in (self.pose_decoder.pose_decoder[-1], self.aerial.motion.head):
             for parameter in layer.parameters():
                 parameter.zero_()
+
+    def code_logits(self, features: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Logits of features (B, F, C, h, w), as `forward_with_turns` gives them."""
+        first, residual = self.transformer.code_logits(features), self.aerial.residual
+        if residual is None:
+            return first
+        if codes is None:
+            return self.pick(first.flatten(0, 1), features.flatten(0, 1))[0].unflatten(0, features.shape[:2])
+        flat, vectors = codes.flatten(0, 1), self.vae.vqvae.lookup(codes[:, :, 0].flatten(0, 1))
+        further = residual.known(vectors, features.flatten(0, 1), flat)
+        return torch.stack([first, *(x.unflatten(0, features.shape[:2]) for x in further)], 2)
+
+    def pick(self, logits: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """As OccWorld's; of residual codes logits (B, depth, n_e, h, w) and codes (B, depth, h, w), depth after
+        depth, each reading what was taken before."""
+        residual, best = self.aerial.residual, logits.argmax(1)
+        if residual is None:
+            return logits, best
+        further, taken = residual.likeliest(self.vae.vqvae.lookup(best), features)
+        return torch.stack([logits, *further], 1), torch.stack([best, *taken], 1)
+
+    def soft_lookup(self, logits: Tensor, features: Tensor) -> Tensor:
+        """Vectors (N, e_dim, h, w) of the likeliest codes in value, of the expected ones in gradient, summed over
+        depths: first-depth logits (N, n_e, h, w), features (N, C, h, w)."""
+        first, residual = self.vae.vqvae.soft_lookup(logits), self.aerial.residual
+        return first if residual is None else residual.soft(first, features)
 
     @torch.no_grad()
     def rollout(
@@ -250,14 +304,16 @@ class AerialOccWorld(OccWorld):
         states (B, H, X, Y, levels) uint8; poses (B, H, 3) float64 planar [x, y, yaw] in map; rel_poses (B, H − 1, 2);
         modes (B, H, modes), whose last row is held; ego (B, H, 8), of whose last row only height and z shift are read.
         The motion ahead is the model's own unless `future` gives it. `from_past` adds the moved past to the decoded
-        correction; without it the codes' plain reconstruction is given, as OccWorld would. `indices` (B, H, h, w) are
-        the history's codes where they are known already.
+        correction; without it the codes' plain reconstruction is given, as OccWorld would. `indices` (B, H, h, w), or
+        (B, H, depth, h, w), are the history's codes where they are known already.
         """
         b, h = states.shape[:2]
         if indices is None:
             frames = states.flatten(0, 1).split(1)
-            indices = torch.cat([self.vae.vqvae.encode_indices(self.encode(frame)) for frame in frames])
-        zq = self.vae.vqvae.lookup(indices.reshape(b * h, *indices.shape[-2:])).unflatten(0, (b, h))
+            flat = torch.cat([self.quantizer.encode_indices(self.encode(frame)) for frame in frames])
+        else:
+            flat = indices.flatten(0, 1)
+        zq = self.quantizer.lookup(flat).unflatten(0, (b, h))
         if future is None:
             rel, ego = self.complete_ego(zq, rel_poses, modes, ego)
         else:
@@ -285,7 +341,7 @@ class AerialOccWorld(OccWorld):
         """One forecast's frames as `likeliest` gives them, one at a time: logits of a tall grid are large."""
         grid = self.aerial_config.grid
         for t in range(len(ahead)):
-            zq = self.vae.vqvae.lookup(indices[t : t + 1])
+            zq = self.quantizer.lookup(indices[t : t + 1])
             if not from_past:
                 yield self.likeliest(self.decode_features(zq), None)
                 continue
@@ -306,7 +362,7 @@ class AerialOccWorld(OccWorld):
         return torch.cat([rows, ego[:, [HEIGHT, SHIFT]]], 1)
 
     def codes_key(self, augmentation: str) -> str:
-        """A hash of all that a frame's codes depend on: encoder, embeddings, height table, codebook, grid and
+        """A hash of all that a frame's codes depend on: encoder, embeddings, height table, codebooks, grid and
         augmentation. Codes that were computed under another key are stale."""
         digest = hashlib.sha256(canonical_json([self.aerial_config.grid.to_dict(), augmentation]))
         parts = (
@@ -315,6 +371,7 @@ class AerialOccWorld(OccWorld):
             "vae.vqvae.embedding.",
             "vae.vqvae.quant_conv.",
             "aerial.heights.table",
+            "aerial.residual.codebooks.",
         )
         for name, value in self.state_dict().items():
             if name.startswith(parts):

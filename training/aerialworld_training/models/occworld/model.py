@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class Rollout:
     """A forecast of T frames.
 
     logits        (B, T, n_e, h, w) code logits
-    indices       (B, T, h, w) the likeliest codes
+    indices       (B, T, h, w) the likeliest codes; with residual codes both have an axis of depth after T
     displacements (B, T, modes, 2) decoded displacement of each predicted frame to its next, per mode
     fed_back      (B, T, 2) the displacement of the mode that was fed back
     """
@@ -32,6 +33,22 @@ class Rollout:
     indices: Tensor
     displacements: Tensor
     fed_back: Tensor
+
+
+class Quantizer(Protocol):
+    """What `VectorQuantizer` is, for codes of any depth. Indices are (N, h, w), or (N, depth, h, w) of residual codes;
+    `tables` has the codes (n_e, e_dim) of each depth."""
+
+    n_e: int
+    e_dim: int
+    quant_conv: nn.Conv2d
+
+    @property
+    def tables(self) -> tuple[nn.Parameter, ...]: ...
+    def quantize(self, z: Tensor, indices: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]: ...
+    def lookup(self, indices: Tensor) -> Tensor: ...
+    def indices(self, z: Tensor) -> Tensor: ...
+    def encode_indices(self, z: Tensor) -> Tensor: ...
 
 
 #: Step number and pose output (B, C) of the newest frame → the next frame's pose features (B, 1, C) and conditions.
@@ -56,6 +73,16 @@ class OccWorld(nn.Module):
     def freeze_vae(self) -> None:
         """Take `vae.*` out of training, as stage 2 does; nothing else."""
         self.vae.requires_grad_(False)
+
+    @property
+    def quantizer(self) -> Quantizer:
+        """What turns latents into codes and codes into vectors, whatever their depth."""
+        return self.vae.vqvae
+
+    def pick(self, logits: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Code logits (B, n_e, h, w) and the transformer's features (B, C, h, w) of a frame → the logits and likeliest
+        codes (B, h, w) of all depths; here there is one."""
+        return logits, logits.argmax(1)
 
     def encode_pose(self, rel_poses: Tensor, modes: Tensor) -> Tensor:
         """rel_poses (…, 2) metres, modes (…, num_modes) one-hot → (…, C)."""
@@ -140,10 +167,11 @@ class OccWorld(nn.Module):
         cache = KeyValueCache() if cached else None
         logits, indices = [], []
         for step in range(steps):
-            out, pose_out = self.transformer(zq, pose, cache, conditions)
-            logits.append(out[:, -1])
-            indices.append(out[:, -1].argmax(1))
-            next_zq = self.vae.vqvae.lookup(indices[-1] if codes is None else codes[:, step])[:, None]
+            features, pose_out = self.transformer.features(zq, pose, cache, conditions)
+            newest, likeliest = self.pick(self.transformer.code_logits(features)[:, -1], features[:, -1])
+            logits.append(newest)
+            indices.append(likeliest)
+            next_zq = self.quantizer.lookup(likeliest if codes is None else codes[:, step])[:, None]
             next_pose, next_conditions = feed_back(step, pose_out[:, -1])
             if cached:
                 zq, pose, conditions = next_zq, next_pose, next_conditions

@@ -123,7 +123,18 @@ class PlanUAutoRegTransformer(nn.Module):
     def forward(
         self, tokens: Tensor, pose: Tensor, cache: Cache = None, conditions: Conditions = None
     ) -> tuple[Tensor, Tensor]:
-        """tokens (B, F, e_dim, h, w), pose (B, F, C) → code logits (B, F, n_e, h, w), pose (B, F, C).
+        """As `features`, with code logits (B, F, n_e, h, w) in their place."""
+        q, pose = self.features(tokens, pose, cache, conditions)
+        return self.code_logits(q), pose
+
+    def code_logits(self, features: Tensor) -> Tensor:
+        """Features (B, F, C, h, w) → code logits (B, F, n_e, h, w)."""
+        return self.on_frames(self.conv_out, features)
+
+    def features(
+        self, tokens: Tensor, pose: Tensor, cache: Cache = None, conditions: Conditions = None
+    ) -> tuple[Tensor, Tensor]:
+        """tokens (B, F, e_dim, h, w), pose (B, F, C) → what the codes are read from (B, F, C, h, w), pose (B, F, C).
 
         Output f speaks of frame f + 1 and depends on frames 0 … f alone. With a cache these frames follow those that
         it holds, and it holds them too afterwards; 1 ≤ all frames ≤ num_frames. `conditions`: for each encoder level
@@ -166,7 +177,7 @@ class PlanUAutoRegTransformer(nn.Module):
                 t, pt = self.on_frames(self.decoders[i], t), self.pose_de[i](pt)
         if cache:
             cache.frames += f
-        return self.on_frames(self.conv_out, q), self.pose_out(pq)
+        return q, self.pose_out(pq)
 
 
 def modulate(x: Tensor, condition: tuple[Tensor, Tensor]) -> Tensor:

@@ -22,6 +22,7 @@ from aerialworld_core.labels import CAR
 from aerialworld_core.session import Session
 from aerialworld_core.session.pack import FOLDER, write_pack
 from aerialworld_training.dataset.concat import ConcatDataset
+from aerialworld_training.dataset.frame_bits import FrameBits, Kept
 from aerialworld_training.dataset.gazebo_occworld_dataset import (
     VOXELS,
     DatasetConfig,
@@ -29,7 +30,6 @@ from aerialworld_training.dataset.gazebo_occworld_dataset import (
     collate_fn,
     start_worker,
 )
-from aerialworld_training.dataset.frame_bits import FrameBits, Kept
 from aerialworld_training.dataset.packed import unpack_bits, unpack_classes, unpack_sample
 from aerialworld_training.dataset.pooling import pool_occupancy
 from aerialworld_training.dataset.splits import split_by_ratio

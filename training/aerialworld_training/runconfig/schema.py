@@ -21,9 +21,9 @@ LOADERS = ("gazebo",)
 class DataConfig:
     """Sessions, windows and the grid; the names are those of the guides' `DatasetConfig`. `point_cloud_range` and
     `voxel_size` are the recordings' grid, of whose voxels `pooling` (x, y, z) make one of the model's. `concat` names
-    more roots, drawn from with `sample_weights` (the first is `root`'s). `ground_level` moves each window by whole levels so that
-    the ground below its last history frame lies there (null: as recorded). `binary`: every occupied voxel is of one
-    class. `batch_size` is a process's, of one micro-step."""
+    more roots, drawn from with `sample_weights` (the first is `root`'s). `ground_level` moves each window by whole
+    levels so that the ground below its last history frame lies there (null: as recorded). `binary`: every occupied
+    voxel is of one class. `batch_size` is a process's, of one micro-step."""
 
     type: Literal["gazebo", "nuscenes", "nuscenes_6dof", "uavscenes"] = "gazebo"
     root: str = "data/tokyo_gazebo"

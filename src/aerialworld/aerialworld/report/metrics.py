@@ -191,7 +191,7 @@ def verdict(evaluation: dict[str, Any]) -> str:
 
 VAE, WORLD = ("vqvae", "adapt"), ("occworld",)
 #: Panel → (stages, value) → line.
-CURVES = {
+CURVES: dict[str, dict[tuple[tuple[str, ...], str], str]] = {
     "VAE: loss": {(VAE, "loss"): "training"},
     "VAE: IoU of the reconstruction": {(VAE, "val_iou"): "validation"},
     "VAE: codes in use": {(VAE, "val_codes_used"): "validation"},

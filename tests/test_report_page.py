@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from aerialworld.report import render_report, write_report
-from aerialworld.report.metrics import metric_table, verdict
+from aerialworld.report.metrics import metric_table, read_curves, verdict
 from aerialworld.report.predictions import predictions
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Georeference, Pose
@@ -98,6 +98,20 @@ def record_session(root: Path, name: str) -> Path:
     return Path(writer.path)
 
 
+#: Stage folder → what its run told.
+CURVES = {
+    "1_adapt": [
+        {"stage": "adapt", "epoch": 1, "run_step": 10, "loss": 0.5, "ce": 9.0},
+        {"stage": "adapt", "epoch": 1, "run_step": 20, "loss": 0.25, "ce": 9.0},
+        {"stage": "adapt", "epoch": 1, "run_step": 20, "val_iou": 0.75, "val_codes_used": 12.0},
+    ],
+    "2_occworld": [
+        {"stage": "occworld", "epoch": 1, "run_step": 10, "loss": 7.0, "ce": 3.0, "voxels": 0.125},
+        {"stage": "occworld", "epoch": 1, "run_step": 15, "val_iou": 0.5, "val_ce": 2.0, "val_code_accuracy": 0.25},
+    ],
+}
+
+
 @pytest.fixture(scope="module")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder in which every name, credit and message is hostile."""
@@ -133,9 +147,9 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         horizons_s=np.array([1.0, 2.0, 3.0]), grid=np.array(json.dumps(GRID.to_dict())), session=np.array(EVIL),
         datum=np.array(0.0),
     )  # fmt: skip
-    (run / "training" / "metrics.jsonl").write_text(
-        "".join(json.dumps({"stage": "vae", "step": k, "run_step": k, "loss": 1.0 / k}) + "\n" for k in (1, 2, 3))
-    )
+    for folder, lines in CURVES.items():
+        (run / "training" / folder).mkdir()
+        (run / "training" / folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return run
 
 
@@ -190,6 +204,22 @@ def test_a_damaged_prediction_is_named(hostile_run: Path, tmp_path: Path) -> Non
     np.savez(path, truth_semantics=np.array([object()]), allow_pickle=True)
     with pytest.raises(InputError, match=r"prediction_0\.npz"):
         predictions(tmp_path)
+
+
+def test_curves_are_of_each_stage(hostile_run: Path, tmp_path: Path) -> None:
+    curves = read_curves(hostile_run / "training")
+    assert curves == {
+        "VAE: loss": {"training": [[10, 0.5], [20, 0.25]]},
+        "VAE: IoU of the reconstruction": {"validation": [[20, 0.75]]},
+        "VAE: codes in use": {"validation": [[20, 12]]},
+        "World model: cross-entropy of codes": {"training": [[10, 3]], "validation": [[15, 2]]},
+        "World model: cross-entropy of voxels": {"training": [[10, 0.125]]},
+        "World model: codes right": {"validation": [[15, 0.25]]},
+        "World model: IoU of the forecast": {"validation": [[15, 0.5]]},
+    }
+    # A run of one stage lies in the folder itself.
+    assert read_curves(hostile_run / "training" / "2_occworld") == {k: v for k, v in curves.items() if "VAE" not in k}
+    assert read_curves(tmp_path) == {}
 
 
 def test_the_verdict_is_honest() -> None:

@@ -64,7 +64,7 @@ def model_card(trained: Trained, result: Mapping[str, Any]) -> str:
         "Trained and scored on simulated depth of city models; nothing here was measured on a real vehicle. One "
         "evaluation is one seed: a claim needs three or more (`python -m aerialworld_training.seeds`). Probabilities "
         "are not calibrated. The collision rates look a box up in voxels and are no proof of safety.", "",
-        "## Settings", "", "```yaml", trained.config.rstrip().replace("```", "'''"), "```", "",
+        "## Settings", "", "```yaml", trained.settings.rstrip().replace("```", "'''"), "```", "",
     ]  # fmt: skip
     assert CEILING in result["rows"], "every evaluation has the ceiling's row"
     return "\n".join(lines)

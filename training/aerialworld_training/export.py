@@ -1,6 +1,6 @@
 """A model for others: as the original's code loads it, as safetensors, or its parts as graphs (ONNX, torch.export).
 
-python -m aerialworld_training.export run/model.pth occworld.pth
+python -m aerialworld_training.export run/best.pth occworld.pth
 python -m aerialworld_training.export run/best.pth graphs/ --graphs onnx
 """
 

@@ -33,7 +33,7 @@ def made_from(
         "model": {
             "name": trained.name,
             "weights_sha256": weights_hash(trained),
-            "config_sha256": hashlib.sha256(trained.config.encode()).hexdigest(),
+            "config_sha256": hashlib.sha256(trained.settings.encode()).hexdigest(),
             "stage": config.get("stage"),
             "seed": runtime.get("seed") if isinstance(runtime, dict) else None,
         },

@@ -16,8 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m aerialworld_training.train", description=__doc__.split("\n")[0],
-        epilog="The stages of a config (demo: adapt, then occworld) run one after the other, each in a folder of its "
-        "own in --work-dir.",
+        epilog="A config of several stages (demo: adapt, then occworld) runs them one after the other, each in a "
+        "folder of its own in --work-dir.",
     )  # fmt: skip
     command.add_options(parser)
     return command.run(parser.parse_args(arguments))

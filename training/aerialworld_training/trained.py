@@ -21,6 +21,7 @@ from aerialworld_training.models.aerial import AerialOccWorld
 from aerialworld_training.models.occworld import OccWorld, load_complete
 from aerialworld_training.models.occworld.state_dict_adapter import from_original, read_torch
 from aerialworld_training.runconfig.load import parse_resolved
+from aerialworld_training.runconfig.places import without_places
 
 #: A training folder's files, the first that is there counts.
 FILES = ("best.pth", "latest.pth")
@@ -36,7 +37,7 @@ class Trained:
     ground_level     the level in which the ground under the last history frame lies; None: volumes are not moved
     from_past        whether an aerial forecast starts from the moved past
     binary           whether it was trained with every occupied voxel of one class (MANMADE)
-    config           the resolved settings, YAML
+    config           the resolved settings, YAML; `settings` are these without the places of the run
     """
 
     model: OccWorld
@@ -55,6 +56,11 @@ class Trained:
     def aerial(self) -> AerialOccWorld | None:
         """The model where it is AerialOccWorld."""
         return self.model if isinstance(self.model, AerialOccWorld) else None
+
+    @property
+    def settings(self) -> str:
+        """`config` without files and folders: equal for runs that differ in nothing else."""
+        return without_places(self.config, str(self.path))
 
     @property
     def name(self) -> str:

@@ -24,7 +24,7 @@ from aerialworld_training.motion_ahead import constant_velocity, follow_steps
 from aerialworld_training.predictors import levels_lost
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_checkpoints import run_config, synthetic, write_demo, write_run
+from training_checkpoints import run_config, synthetic, write_run
 
 from aerialworld_training.box_city import BoxCity, BoxSession
 
@@ -117,12 +117,8 @@ def test_paths_by_hand() -> None:
     assert np.allclose(ahead.yaw, [-np.pi + 0.3, -np.pi + 0.5])  # the turn across ±π is 0.2, not −6.1
 
 
-@pytest.mark.parametrize("kind", ["run", "demo"])
-def test_sixteen_levels_and_the_demo_agree_with_the_models_parts(tmp_path: Path, kind: str) -> None:
-    if kind == "run":
-        model = write_run(tmp_path / "latest.pth", run_config(LOW))
-    else:
-        model = write_demo(tmp_path / "model.pth", LOW)
+def test_sixteen_levels_agree_with_the_models_parts(tmp_path: Path) -> None:
+    model = write_run(tmp_path / "latest.pth", run_config(LOW))
     forecaster = Forecaster(str(tmp_path))
     assert forecaster.trained.name == "OccWorld" and forecaster.grid == LOW
     session = session_on(LOW)

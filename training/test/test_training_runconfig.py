@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from aerialworld_core.errors import InputError
 from aerialworld_training.models.occworld import OccWorldConfig
-from aerialworld_training.runconfig import RunConfig, load_run_config, read_resolved, run_config_names
+from aerialworld_training.runconfig import RunConfig, load_run_config, load_stages, read_resolved, run_config_names
+from aerialworld_training.runconfig.places import without_places
 from aerialworld_training.runconfig.rules import RULES, To
 from aerialworld_training.runconfig.typed import known_keys
 
@@ -24,11 +26,12 @@ def load(tmp_path: Path, text: str, *overrides: str, name: str = "own.py") -> tu
 def test_the_guides_names_are_there_and_resolve() -> None:
     assert set(run_config_names()) == {
         "finetune_tokyo", "finetune_nuscenes", "finetune_uavscenes", "finetune_6dof", "finetune_nuscenes_6dof",
-        "train_vqvae", "train_adapt", "train_occworld", "test_local", "overfit_64",
+        "train_vqvae", "train_adapt", "train_occworld", "test_local", "overfit_64", "demo", "fast",
     }  # fmt: skip
     for name in run_config_names():
-        config, notes = load_run_config(name)
-        assert notes == [] and load_run_config(f"config/{name}.py")[0] == config
+        (config, notes), *others = load_stages(name)
+        assert notes == [] and load_stages(f"config/{name}.py") == [(config, []), *others]
+        assert [c.stage for c, _ in others] == (["occworld"] if name in ("demo", "fast") else [])
         if config.data.type == "gazebo":
             config.check_loader()
         else:
@@ -416,6 +419,19 @@ def test_what_a_run_stores_is_read_without_code(tmp_path: Path) -> None:
         read_resolved(path)
     with pytest.raises(InputError, match="cannot be read"):
         read_resolved(tmp_path / "gone.yaml")
+
+
+def test_a_config_without_its_places_is_equal_wherever_the_run_lay() -> None:
+    here = ["data.root=/a/b", "data.concat=[/c]", "work_dir=/w", "checkpoint.load_from=/x.pth", "log.interval=3"]
+    there = ["data.root=/other", "data.split_file=/s.json", "checkpoint.keep=9", "log.wandb_tags=[x]"]
+    texts = [without_places(load_run_config("train_adapt", k)[0].to_yaml(), "it") for k in (here, there, [])]
+    assert texts[0] == texts[1] == texts[2] and "/" not in texts[0]
+    kept = yaml.safe_load(texts[0])
+    whole = yaml.safe_load(load_run_config("train_adapt")[0].to_yaml())
+    assert set(whole) - set(kept) == {"work_dir", "checkpoint", "log"}
+    assert set(whole["data"]) - set(kept["data"]) == {"root", "concat", "split_file"}
+    for pair in ("epochs=7", "data.pooling=[2, 2, 2]", "runtime.seed=3", "evaluation.samples=3"):
+        assert without_places(load_run_config("train_adapt", [pair])[0].to_yaml(), "it") != texts[0], pair
 
 
 def test_every_rule_leads_to_a_key_of_the_schema() -> None:

@@ -521,12 +521,6 @@ def test_from_scratch_leaves_pretrained_weights_out(tmp_path: Path, sessions: Pa
     assert main(command(tmp_path, sessions, "--set", "checkpoint.load_from=gone.pth", "--from-scratch")) == 0
 
 
-def test_options_of_runs_are_errors_for_the_small_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["--work-dir", str(tmp_path), "--sessions", "a", "--split", "b", "--epochs", "3"])
-    assert "--epochs is not for the config demo" in capsys.readouterr().err
-
-
 def test_configs_of_the_package_resolve_for_their_stage() -> None:
     for name, stage in (("train_vqvae", "vqvae"), ("train_adapt", "adapt"), ("train_occworld", "occworld")):
         run, _ = load_run_config(name)

@@ -12,10 +12,8 @@ from typing import Any
 import torch
 
 from aerialworld_core.grid import VoxelGrid
+from aerialworld_training.building import build
 from aerialworld_training.checkpoint import save_torch
-from aerialworld_training.config import load_config
-from aerialworld_training.fit import build
-from aerialworld_training.models.occworld import OccWorld
 from aerialworld_training.runconfig import RunConfig, load_run_config
 
 SYNTHETIC = Path(__file__).parents[2] / "src" / "aerialworld_core" / "test" / "session" / "synthetic.py"
@@ -60,17 +58,4 @@ def write_run(path: Path, config: RunConfig, seed: int = 0, change: Any = None) 
         change(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_torch(path, {"state_dict": model.state_dict(), "run_config": config.to_yaml()})
-    return model.eval()
-
-
-def write_demo(path: Path, grid: VoxelGrid, seed: int = 0) -> OccWorld:
-    """An untrained `model.pth` of the demo on `grid`."""
-    config = load_config("fast", ["data.pooling=[1, 1, 1]", "threads=1"])
-    torch.manual_seed(seed)
-    model = OccWorld(config.model.for_grid(grid))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_torch(
-        path,
-        {"format": 1, "config": config.to_yaml(), "grid": grid.to_dict(), "state_dict": model.state_dict()},
-    )
     return model.eval()

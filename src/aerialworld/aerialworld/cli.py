@@ -92,8 +92,8 @@ app.command(epilog="Example: aerialworld replay flight.jsonl --world world")(rep
 app.add_typer(session.app, name="session")
 app.add_typer(traffic.app, name="traffic")
 app.command(
-    epilog="Examples: aerialworld train --sessions sessions --split split.json --work-dir work --set vae.steps=200   "
-    "|   aerialworld train --config train_adapt --sessions sessions --work-dir out/vqvae"
+    epilog="Examples: aerialworld train --sessions sessions --split split.json --work-dir work --set stages.0.epochs=4"
+    "   |   aerialworld train --config train_adapt --sessions sessions --work-dir out/vqvae"
 )(train)
 app.command(
     epilog="Example: aerialworld evaluate --sessions sessions --split split.json --work-dir work --out evaluation"

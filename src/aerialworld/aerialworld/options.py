@@ -112,7 +112,7 @@ def overrides_from_options(pairs: list[str]) -> list[str]:
     """Check the form key=value; the training package checks the keys and values."""
     for pair in pairs:
         if "=" not in pair or not pair.split("=", 1)[0].strip():
-            raise OptionError(f"--set: {pair!r} is not key=value (example: --set vae.steps=200)")
+            raise OptionError(f"--set: {pair!r} is not key=value (example: --set stages.0.epochs=4)")
     return pairs
 
 

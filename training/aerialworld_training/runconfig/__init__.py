@@ -5,5 +5,6 @@
 
 from aerialworld_training.runconfig.load import load_run_config, load_stages, read_resolved, run_config_names
 from aerialworld_training.runconfig.schema import RunConfig
+from aerialworld_training.runconfig.typed import write_overrides
 
-__all__ = ["RunConfig", "load_run_config", "load_stages", "read_resolved", "run_config_names"]
+__all__ = ["RunConfig", "load_run_config", "load_stages", "read_resolved", "run_config_names", "write_overrides"]

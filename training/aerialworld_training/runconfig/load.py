@@ -56,22 +56,45 @@ def load_stages(name: str | Path, overrides: Sequence[str] = ()) -> list[tuple[R
         # The guides tell the stages apart by the file's name alone.
         layers.insert(0, Layer(path.name, {"stage": "vqvae", "freeze": {"vae": False}}))
     out = []
-    for stage in stages_of(with_overrides(layers, overrides), path.name):
+    for stage in stages_of(layers, overrides, path.name):
         values, notes = translate(stage)
         out.append((apply(RunConfig(), values, stage[-2].source), notes))
     return out
 
 
-def stages_of(layers: Sequence[Layer], source: str) -> list[list[Layer]]:
-    """The layers of each stage: the file's own without its list of stages, that stage's table, the overrides."""
+def stages_of(layers: Sequence[Layer], overrides: Sequence[str], source: str) -> list[list[Layer]]:
+    """The layers of each stage: the file's own without its list of stages, that stage's table, the overrides (those of
+    one stage over those of all)."""
     lists = [layer.settings["stages"] for layer in layers if "stages" in layer.settings]
-    *own, over = [Layer(layer.source, {k: v for k, v in layer.settings.items() if k != "stages"}) for layer in layers]
-    if not lists:
-        return [[*own, over]]
-    tables = lists[-1]
+    own = [Layer(layer.source, {k: v for k, v in layer.settings.items() if k != "stages"}) for layer in layers]
+    tables, of_all, of_one = lists[-1] if lists else None, list[str](), list[tuple[str, str]]()
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if key == "stages":
+            tables = read_override(text)[1]
+        elif key.startswith("stages."):
+            position, _, rest = key.removeprefix("stages.").partition(".")
+            if not rest:
+                raise InputError(f"--set {text}: name a key of the stage, as in stages.0.epochs=4")
+            of_one.append((position, f"{rest}{equals}{value}"))
+        else:
+            of_all.append(text)
+    if tables is None and not of_one:
+        return [with_overrides(own, of_all)]
     if not isinstance(tables, (list, tuple)) or not tables or not all(isinstance(t, Mapping) for t in tables):
         raise InputError(f"{source}: stages must be a list of tables, one for each stage, not {tables!r}")
-    return [[*own, Layer(f"{source}, stages.{k}", dict(table)), over] for k, table in enumerate(tables)]
+    for position, text in of_one:
+        if position not in map(str, range(len(tables))):
+            raise InputError(
+                f"--set stages.{position}.{text}: stages is a list of {len(tables)}; name a position in it"
+            )
+    return [
+        with_overrides(
+            [*own, Layer(f"{source}, stages.{k}", dict(table))],
+            [*of_all, *(text for position, text in of_one if position == str(k))],
+        )
+        for k, table in enumerate(tables)
+    ]
 
 
 def find(name: str | Path) -> Path:

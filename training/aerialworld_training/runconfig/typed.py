@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -129,3 +131,18 @@ def read_override(override: str) -> tuple[str, Any]:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: {value!r} is not a value: {error}") from error
+
+
+def write_overrides(values: Mapping[str, Any]) -> list[str]:
+    """`key=value` of each value that is not None; `read_override` reads equal values back. Text and paths stay text,
+    whatever they look like."""
+    return [f"{key}={_yaml(value)}" for key, value in values.items() if value is not None]
+
+
+def _yaml(value: Any) -> str:
+    """A value as YAML on one line."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, (str, Path)):
+        return yaml.safe_dump(str(value), default_style='"', allow_unicode=True, width=math.inf).rstrip("\n")
+    return str(value)

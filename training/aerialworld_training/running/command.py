@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_training.logbook import Progress
-from aerialworld_training.runconfig import load_stages, run_config_names
+from aerialworld_training.runconfig import load_stages, run_config_names, write_overrides
 from aerialworld_training.running.run import Tell
 from aerialworld_training.running.sequence import train_stages
 
@@ -54,12 +54,9 @@ def overrides(options: argparse.Namespace) -> list[str]:
         "optimizer.lr": options.lr, "epochs": options.epochs, "runtime.seed": options.seed,
         "runtime.precision": options.amp, "log.wandb": True if options.wandb else None,
         "log.wandb_project": options.wandb_project, "log.wandb_name": options.wandb_run_name,
-        "checkpoint.resume_from": options.resume_from,
+        "log.wandb_tags": options.wandb_tags or None, "checkpoint.resume_from": options.resume_from,
     }  # fmt: skip
-    told = [f"{key}={value}" for key, value in given.items() if value is not None]
-    if options.wandb_tags:
-        told.append(f"log.wandb_tags=[{', '.join(options.wandb_tags)}]")
-    return [*options.set, *told]
+    return [*options.set, *write_overrides(given)]
 
 
 def gpu_of(ids: Sequence[int]) -> int | None:

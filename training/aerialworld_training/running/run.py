@@ -67,8 +67,8 @@ def train(
         stack.enter_context(stop.listening())
         group = stack.enter_context(ranks(device, config.runtime.timeout))
         stack.enter_context(numerics(config, device))
-        quiet = tell is None or not group.first
-        run = Run(config, Path(work_dir), group, stop, _nobody if quiet else tell)
+        told = _nobody if tell is None or not group.first else tell
+        run = Run(config, Path(work_dir), group, stop, told)
         return run.go(resume, from_scratch, evaluate_only)
 
 

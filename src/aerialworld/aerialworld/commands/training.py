@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from aerialworld.console import command, kept, note, say
+from aerialworld.lazy import stage
 from aerialworld.learning import evaluate_model, train_model
 from aerialworld_core.files import write_bytes
 
@@ -60,17 +61,15 @@ def train(
 ) -> None:
     """Train the occupancy world model on recorded sessions: the stage of a config, or all of them in turn.
 
-    Without --config the demo's small model is trained in both its stages, adapt and occworld, in some minutes.
+    Without --config the demo's model is trained: both stages, adapt and occworld, in some minutes.
     """
     told = {
         "data.root": sessions, "data.split_file": split, "data.batch_size": batch_size, "optimizer.lr": lr,
         "epochs": epochs, "runtime.seed": seed, "runtime.precision": amp, "log.wandb": wandb or None,
         "log.wandb_project": wandb_project, "log.wandb_name": wandb_run_name,
-        "checkpoint.resume_from": resume_from,
+        "log.wandb_tags": wandb_tags or None, "checkpoint.resume_from": resume_from,
     }  # fmt: skip
-    keys = [*(overrides or []), *(f"{k}={v}" for k, v in told.items() if v is not None)]
-    if wandb_tags:
-        keys.append(f"log.wandb_tags=[{', '.join(wandb_tags)}]")
+    keys = [*(overrides or []), *stage("aerialworld_training.runconfig", "write_overrides")(told)]
     with kept(f"checkpoints are kept in {work_dir}; go on with the same command and --resume"):
         scores = train_model(
             config, work_dir, keys, resume=resume, from_scratch=from_scratch, evaluate_only=eval_only,

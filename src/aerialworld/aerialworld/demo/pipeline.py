@@ -31,6 +31,9 @@ from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
 from aerialworld_core.plan import Plan
 from aerialworld_core.provenance import machine, provenance, versions
 
+#: Windows of the test session that the demo scores, which takes about as long as a stage of training.
+EVALUATED = 8
+
 
 class ValidationFailed(AerialWorldError):
     """A recorded session failed its content checks; the demo stops before it trains on it."""
@@ -297,10 +300,11 @@ class Demo:
         options = self.options
         sessions, split, grid = self.root / "sessions", self.root / "split.json", options.grid
         learning.require_inputs(sessions, split)
-        keys = [
-            f"data.root={sessions}", f"data.split_file={split}", f"data.point_cloud_range={list(grid.range)}",
-            f"data.voxel_size={list(grid.voxel_size)}", f"runtime.seed={options.seed}", *options.overrides,
-        ]  # fmt: skip
+        given = {
+            "data.root": sessions, "data.split_file": split, "data.point_cloud_range": grid.range,
+            "data.voxel_size": grid.voxel_size, "runtime.seed": options.seed,
+        }  # fmt: skip
+        keys = [*stage("aerialworld_training.runconfig", "write_overrides")(given), *options.overrides]
         scores = learning.train_model(options.config, made, keys, resume=work.resumed, level="WARNING")
         work.figures.update(_plain_figures(scores))
         work.publish(made, "training")
@@ -308,7 +312,8 @@ class Demo:
     def _evaluate(self, work: Work) -> None:
         made = work.partial / "evaluation"
         shutil.rmtree(made, ignore_errors=True)
-        learning.evaluate_model(self.root / "sessions", self.root / "split.json", self.root / "training", made)
+        sessions, split, trained = (self.root / name for name in ("sessions", "split.json", "training"))
+        learning.evaluate_model(sessions, split, trained, made, max_windows=EVALUATED)
         work.publish(made, "evaluation")
 
     def _report(self, work: Work) -> None:

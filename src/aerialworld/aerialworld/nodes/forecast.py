@@ -52,7 +52,7 @@ _FIELDS = [
 _UNSET = -1e9
 #: Default and description; all are read-only once the node runs.
 DECLARED: dict[str, tuple[Any, str]] = {
-    "model": ("", "Trained model: a checkpoint, a training folder, or the demo's model.pth. Required."),
+    "model": ("", "Trained model: a checkpoint or a training folder (the demo's too). Required."),
     "vehicle": ("drone_1", "The vehicle: the first part of its topics."),
     "rig": ("", "Sensor rig: a shipped model's name or an SDF. Without one: rig_rover for rovers, else rig_drone."),
     "world": (

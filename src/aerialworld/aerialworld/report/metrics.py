@@ -189,26 +189,35 @@ def verdict(evaluation: dict[str, Any]) -> str:
     return text
 
 
-#: Panel → (stage, value) → line.
-CURVES = {
-    "VAE: loss": {("vae", "loss"): "training"},
-    "VAE: IoU of the reconstruction": {("vae", "val_reconstruction_iou"): "validation"},
-    "Transformer: cross-entropy": {("transformer", "ce"): "training", ("transformer", "val_ce"): "validation"},
-    "Transformer: codes right": {("transformer", "val_code_accuracy"): "validation"},
+VAE, WORLD = ("vqvae", "adapt"), ("occworld",)
+#: Panel → (stages, value) → line.
+CURVES: dict[str, dict[tuple[tuple[str, ...], str], str]] = {
+    "VAE: loss": {(VAE, "loss"): "training"},
+    "VAE: IoU of the reconstruction": {(VAE, "val_iou"): "validation"},
+    "VAE: codes in use": {(VAE, "val_codes_used"): "validation"},
+    "World model: cross-entropy of codes": {(WORLD, "ce"): "training", (WORLD, "val_ce"): "validation"},
+    "World model: cross-entropy of voxels": {(WORLD, "voxels"): "training"},
+    "World model: codes right": {(WORLD, "val_code_accuracy"): "validation"},
+    "World model: IoU of the forecast": {(WORLD, "val_iou"): "validation"},
 }
 
 
 def read_curves(work_dir: Path) -> dict[str, dict[str, list[list[float]]]]:
-    """From metrics.jsonl: panel → line → [[step, value], …]; empty when there is no training."""
-    path = work_dir / "metrics.jsonl"
-    if not path.is_file():
-        return {}
-    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    """From metrics.jsonl of a training folder and of its stages' (`1_adapt`, …): panel → line → [[iteration, value],
+    …]; empty when there is no training."""
+    files = [work_dir / "metrics.jsonl", *sorted(work_dir.glob("[0-9]*_*/metrics.jsonl"))]
+    entries = [
+        json.loads(line)
+        for path in files
+        if path.is_file()
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line
+    ]
     curves: dict[str, dict[str, list[list[float]]]] = {}
     for title, lines in CURVES.items():
         panel = {
-            label: [[float(e["step"]), float(e[key])] for e in entries if e["stage"] == stage and key in e]
-            for (stage, key), label in lines.items()
+            label: [[float(e["run_step"]), float(e[key])] for e in entries if e["stage"] in stages and key in e]
+            for (stages, key), label in lines.items()
         }
         panel = {label: line for label, line in panel.items() if line}
         if panel:

@@ -107,7 +107,7 @@ def chosen_level(grid: VoxelGrid, ground: float) -> int:
 
 
 def curves_uri(curves: dict[str, dict[str, list[list[float]]]]) -> str:
-    """Training curves as SVG: a panel per name, in each the lines label → [[step, value], …]."""
+    """Training curves as SVG: a panel per name, four in a row, in each the lines label → [[iteration, value], …]."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -123,13 +123,16 @@ def curves_uri(curves: dict[str, dict[str, list[list[float]]]]) -> str:
             "font.size": 9,
         }
     ):
-        figure = Figure(figsize=(4.6 * len(curves), 2.9))
-        for axes, (title, lines) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
+        columns = min(len(curves), 4)
+        rows = -(-len(curves) // columns)
+        figure = Figure(figsize=(4.6 * columns, 2.9 * rows))
+        for place, (title, lines) in enumerate(curves.items(), 1):
+            axes = figure.add_subplot(rows, columns, place)
             for label, line in lines.items():
                 values: Any = np.array(line, dtype=float)
                 axes.plot(values[:, 0], values[:, 1], label=label, linewidth=1.4, marker="o", markersize=2.5)
             axes.set_title(title, fontsize=10)
-            axes.set_xlabel("step")
+            axes.set_xlabel("iteration")
             axes.grid(alpha=0.25)
             if len(lines) > 1:
                 axes.legend(frameon=False, fontsize=8)

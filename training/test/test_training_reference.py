@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import json
 import os
 import shutil
@@ -12,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from aerialworld_core.errors import InputError
 from aerialworld_training import reference_check
 from aerialworld_training.models.occworld import OccWorld, OccWorldConfig
 from aerialworld_training.models.occworld.state_dict_adapter import read_torch
@@ -21,6 +20,7 @@ from aerialworld_training.reference import run
 from aerialworld_training.reference.check import check
 from aerialworld_training.reference.deviations import Comparison, Deviation
 from aerialworld_training.reference.form import Recorded, ReferenceSet, write_arrays
+from aerialworld_training.reference.kinks import settled_gradients
 from aerialworld_training.reference.ties import decode_likeliest
 from aerialworld_training.reference.write import record
 
@@ -204,32 +204,36 @@ def test_recording_anew_gives_a_set_that_passes(tmp_path: Path) -> None:
     assert all(row.within for row in rows) and {"tf_logits", "ar_indices"} <= {row.name for row in rows}
 
 
-@pytest.mark.skipif(not (REFERENCE / "occworld_state_dict.csv").exists(), reason="shared/reference/occworld is absent")
-def test_official_sizes_have_the_public_checkpoints_keys_in_its_order() -> None:
-    with torch.device("meta"):
-        state = OccWorld(OccWorldConfig()).state_dict()
-    with open(REFERENCE / "occworld_state_dict.csv") as handle:
-        table = {row["key"]: row["shape"] for row in csv.DictReader(handle)}
-    assert len(table) == 768
-    assert [(k, "x".join(map(str, v.shape))) for k, v in state.items()] == list(table.items())
-    assert sum(v.numel() for v in state.values()) == 72_385_578
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"delta_input": True}, "delta_input"),
-        ({"offset": 2}, "offset"),
-        ({"pose_encoder": {}}, "'num_modes' is missing"),
-    ],
-)
-def test_unsupported_configs_are_refused(change: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        OccWorldConfig.from_original({**ReferenceSet(TINY).config, **change})
-
-
 def test_recorded_statistics_count() -> None:
     recorded = Recorded((4,), np.array([1.0]), np.array([0]), np.array([2.5, 2.5, 4.0]))
     comparison = Comparison()
     comparison.values("same sample, other mean", torch.tensor([1.0, 2.0, 3.0, 9.0]), recorded)
     assert not comparison.rows[0].within
+
+
+def test_no_recorded_numbers_are_no_deviation() -> None:
+    comparison = Comparison()
+    comparison.counts("sizes of a VAE of one level", np.zeros((0,)), Recorded((0,), np.zeros((0,), np.int64)))
+    assert comparison.rows[0].within and comparison.rows[0].largest == 0
+
+
+def test_a_relu_at_zero_is_turned_as_recorded() -> None:
+    """x = (1, 2) passes units with inputs 3, 1e-9 and -1, summed with weights 1, 10, 100."""
+    model = nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU(), nn.Linear(3, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0, 1.0], [1e-9, 0.0], [1.0, -1.0]]))
+        model[2].weight.copy_(torch.tensor([[1.0, 10.0, 100.0]]))
+
+    def compute() -> dict[str, torch.Tensor]:
+        out = model(torch.tensor([[1.0, 2.0]]))
+        return {"w": torch.autograd.grad(out.sum(), model[0].weight)[0]}
+
+    own = compute()
+    assert own["w"].tolist() == [[1.0, 2.0], [10.0, 20.0], [0.0, 0.0]]
+    closed = {"w": torch.tensor([[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]])}
+    found, turned = settled_gradients(model, compute, own, closed)
+    assert turned == 1 and torch.equal(found["w"], closed["w"])
+    # The other units are away from zero: whatever was recorded, they stay as they are.
+    for wrong in ([[0.0, 0.0], [10.0, 20.0], [0.0, 0.0]], [[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]):
+        found, turned = settled_gradients(model, compute, own, {"w": torch.tensor(wrong)})
+        assert turned == 0 and torch.equal(found["w"], own["w"])

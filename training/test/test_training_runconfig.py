@@ -314,6 +314,8 @@ def original(tmp_path: Path, stage: int) -> str:
     model["transformer"] |= {"num_frames": 15, "img_shape": [128, 50, 50], "pose_output_channel": 128, "tpe_dim": 128,
                              "channels": [128, 256, 512], "temporal_attn_layers": 6, "pose_attn_layers": 2,
                              "output_channel": 512, "num_heads": 8}  # fmt: skip
+    model["num_frames"] = 15
+    model["pose_encoder"]["out_channels"] = model["pose_decoder"]["in_channels"] = 128
     losses = [("CeLoss", 1.0), ("PlanRegLossLidar", 0.1)]
     if stage == 1:
         model, losses = model["vae"], [("ReconLoss", 10.0), ("LovaszLoss", 1.0), ("VQVAEEmbedLoss", 1.0)]

@@ -16,9 +16,8 @@ from aerialworld_core.errors import InputError
 from aerialworld_training.models.occworld import OccWorld, OccWorldConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLE = (
-    Path(os.environ.get("AERIALWORLD_SHARED", ROOT.parent / "shared")) / "reference/occworld/occworld_state_dict.csv"
-)
+SHARED = Path(os.environ.get("AERIALWORLD_SHARED", ROOT.parent / "shared"))
+TABLE = SHARED / "reference" / "occworld" / "occworld_state_dict.csv"
 TINY = json.loads((Path(__file__).parent / "occworld_tiny" / "model_config.json").read_text())
 
 

@@ -511,7 +511,9 @@ def command(tmp_path: Path, sessions: Path, *more: str) -> list[str]:
     ]
 
 
-def test_the_guides_flags(tmp_path: Path, sessions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_guides_flags(
+    tmp_path: Path, sessions: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = command(
         tmp_path, sessions, "--batch-size", "4", "--lr", "5e-4", "--epochs", "1", "--seed", "3", "--amp", "bf16",
         "--set", "log.interval=2",
@@ -526,6 +528,9 @@ def test_the_guides_flags(tmp_path: Path, sessions: Path, capsys: pytest.Capture
     scores = json.loads((tmp_path / "run" / "validation.json").read_text())
     data = torch.load(tmp_path / "run" / "latest.pth", weights_only=True)
     assert scores == pytest.approx(data["metrics"])
+    capsys.readouterr()
+    monkeypatch.setenv("RANK", "1")  # the second process of a torchrun has nothing to add
+    assert main([*arguments, "--resume", "--eval-only"]) == 0 and capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -186,10 +186,9 @@ class Check:
                 self.comparison.values(key, out[key], recorded[key], remark)
         self.tell("  the same without kept keys and values")
         plain = run.rolled_out(*arguments, codes, cached=False)
-        cached = out if remark else run.rolled_out(*arguments, codes, cached=True)
-        for key in ("ar_ce_inputs", "ar_poses_fed_back"):
+        for key in ("ar_ce_inputs", "ar_poses_fed_back"):  # `out` was fed the same codes, as its own or as recorded
             values = plain[key].cpu().numpy()
-            self.comparison.values(f"{key} (plain and cached roll-out)", cached[key], Recorded(values.shape, values))
+            self.comparison.values(f"{key} (plain and cached roll-out)", out[key], Recorded(values.shape, values))
         prefix = {k.removeprefix("ar_"): v for k, v in recorded.items() if k.startswith("ar_")}
         logits = run.decode(self.model, codes).unflatten(0, (b, end - mid))
         if "logits" in prefix:
@@ -214,7 +213,8 @@ class Check:
             found = [scores(t) for t in tables]
             own = {
                 "miou": [100 * s["miou_occworld"] for s in found],
-                "iou": [100 * (s["iou"] or 0.0) for s in found],
+                # The original gives a class that the truth lacks 1, and occupied is its only class here.
+                "iou": [100 * float(s["iou"]) if t[:FREE].any() else 100.0 for s, t in zip(found, tables, strict=True)],
                 "seen": [t.sum(1)[:FREE] for t in tables],
                 "correct": [np.diagonal(t)[:FREE] for t in tables],
                 "positive": [t.sum(0)[:FREE] for t in tables],

@@ -118,6 +118,6 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command with --resume to go on", file=sys.stderr)
         return 130
-    for name, value in scores.items():
+    for name, value in scores.items() if os.environ.get("RANK", "0") == "0" else ():  # torchrun: once, not per process
         print(f"{name} {value:.4f}")
     return 0

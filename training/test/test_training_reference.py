@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,10 @@ from torch import nn
 from aerialworld_training import reference_check
 from aerialworld_training.models.occworld import OccWorld, OccWorldConfig
 from aerialworld_training.models.occworld.state_dict_adapter import read_torch
-from aerialworld_training.reference import run
-from aerialworld_training.reference.check import check
+from aerialworld_training.reference import kinks, run
+from aerialworld_training.reference.check import Check, check
 from aerialworld_training.reference.deviations import Comparison, Deviation
 from aerialworld_training.reference.form import Recorded, ReferenceSet, write_arrays
-from aerialworld_training.reference.kinks import settled_gradients
 from aerialworld_training.reference.ties import decode_likeliest
 from aerialworld_training.reference.write import record
 
@@ -132,6 +132,38 @@ def test_a_gradient_that_is_off_is_found(tiny: Path, capsys: pytest.CaptureFixtu
     assert "ABOVE" in next(line for line in capsys.readouterr().out.splitlines() if "vqvae.quant_conv.bias" in line)
 
 
+def test_a_relu_that_opened_in_the_record_is_found(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record is of a processor that rounds one unit's input to the other side of zero."""
+    monkeypatch.setattr(kinks, "ZERO", 1e-3)  # the tiny set has no unit at zero within rounding
+    reference, recorded = ReferenceSet(tiny), tiny / "train_worldmodel_grads.pt"
+    checked = Check(reference, torch.device("cpu"), False, silent)
+    checked.z, checked.indices, checked.margin = run.encode(
+        checked.model, checked.inputs["occ_structured"].flatten(0, 1)
+    )
+    data = read_torch(recorded)
+
+    def turn(name: str, compute: Callable[[], tuple[dict[str, float], dict[str, torch.Tensor]]]) -> None:
+        def gradients() -> dict[str, torch.Tensor]:
+            return compute()[1]
+
+        own = gradients()
+        for unit in kinks.at_zero(checked.model, gradients):
+            turned = kinks.with_turned(checked.model, [unit], gradients)
+            if max(float((turned[k] - own[k]).abs().max()) for k in own) > 2e-4:
+                torch.save({**data, "grads": turned}, recorded)
+                return
+        raise AssertionError("no unit of the tiny set moves a gradient by more than the tolerance")
+
+    monkeypatch.setattr(checked, "gradients", turn)
+    checked.transformer_training(recorded.name)
+    assert reference_check.main([str(tiny)]) == 0
+    assert "ReLUs at zero as recorded: 1" in capsys.readouterr().out
+    monkeypatch.setattr(kinks, "ZERO", 0.0)
+    assert reference_check.main([str(tiny)]) == 1
+
+
 def test_broken_sets_are_refused_by_name(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     assert reference_check.main([str(tmp_path / "empty")]) == 2
@@ -146,10 +178,15 @@ def test_broken_sets_are_refused_by_name(tiny: Path, tmp_path: Path, capsys: pyt
     (tiny / "model_config.json").write_text(json.dumps(config))
     assert reference_check.main([str(tiny)]) == 2
     assert "transformer.img_shape" in capsys.readouterr().err
+    shutil.copy(TINY / "model_config.json", tiny)
+    whole = {name: array.whole for name, array in ReferenceSet(TINY).arrays("inputs.npz").items()}
+    write_arrays(tiny / "inputs.npz", whole, sample_above=1000, samples=10)
+    assert reference_check.main([str(tiny)]) == 2
+    assert "inputs.npz: occ_structured" in capsys.readouterr().err
+    shutil.copy(TINY / "inputs.npz", tiny)
     for name in tiny.glob("*"):
         if name.name.startswith(("outputs", "train")):
             name.unlink()
-    shutil.copy(TINY / "model_config.json", tiny)
     assert reference_check.main([str(tiny)]) == 2
     assert "nothing was compared" in capsys.readouterr().err
 
@@ -231,9 +268,9 @@ def test_a_relu_at_zero_is_turned_as_recorded() -> None:
     own = compute()
     assert own["w"].tolist() == [[1.0, 2.0], [10.0, 20.0], [0.0, 0.0]]
     closed = {"w": torch.tensor([[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]])}
-    found, turned = settled_gradients(model, compute, own, closed)
+    found, turned = kinks.settled_gradients(model, compute, own, closed)
     assert turned == 1 and torch.equal(found["w"], closed["w"])
     # The other units are away from zero: whatever was recorded, they stay as they are.
     for wrong in ([[0.0, 0.0], [10.0, 20.0], [0.0, 0.0]], [[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]):
-        found, turned = settled_gradients(model, compute, own, {"w": torch.tensor(wrong)})
+        found, turned = kinks.settled_gradients(model, compute, own, {"w": torch.tensor(wrong)})
         assert turned == 0 and torch.equal(found["w"], own["w"])

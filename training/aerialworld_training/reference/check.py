@@ -42,7 +42,11 @@ class Check:
         missing = [name for name in wanted if name not in inputs]
         if missing:
             raise InputError(f"{reference.folder / 'inputs.npz'}: {', '.join(missing)} not in it")
+        sampled = [name for name, array in inputs.items() if array.at is not None]
+        if sampled:
+            raise InputError(f"{reference.folder / 'inputs.npz'}: {', '.join(sampled)} is there as samples alone")
         self.inputs = {name: torch.from_numpy(array.whole).to(device) for name, array in inputs.items()}
+        self.inputs |= {name: self.inputs[name].float() for name in ("rel_poses", "gt_mode")}
         shape = tuple(self.inputs["occ_structured"].shape[2:])
         model = OccWorld(OccWorldConfig.from_original(reference.config, (shape[0], shape[1])))
         path = reference.folder / "state_dict.pt"
@@ -251,7 +255,9 @@ class Check:
         recorded, grads = data.get("loss_dict"), data.get("grads")
         if not isinstance(grads, dict) or not grads:
             raise InputError(f"{self.reference.folder / name}: holds no gradients under 'grads'")
+        self.model.save_memory()  # equal bits
         losses, own = compute()
+        self.model.save_memory(False)
         named = {**(recorded if isinstance(recorded, dict) else {}), "total": data.get("loss_total")}
         for key, value in named.items():
             if isinstance(value, (int, float)) and key in losses:

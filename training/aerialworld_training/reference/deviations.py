@@ -92,7 +92,7 @@ class Comparison:
             else:
                 limit = limit_of(reference.numpy())
                 row = Deviation(f"{name} {key}", float((own[key].cpu() - reference).abs().max()), limit)
-            group = key if every else ".".join(key.split(".")[:2])
+            group = key if every else ".".join(key.removeprefix("vae.").split(".")[:2])
             members[group] = members.get(group, 0) + 1
             old = worst.get(group)
             if old is None or not row.largest / row.limit <= old.largest / old.limit:

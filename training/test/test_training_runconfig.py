@@ -317,6 +317,8 @@ def original(tmp_path: Path, stage: int) -> str:
     model["transformer"] |= {"num_frames": 15, "img_shape": [128, 50, 50], "pose_output_channel": 128, "tpe_dim": 128,
                              "channels": [128, 256, 512], "temporal_attn_layers": 6, "pose_attn_layers": 2,
                              "output_channel": 512, "num_heads": 8}  # fmt: skip
+    model["num_frames"] = 15
+    model["pose_encoder"]["out_channels"] = model["pose_decoder"]["in_channels"] = 128
     losses = [("CeLoss", 1.0), ("PlanRegLossLidar", 0.1)]
     if stage == 1:
         model, losses = model["vae"], [("ReconLoss", 10.0), ("LovaszLoss", 1.0), ("VQVAEEmbedLoss", 1.0)]
@@ -354,6 +356,45 @@ def test_the_originals_own_configs(tmp_path: Path, stage: int) -> None:
     assert config.data.type == "nuscenes" and config.optimizer.lr == 1e-3 and config.epochs == 200
     assert config.checkpoint.load_from == (None if stage == 1 else "out/vqvae/epoch_200.pth")
     assert config.loss.recon == 10.0 and config.loss.pose == 0.1
+
+
+EVALUATION = """
+eval_with_pose, start_frame, mid_frame, end_frame, plan_return_last, num_frames_ = True, 0, 5, 11, True, 15
+eval_length = end_frame - mid_frame
+train_dataset_config['type'] = val_dataset_config['type'] = 'nuScenesSceneDatasetLidarTraverse'
+train_dataset_config['test_mode'] = val_dataset_config['test_mode'] = True
+"""
+
+
+def test_the_originals_evaluation_config(tmp_path: Path) -> None:
+    """It forecasts frames 5 … 10 from frames 0 … 4."""
+    config, notes = load(tmp_path, original(tmp_path, 2) + EVALUATION)
+    assert (config.data.history_frames, config.data.future_frames) == (5, 6) and config.data.type == "nuscenes"
+    told = " ".join(notes)
+    assert all(key in told for key in ("plan_return_last", "num_frames_", "val_dataset_config.test_mode"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("end_frame = 12", "end_frame 12 is not mid_frame \\+ eval_length, 5 \\+ 6"),
+        ("start_frame = 1", "start_frame = 1"),
+        ("eval_with_pose = False", "eval_with_pose"),
+        ("loss['loss_cfgs'][1]['return_last'] = True", "return_last = True"),
+        ("loss['loss_cfgs'][1]['num_modes'] = 5", "num_modes = 5"),
+        ("loss['loss_cfgs'][0]['gamma'] = 2", "unknown key 'loss.loss_cfgs\\[0\\].gamma'"),
+        ("model['vae']['num_classes'] = 20", "num_classes = 20; sessions hold 18"),
+        ("model['transformer']['without_multiscale'] = True", "without_multiscale"),
+    ],
+)
+def test_what_the_originals_code_can_and_ours_cannot(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, original(tmp_path, 2) + EVALUATION + change)
+
+
+def test_pose_coders_of_three_layers_are_honoured(tmp_path: Path) -> None:
+    deeper = "model['pose_encoder']['num_layers'] = model['pose_decoder']['num_layers'] = 3"
+    assert load(tmp_path, original(tmp_path, 2) + deeper)[0].occworld_config().pose_layers == 3
 
 
 def test_bases_are_overlaid_and_deleted(tmp_path: Path) -> None:

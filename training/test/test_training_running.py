@@ -20,6 +20,7 @@ from aerialworld_core.files import StorageError
 from aerialworld_training.building import build
 from aerialworld_training.dataset.packed import unpack_sample
 from aerialworld_training.models.aerial import states
+from aerialworld_training.models.occworld.state_dict_adapter import to_original
 from aerialworld_training.runconfig import load_run_config, read_resolved
 from aerialworld_training.runconfig.load import parse_resolved
 from aerialworld_training.runconfig.schema import FreezeConfig, OptimizerConfig, ScheduleConfig
@@ -448,6 +449,29 @@ def test_a_warm_start_takes_a_public_file_and_says_so(
     assert stored.checkpoint.load_from == str(tmp_path / "public.pth")
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("stage_1", [False, True])
+def test_a_warm_start_begins_with_the_files_weights(
+    tmp_path: Path, sessions: Path, vae: Path, prefix: str, stage_1: bool
+) -> None:
+    """Steps that move nothing leave the file's weights, whichever key names it; a stage-1 file gives the VAE's."""
+    source = state_of(vae / "latest.pth")
+    state = to_original(source, stage_1=True)["state_dict"] if stage_1 else source
+    wrapped = {prefix + k: v for k, v in state.items()}
+    training = {"optimizer": {"state": {}, "param_groups": []}, "scheduler": {"t_initial": 3}, "epoch": 2}
+    torch.save({"state_dict": wrapped, **training, "global_iter": 9}, tmp_path / "public.pth")
+    for key in ("resume_from", "load_from"):
+        given = config(
+            tmp_path / key, sessions, epochs=1, checkpoint={key: str(tmp_path / "public.pth")},
+            optimizer={"lr": 1e-30}, schedule={"min_lr": 1e-30}, codebook={"start": 0, "restart_every": 0},
+        )  # fmt: skip
+        train(given, tmp_path / key / "run")
+        ours = state_of(tmp_path / key / "run" / "latest.pth")
+        same = [k for k, v in source.items() if torch.allclose(ours[k], v, rtol=0, atol=1e-6)]
+        assert {k for k in source if k.startswith("vae.")} <= set(same)
+        assert (len(same) == len(source)) == (not stage_1)
+
+
 def test_a_checkpoint_rebuilds_its_model(vae: Path) -> None:
     data = torch.load(vae / "best.pth", weights_only=True)
     model = build(parse_resolved(data["run_config"], "best.pth"))
@@ -472,7 +496,9 @@ def command(tmp_path: Path, sessions: Path, *more: str) -> list[str]:
     ]
 
 
-def test_the_guides_flags(tmp_path: Path, sessions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_guides_flags(
+    tmp_path: Path, sessions: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = command(
         tmp_path, sessions, "--batch-size", "4", "--lr", "5e-4", "--epochs", "1", "--seed", "3", "--amp", "bf16",
         "--set", "log.interval=2",
@@ -487,6 +513,9 @@ def test_the_guides_flags(tmp_path: Path, sessions: Path, capsys: pytest.Capture
     scores = json.loads((tmp_path / "run" / "validation.json").read_text())
     data = torch.load(tmp_path / "run" / "latest.pth", weights_only=True)
     assert scores == pytest.approx(data["metrics"])
+    capsys.readouterr()
+    monkeypatch.setenv("RANK", "1")  # the second process of a torchrun has nothing to add
+    assert main([*arguments, "--resume", "--eval-only"]) == 0 and capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

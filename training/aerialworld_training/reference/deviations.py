@@ -49,7 +49,8 @@ class Comparison:
         if own.size != reference.size:
             self.add(name, float("inf"), 0.0, f"has {own.size} numbers, the record {reference.size}")
             return
-        self.add(name, float(np.abs(own.reshape(-1) - reference).max()), float(reference.max()) * 2.0**-24)
+        largest = float(np.abs(own.reshape(-1) - reference).max(initial=0.0))
+        self.add(name, largest, float(reference.max(initial=0.0)) * 2.0**-24)
 
     def values(self, name: str, value: Tensor | float, recorded: Recorded | float, remark: str = "") -> None:
         """Compare numbers: the recorded entries, and where only samples were kept the whole's statistics as well."""
@@ -79,7 +80,9 @@ class Comparison:
         remark = f"of {len(differ)}" + (f"; {ties} differ by ties within {tie:.1g}" if ties else "")
         self.add(name, float((differ & clear).sum()), 0.0, remark)
 
-    def gradients(self, name: str, own: dict[str, Tensor], recorded: dict[str, Tensor], every: bool) -> None:
+    def gradients(
+        self, name: str, own: dict[str, Tensor], recorded: dict[str, Tensor], every: bool, remark: str = ""
+    ) -> None:
         """Compare gradients by name; one row for each with `every`, else the worst of each group of the network."""
         worst: dict[str, Deviation] = {}
         members: dict[str, int] = {}
@@ -89,14 +92,14 @@ class Comparison:
             else:
                 limit = limit_of(reference.numpy())
                 row = Deviation(f"{name} {key}", float((own[key].cpu() - reference).abs().max()), limit)
-            group = key if every else ".".join(key.split(".")[:2])
+            group = key if every else ".".join(key.removeprefix("vae.").split(".")[:2])
             members[group] = members.get(group, 0) + 1
             old = worst.get(group)
             if old is None or not row.largest / row.limit <= old.largest / old.limit:
                 worst[group] = row
         for group, row in worst.items():
-            remark = row.remark or (f"worst of {members[group]}" if members[group] > 1 else "")
-            self.rows.append(replace(row, remark=remark))
+            texts = [row.remark or (f"worst of {members[group]}" if members[group] > 1 else ""), remark]
+            self.rows.append(replace(row, remark="; ".join(filter(None, texts))))
 
 
 def statistics_deviation(own: np.ndarray, recorded: np.ndarray) -> float:

@@ -134,10 +134,13 @@ def gradients(loss: Tensor, model: OccWorld, prefixes: Sequence[str]) -> dict[st
     return {k: torch.zeros_like(p) if g is None else g for (k, p), g in zip(named.items(), found, strict=True)}
 
 
-def vae_training(model: OccWorld, occupancy: Tensor) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """Losses and gradients of stage 1 on frames (B, F, H, W, D)."""
-    frames = occupancy.flatten(0, 1)
-    features, embed, _ = model.vae(frames)
+def vae_training(
+    model: OccWorld, occupancy: Tensor, indices: Tensor | None = None
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Losses and gradients of stage 1 on frames (B, F, H, W, D), with the given codes (B·F, h, w) or the nearest."""
+    frames, vq = occupancy.flatten(0, 1), model.vae.vqvae
+    zq, embed, _ = vq.quantize(vq.quant_conv(model.vae.encode(frames)), indices)
+    features = model.vae.decode_features(vq.post_quant_conv(zq))
     flat, target = model.vae.classify(features).flatten(0, -2), frames.reshape(-1).long()
     recon, lovasz = masked_cross_entropy(flat, target), lovasz_softmax(flat.softmax(-1), target)
     total = 10 * recon + lovasz + embed

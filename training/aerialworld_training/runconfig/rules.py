@@ -42,6 +42,7 @@ TYPES = {
     "nuscenes": "nuscenes",
     "NuScenesDataset": "nuscenes",
     "nuScenesSceneDatasetLidar": "nuscenes",
+    "nuScenesSceneDatasetLidarTraverse": "nuscenes",
     "nuscenes_6dof": "nuscenes_6dof",
     "NuScenes6DoFDataset": "nuscenes_6dof",
     "uavscenes": "uavscenes",
@@ -104,8 +105,8 @@ RULES: Mapping[str, Rule] = {
     "model.transformer.num_heads": To("model.num_heads"),
     "model.transformer.embed_dim": Warn(_OWN_SIZES),
     "model.transformer.dropout": Warn("the original has no dropout"),
-    "model.pose_encoder.num_layers": Must((2,), "the pose coders have two layers"),
-    "model.pose_decoder.num_layers": Must((2,), "the pose coders have two layers"),
+    "model.pose_encoder.num_layers": To("model.pose_layers"),
+    "model.pose_decoder.num_layers": To("model.pose_layers"),
     **{f"model.{part}.{k}": Warn(_OWN_SIZES) for part in ("pose_encoder", "pose_decoder")
        for k in ("input_dim", "hidden_dim", "output_dim")},
     "model.*.type": Warn("the parts are OccWorld's"),
@@ -180,16 +181,22 @@ RULES: Mapping[str, Rule] = {
     # the original's data
     "return_len_": Warn("windows are data.history_frames + data.future_frames"),
     "return_len_train": Warn("windows are data.history_frames + data.future_frames"),
+    "eval_with_pose": Must((True,), "a roll-out feeds its own motion back"),
+    "start_frame": Must((0,), "the original's slices hold for 0 alone"),
+    "mid_frame": To("data.history_frames"),
+    "eval_length": To("data.future_frames"),
+    "plan_return_last": Warn("the original reads it nowhere"),
     **{f"{part}_loader.batch_size": To("data.batch_size") for part in ("train", "val")},
     **{f"{part}_loader.num_workers": To("data.workers") for part in ("train", "val")},
     **{f"{part}_loader.shuffle": Must((value,)) for part, value in (("train", True), ("val", False))},
     **{f"{part}_dataset_config.type": To("data.type", data_type) for part in ("train", "val")},
     **{f"{part}_dataset_config.data_path": To("data.root") for part in ("train", "val")},
     **{f"{part}_dataset_config.{k}": Warn("belongs to the loader of nuScenes, which is yet to come")
-       for part in ("train", "val") for k in ("return_len", "offset", "imageset", "times")},
+       for part in ("train", "val") for k in ("return_len", "offset", "imageset", "times", "test_mode")},
     **{f"{part}_wrapper_config.*": Warn("the original's data wrapper") for part in ("train", "val")},
     **{k: Warn("the original's own table; follows from the grid and the classes")
-       for k in ("shapes", "unique_label", "label_mapping", "base_channel", "expansion", "n_e_")},
+       for k in ("shapes", "unique_label", "label_mapping", "base_channel", "expansion", "n_e_",
+                 "num_frames_")},
 }  # fmt: skip
 
 #: The losses of the original's MultiLoss → weights.
@@ -200,6 +207,11 @@ LOSSES = {
     "CeLoss": "loss.codes",
     "PlanRegLossLidar": "loss.pose",
 }
+#: What the original's losses may be told, and the one value that is supported.
+LOSS_OPTIONS: Mapping[str, Any] = {
+    "ignore_label": -100, "use_weight": False, "cls_weight": None, "loss_type": "l2", "num_modes": 3,
+    "return_last": False,
+}  # fmt: skip
 HOOKS = {"TextLoggerHook": None, "TensorboardLoggerHook": "log.tensorboard", "WandbLoggerHook": "log.wandb"}
 #: A → nothing frozen; B → heads alone; C → heads, then the transformer, then the VAE's decoder.
 STRATEGIES: Mapping[str, Mapping[str, Any]] = {

@@ -107,6 +107,7 @@ class ModelConfig:
     temporal_attn_layers: int = 6
     pose_attn_layers: int = 2
     num_heads: int = 8
+    pose_layers: int = 2
     motion_width: int = 64
     correction_width: int = 64
     warp_samples: int = 1
@@ -314,7 +315,7 @@ class RunConfig:
             num_res_blocks=m.num_res_blocks, z_channels=m.z_channels, n_e=m.n_e, e_dim=m.e_dim, beta=m.beta,
             attn_resolutions=coarsest if m.attn_resolutions is None else m.attn_resolutions, num_frames=m.num_frames,
             channels=m.channels, temporal_attn_layers=m.temporal_attn_layers, pose_attn_layers=m.pose_attn_layers,
-            num_heads=m.num_heads, pose_channels=m.e_dim,
+            num_heads=m.num_heads, pose_channels=m.e_dim, pose_layers=m.pose_layers,
         )  # fmt: skip
 
     def aerial_config(self) -> AerialConfig:

@@ -12,6 +12,7 @@ from aerialworld_training.models.occworld import OccWorldConfig
 from aerialworld_training.runconfig.python_files import Layer
 from aerialworld_training.runconfig.rules import (
     HOOKS,
+    LOSS_OPTIONS,
     LOSSES,
     PIPELINE,
     RULES,
@@ -80,6 +81,7 @@ class Translation:
         self.switched_off: set[str] = set()
         self.grid_size: Any = None
         self.train_ratio: Any = None
+        self.end_frame: Any = None
         self.notes: list[str] = []
 
     def set(self, key: str, value: Any, by: str) -> None:
@@ -192,6 +194,10 @@ class Translation:
         for f in fields(sizes):
             if f.name in names:
                 self.set(f"model.{f.name}", getattr(sizes, f.name), "model")
+            elif f.name in ("num_classes", "num_modes") and getattr(sizes, f.name) != f.default:
+                raise InputError(
+                    f"{self.source}: model: {f.name} = {getattr(sizes, f.name)}; sessions hold {f.default}"
+                )
         self.set("model.slots", sizes.grid_shape[2], "model")
         self.set("model.kind", "occworld", "model")
         if "encoder_cfg" in table:
@@ -212,11 +218,14 @@ class Translation:
             if name not in LOSSES:
                 raise InputError(f"{self.source}: loss.loss_cfgs[{i}]: {name!r}; known are {', '.join(LOSSES)}")
             self.set(LOSSES[name], float(one.get("weight", 1.0)), f"loss.loss_cfgs[{i}] {name}")
-            for key, only in (("ignore_label", -100), ("use_weight", False), ("cls_weight", None), ("loss_type", "l2")):
-                if one.get(key, only) != only:
-                    raise InputError(
-                        f"{self.source}: loss.loss_cfgs[{i}].{key} = {one[key]!r}; only {only!r} is supported"
-                    )
+            for key in one:
+                where = f"loss.loss_cfgs[{i}].{key}"
+                if key not in (*LOSS_OPTIONS, "type", "weight", "input_dict"):  # input_dict: names of inner tables
+                    known = [f"loss.loss_cfgs[{i}].{k}" for k in (*LOSS_OPTIONS, "weight")]
+                    raise unknown_key(where, known, self.source)
+                only = LOSS_OPTIONS.get(key, one[key])
+                if one[key] != only:
+                    raise InputError(f"{self.source}: {where} = {one[key]!r}; only {only!r} is supported")
         for path, leaf in leaves("loss", table):
             self.leaf(path, leaf)
 
@@ -251,6 +260,9 @@ class Translation:
             self.set("runtime.precision", name, f"{name}.enabled")
         else:
             self.switched_off.add(name)
+
+    def take_end_frame(self, value: Any) -> None:
+        self.end_frame = value
 
     def take_train_ratio(self, value: Any) -> None:
         self.train_ratio = value
@@ -308,6 +320,11 @@ class Translation:
                     f"{self.source}: grid_size {self.grid_size} does not follow from point_cloud_range and voxel_size, "
                     f"which give {shape}"
                 )
+        if self.end_frame is not None and self.end_frame != data["history_frames"] + data["future_frames"]:
+            raise InputError(
+                f"{self.source}: end_frame {self.end_frame} is not mid_frame + eval_length, "
+                f"{data['history_frames']} + {data['future_frames']}"
+            )
         if self.train_ratio is not None:
             rest = data["val_ratio"] + data["test_ratio"]
             if abs(self.train_ratio + rest - 1) > 1e-6:
@@ -316,7 +333,7 @@ class Translation:
                 )
 
 
-_CHECKED = ("point_cloud_range", "voxel_size", "val_ratio", "test_ratio")
+_CHECKED = ("point_cloud_range", "voxel_size", "val_ratio", "test_ratio", "history_frames", "future_frames")
 
 
 def widest(angle: Any) -> float:

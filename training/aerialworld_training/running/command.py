@@ -128,6 +128,6 @@ def run(options: argparse.Namespace) -> int:
     finally:
         if bar:
             bar.close()
-    for name, value in scores.items():
+    for name, value in scores.items() if os.environ.get("RANK", "0") == "0" else ():  # torchrun: once, not per process
         print(f"{name} {value:.4f}")
     return 0

@@ -109,6 +109,7 @@ class Run:
         seed_all(config.runtime.seed)
         model = build(config)
         going_on = self.find_checkpoint(resume)
+        config = self.config  # a warm start has put its file there
         if going_on is None:
             weights.start(model, config, from_scratch)
         else:

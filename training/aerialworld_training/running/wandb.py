@@ -15,7 +15,7 @@ class WandB:
         try:
             import wandb  # type: ignore[import-not-found, import-untyped, unused-ignore]
         except ImportError as error:
-            raise InputError("--wandb needs the package: pip install wandb") from error
+            raise InputError(f"--wandb needs the package: pip install wandb ({error})") from error
         self.run: Any = wandb.init(
             project=config.log.wandb_project or "aerialworld", name=config.log.wandb_name,
             tags=list(config.log.wandb_tags), config={"run_config": config.to_yaml()},

@@ -75,23 +75,22 @@ def load_weights(model: OccWorld, checkpoint: Checkpoint, source: str, allow: tu
     log.info("%s: %s", source, report)
 
 
-def load_vae(model: OccWorld, path: Path) -> None:
+def load_vae(model: OccWorld, checkpoint: Checkpoint, source: str) -> None:
     """The VAE of an earlier stage, and the height adapter and the residual codebooks where the file has them; the rest
     stays. Raises InputError."""
-    checkpoint = from_original(read(path), str(path))
     state: dict[str, Tensor] = {k: v for k, v in checkpoint.state.items() if any(inside(k, part) for part in VAE_PARTS)}
     if not any(k.startswith("vae.") for k in state):
-        raise InputError(f"{path}: holds no VAE")
+        raise InputError(f"{source}: holds no VAE")
     if not isinstance(model, AerialOccWorld) and any(k.startswith("aerial.") for k in state):
-        raise InputError(f"{path}: is of a tall grid; this config's grid has OccWorld's own levels")
+        raise InputError(f"{source}: is of a tall grid; this config's grid has OccWorld's own levels")
     depth, deepest = len(model.quantizer.tables), depth_of(state)
     if deepest > depth:
-        raise InputError(f"{path}: holds codes of depth {deepest}; this config says model.code_depth={depth}")
+        raise InputError(f"{source}: holds codes of depth {deepest}; this config says model.code_depth={depth}")
     kept = {k: v for k, v in model.state_dict().items() if not any(inside(k, part) for part in VAE_PARTS)}
     allowed = ["aerial.heights"] if isinstance(model, AerialOccWorld) else []
     allowed += ["aerial.residual.codebooks"] if depth > 1 else []
-    report = load_complete(model, {**kept, **state}, str(path), allowed)
-    log.info("%s: %d tensors of the VAE taken over; %s", path, len(state), report)
+    report = load_complete(model, {**kept, **state}, source, allowed)
+    log.info("%s: %d tensors of the VAE taken over; %s", source, len(state), report)
 
 
 def depth_of(state: Mapping[str, Tensor]) -> int:
@@ -119,12 +118,16 @@ def start(model: OccWorld, config: RunConfig, from_scratch: bool) -> None:
                 f"checkpoint.load_from {path}: no such file. No public OccWorld weights can be relied on (their links "
                 "are dead): give a file that you have, or train from scratch with --from-scratch"
             )
-        load_weights(model, from_original(read(path), str(path)), str(path), files.allow_missing)
+        checkpoint = from_original(read(path), str(path))
+        if checkpoint.stage_1:  # the original's configs name its stage 1's file so
+            load_vae(model, checkpoint, str(path))
+        else:
+            load_weights(model, checkpoint, str(path), files.allow_missing)
     elif files.vqvae_from:
         path = Path(files.vqvae_from)
         if not path.is_file():
             raise InputError(f"checkpoint.vqvae_from {path}: no such file. {first_command(config)}")
-        load_vae(model, path)
+        load_vae(model, from_original(read(path), str(path)), str(path))
     elif config.stage != "occworld" and config.freeze.vae and config.freeze.decoder_until is None:
         raise InputError(
             f"stage {config.stage} from scratch with freeze.vae: nothing ever trained this VAE; set freeze.vae=false, "

@@ -63,8 +63,8 @@ class OccWorld(nn.Module):
         self.config = config
         self.vae = VAERes2D(config)
         self.transformer = PlanUAutoRegTransformer(config)
-        self.pose_encoder = PoseEncoder(config.pose_channels, config.num_modes)
-        self.pose_decoder = PoseDecoder(config.pose_channels, config.num_modes)
+        self.pose_encoder = PoseEncoder(config.pose_channels, config.num_modes, config.pose_layers)
+        self.pose_decoder = PoseDecoder(config.pose_channels, config.num_modes, config.pose_layers)
 
     def save_memory(self, enabled: bool = True) -> None:
         """Recompute inner values in the backward pass instead of keeping them; equal numbers, about a third slower."""

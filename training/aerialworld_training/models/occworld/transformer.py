@@ -36,10 +36,11 @@ class UnetBlock(nn.Module):
         if cin != cout:
             self.shortcut = nn.Conv2d(cin, cout, 1)
         self.changes_width = cin != cout
+        self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv2(F.relu(self.conv1(self.ln(x))))
-        return F.relu(h + (self.shortcut(x) if self.changes_width else x))
+        h = self.conv2(self.act(self.conv1(self.ln(x))))
+        return self.act(h + (self.shortcut(x) if self.changes_width else x))
 
 
 class PlanUAutoRegTransformer(nn.Module):

@@ -116,19 +116,16 @@ class Level(nn.Module):
         return x
 
 
-def level_widths(config: OccWorldConfig) -> list[tuple[int, bool]]:
+def level_widths(config: OccWorldConfig, *, decoder: bool) -> list[tuple[int, bool]]:
     """Per resolution, finest first: channels, and whether attention runs there."""
-    resolution, levels = config.grid_shape[0], []
-    for mult in config.ch_mult:
-        levels.append((config.ch * mult, resolution in config.attn_resolutions))
-        resolution //= 2
-    return levels
+    widths = [config.ch * mult for mult in config.ch_mult]
+    return list(zip(widths, config.attention(decoder=decoder), strict=True))
 
 
 class Encoder2D(nn.Module):
     def __init__(self, config: OccWorldConfig) -> None:
         super().__init__()
-        widths = level_widths(config)
+        widths = level_widths(config, decoder=False)
         self.recompute = False
         self.conv_in = conv3(config.grid_shape[2] * config.expansion, config.ch)
         levels = []
@@ -163,7 +160,7 @@ class Encoder2D(nn.Module):
 class Decoder2D(nn.Module):
     def __init__(self, config: OccWorldConfig) -> None:
         super().__init__()
-        widths = level_widths(config)
+        widths = level_widths(config, decoder=True)
         cin = widths[-1][0]
         self.recompute = False
         self.conv_in = conv3(config.z_channels, cin)

@@ -6,16 +6,54 @@ so columns move rigidly in the plane and keep their levels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Pose
+from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE, NUM_CLASSES
-from aerialworld_core.warp import column_sources, warp_columns
+from aerialworld_core.warp import column_sources
 from aerialworld_training.dataset.frames import PooledSession
 from aerialworld_training.dataset.pooling import shift_levels
+from aerialworld_training.models.aerial import UNKNOWN
+from aerialworld_training.occupied import Occupied
+
+States = NDArray[np.uint8]
+
+
+def states_of(session: PooledSession, n: int) -> States:
+    """Frame n (X, Y, Z) uint8: its classes where it was seen (FREE where free), UNKNOWN elsewhere."""
+    observed = session.observed_mask(n)
+    states = np.subtract(UNKNOWN, observed.view(np.uint8), dtype=np.uint8)  # UNKNOWN is FREE + 1
+    occupied = session.occupied(n)
+    seen = occupied.where(observed.reshape(-1)[occupied.cells])
+    states.reshape(-1)[seen.cells] = seen.classes
+    return states
+
+
+def fuse_states(grid: VoxelGrid, states: Sequence[States], poses: Sequence[Pose], target: Pose, datum: float) -> States:
+    """What frames (X, Y, Z) saw from `poses`, oldest first, as it lies in the grid of `target`; the latest observation
+    wins. UNKNOWN where none saw anything."""
+    fused = np.full(grid.shape, UNKNOWN, np.uint8)
+    for frame, pose in zip(reversed(states), reversed(poses), strict=True):
+        moved = _warped(frame, *column_sources(grid, pose, target, datum), UNKNOWN)
+        # fused = where(fused == UNKNOWN, moved, fused), in whole bytes: where() branches on every voxel.
+        known = np.negative((fused != UNKNOWN).view(np.uint8))
+        np.bitwise_or(moved, known, out=moved)  # 255 where known already
+        np.bitwise_or(fused, ~known, out=fused)
+        np.bitwise_and(fused, moved, out=fused)
+    return fused
+
+
+def _warped(volume: States, source: NDArray[np.int64], inside: NDArray[np.bool_], outside: int) -> States:
+    """`aerialworld_core.warp.warp_columns`, six times as fast: `take` copies a column at once."""
+    columns = volume.reshape(-1, volume.shape[2])
+    moved = columns.take(source.reshape(-1), axis=0)
+    moved[~inside.reshape(-1)] = outside
+    return moved.reshape(volume.shape)
 
 
 def move_frame(session: PooledSession, frame: int, target: int | Pose) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -23,9 +61,10 @@ def move_frame(session: PooledSession, frame: int, target: int | Pose) -> tuple[
     them, or in the grid of a pose; what comes from outside the frame's grid is free and unobserved."""
     there = target if isinstance(target, Pose) else session.pose(target)
     source, inside = column_sources(session.grid, session.pose(frame), there, session.datum)
+    observed = session.observed_mask(frame).view(np.uint8)
     return (
-        warp_columns(session.semantics(frame), source, inside, FREE),
-        warp_columns(session.observed_mask(frame), source, inside, False),
+        _warped(session.semantics(frame), source, inside, FREE),
+        _warped(observed, source, inside, 0).view(np.bool_),
     )
 
 
@@ -34,35 +73,63 @@ def fuse_history(
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Semantics and seen mask at frame `target` of what `frames` (oldest first) saw, the latest observation
     winning. `target`: a frame, or a pose."""
-    semantics = np.full(session.grid.shape, FREE, np.uint8)
-    seen = np.zeros(session.grid.shape, np.bool_)
-    for n in frames:
-        moved, observed = move_frame(session, n, target)
-        np.copyto(semantics, moved, where=observed)
-        seen |= observed
-    return semantics, seen
+    frames = list(frames)
+    there = target if isinstance(target, Pose) else session.pose(target)
+    states = [states_of(session, n) for n in frames]
+    fused = fuse_states(session.grid, states, [session.pose(n) for n in frames], there, session.datum)
+    return np.minimum(fused, np.uint8(FREE)), fused != UNKNOWN
 
 
-def fill_from_neighbours(
-    semantics: NDArray[np.uint8], seen: NDArray[np.bool_], steps: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def fill_from_neighbours(semantics: Occupied, seen: NDArray[np.bool_], steps: int) -> Occupied:
     """Unseen voxels take the state of the nearest seen one at their height, up to `steps` columns away along x and y
-    (counted along the axes; of equals, the one in front, then left, behind, right). What is farther stays as it is.
+    (counted along the axes; of equals, the one in front, then left, behind, right). What is farther is free.
 
-    semantics and seen (X, Y, Z); returns both anew.
+    semantics: what is occupied of the seen (X, Y, Z). Only what a voxel takes from an occupied one is looked at by
+    itself; what is known spreads in words of 64 levels.
     """
-    filled, known = semantics.copy(), seen.copy()
-    ahead, behind = slice(1, None), slice(None, -1)
-    sides = [((behind,), (ahead,)), ((slice(None), behind), (slice(None), ahead))]
+    _, ny, nz = seen.shape
+    known = _bits(seen)
+    classes = semantics.volume(seen.shape).reshape(-1)
+    solid = _bits(classes.reshape(seen.shape) != FREE)
+    ahead, behind, whole = slice(1, None), slice(None, -1), slice(None)
+    sides = (((behind,), (ahead,), ny), ((whole, behind), (whole, ahead), 1))
+    takes = [(to, origin, step) for to, origin, step in sides] + [(origin, to, -step) for to, origin, step in sides]
+    found = []
     for _ in range(steps):
-        if known.all():
-            break
-        before, known_before = filled.copy(), known.copy()
-        for to, origin in (sides[0], sides[1], sides[0][::-1], sides[1][::-1]):
+        known_before, solid_before = known.copy(), solid.copy()
+        for to, origin, step in takes:
             take = ~known[to] & known_before[origin]
-            np.copyto(filled[to], before[origin], where=take)
             known[to] |= take
-    return filled, known
+            take &= solid_before[origin]
+            if not take.any():
+                continue
+            solid[to] |= take
+            at = np.zeros_like(solid)
+            at[to] = take
+            cells = _cells(at, nz)
+            classes[cells] = classes[cells + step * nz]
+            found.append(cells)
+        if np.array_equal(known, known_before):
+            break
+    cells = np.concatenate([np.zeros(0, np.int64), *found])
+    return semantics.and_also(Occupied(cells, classes[cells]))
+
+
+def _bits(mask: NDArray[Any]) -> NDArray[np.uint64]:
+    """(X, Y, words): each column's levels as bits, filled up with zeros."""
+    packed = np.packbits(mask, axis=-1, bitorder="little")
+    words = np.zeros((*mask.shape[:2], -(-packed.shape[-1] // 8) * 8), np.uint8)
+    words[..., : packed.shape[-1]] = packed
+    return words.view("<u8")
+
+
+def _cells(bits: NDArray[np.uint64], levels: int) -> NDArray[np.int64]:
+    """Flat indices (C order) in a volume of so many levels of the bits that are set."""
+    words = np.flatnonzero(bits)
+    some = np.unpackbits(bits.reshape(-1)[words].view(np.uint8), bitorder="little").reshape(-1, 64)
+    row, bit = np.nonzero(some)
+    column, word = np.divmod(words[row], bits.shape[-1])
+    return column * levels + 64 * word + bit
 
 
 def constant_prediction(sessions: Iterable[PooledSession], ground_level: int | None = None) -> NDArray[np.uint8]:
@@ -71,15 +138,16 @@ def constant_prediction(sessions: Iterable[PooledSession], ground_level: int | N
     that its ground lies there. Returns (X, Y, Z) class ids."""
     sessions = list(sessions)
     grid = sessions[0].grid
-    observed = np.zeros(grid.size, np.int64)
+    observed, solid = np.zeros(grid.size, np.int32), np.zeros(grid.size, np.int32)
     classes = np.zeros((NUM_CLASSES - 1, grid.size), np.int32)
     for session in sessions:
         for n in range(len(session)):
             up = session.shift(n, ground_level)
-            observed += shift_levels(session.observed_mask(n), up, False).reshape(-1)
-            part = slice(session.offsets[n], session.offsets[n + 1])
-            level = session.cells[part].astype(np.int64) % grid.shape[2] + up
-            stays = (level >= 0) & (level < grid.shape[2])
-            classes[session.classes[part][stays], session.cells[part][stays].astype(np.int64) + up] += 1
-    occupied = 2 * classes.sum(0, dtype=np.int64) > observed
-    return np.where(occupied, classes.argmax(0), FREE).astype(np.uint8).reshape(grid.shape)
+            observed += shift_levels(session.observed_mask(n), up, False).reshape(-1).view(np.uint8)
+            frame = session.occupied(n)
+            level = frame.cells % grid.shape[2] + up
+            frame = frame.where((level >= 0) & (level < grid.shape[2]))
+            classes[frame.classes, frame.cells + up] += 1
+            solid[frame.cells + up] += 1
+    occupied = np.flatnonzero(solid > observed // 2)  # 2·solid > observed, without a larger type
+    return Occupied(occupied, classes[:, occupied].argmax(0).astype(np.uint8)).volume(grid.shape)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,11 +21,9 @@ from aerialworld_core.files import write_bytes, write_json
 from aerialworld_core.labels import FREE
 from aerialworld_core.provenance import provenance
 from aerialworld_core.session import Session
-from aerialworld_training.actor_forecast import move_actors, oracle_objects, tracked_objects
-from aerialworld_training.baselines import constant_prediction, fill_from_neighbours, fuse_history, move_frame
+from aerialworld_training.baselines import constant_prediction
 from aerialworld_training.cards import write_cards
 from aerialworld_training.dataset import PooledSession, SessionWindows, Window, read_split
-from aerialworld_training.dataset.actors import label_boxes
 from aerialworld_training.dataset.frames import load_sessions
 from aerialworld_training.dataset.pooling import factors_between, shift_levels
 from aerialworld_training.dataset.windows import evenly
@@ -36,24 +33,30 @@ from aerialworld_training.evaluation_rows import (
     MODEL,
     MODEL_CONSTANT_VELOCITY,
     MODEL_TRUE_MOTION,
+    compared,
     rows_of,
 )
+from aerialworld_training.evaluation_tables import print_evaluation
 from aerialworld_training.evaluation_text import protocol
 from aerialworld_training.full_truth import FullTruth
+from aerialworld_training.goals import judge
 from aerialworld_training.logbook import Progress
 from aerialworld_training.made_from import made_from
 from aerialworld_training.metrics import StratifiedCounts, scores
 from aerialworld_training.motion_ahead import Path as Way
 from aerialworld_training.motion_ahead import constant_velocity, follow_steps
 from aerialworld_training.motion_scores import MotionScores
+from aerialworld_training.occupied import Occupied
 from aerialworld_training.panoptic import PanopticQuality, forecast_objects, true_objects
 from aerialworld_training.planning_scores import PlanningScores
 from aerialworld_training.predictors import History, Predicted, predictor
 from aerialworld_training.runtime import deterministic
-from aerialworld_training.strata import CELLS, OCCLUDED, STRATA, Stratum, counting_base, height_bands
+from aerialworld_training.saved_windows import saved_window
+from aerialworld_training.strata import CELLS, OCCLUDED, STRATA, Asked, Stratum, height_bands
 from aerialworld_training.trained import Trained, load_trained
+from aerialworld_training.window_baselines import WindowBaselines
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ProgressCallback = Callable[[str, float], None]
 Volume = NDArray[np.uint8]
 #: Reconstructed frames that are kept; neighbouring windows share them.
@@ -243,70 +246,34 @@ class Evaluation:
         going_on = constant_velocity(session.pose(past[-2]), session.pose(past[-1]), steps)
         forecasts = self.forecasts(window, going_on, true)
         self.add_motion(window, forecasts[MODEL].path, going_on, true)
-        volumes: dict[str, list[Volume]] = {row: [] for row in self.rows}
-        constant = shift_levels(self.constant, -up, FREE)
+        constant = Occupied.of(shift_levels(self.constant, -up, FREE))
+        baselines = WindowBaselines(session, past, going_on, constant, self.fill_steps)
         bands = height_bands(self.grid, up)
-        last = session.semantics(past[-1])
-        truth, observed, warped = [], [], []
-        moved_by = {
-            "actors_tracked": tracked_objects(session, past[-2], past[-1]),
-            "actors_oracle": oracle_objects(session, past[-1]),
-        }
+        frames: dict[str, list[Occupied]] = {row: [] for row in self.rows}
+        observed = [session.observed_mask(n) for n in future]
         for k, n in enumerate(future):
-            fused, seen = fuse_history(session, past, n)
+            horizon = baselines.at(k, n)
             rows = {
-                "constant": constant,
-                "copy": last,
-                "ego_warp": move_frame(session, past[-1], n)[0],
-                "ego_warp_fused": fused,
-                "ego_warp_fused_constant_velocity": fuse_history(session, past, going_on.pose(k))[0],
-                "ego_warp_fill_height": np.where(seen, fused, constant),
-                "ego_warp_fill_nearest": fill_from_neighbours(fused, seen, self.fill_steps)[0],
-                **{name: move_actors(session, fused, past[-1], n, *objects) for name, objects in moved_by.items()},
-                CEILING: self.reconstruct(session, n, up),
-                **{row: predicted.classes[k] for row, predicted in forecasts.items()},
+                **horizon.rows,
+                CEILING: Occupied.of(self.reconstruct(session, n, up)),
+                **{row: Occupied.of(predicted.classes[k]) for row, predicted in forecasts.items()},
             }
-            truth.append(session.semantics(n))
-            observed.append(session.observed_mask(n))
-            warped.append(fused)
-            dynamic = self.dynamic(session, past[-1], n)
-            base = counting_base(truth[-1], seen, observed[-1], bands, dynamic, fused)
-            for name, predicted in rows.items():
-                volumes[name].append(predicted)
-                self.counts[name].add(k, base, predicted[observed[-1]], window.session)
+            truth, shared = session.occupied(n), (bands, horizon.dynamic, horizon.fused)
+            asked = {"seen": (Asked.of(truth, horizon.seen, observed[k], *shared), self.counts)}
             if self.full:
-                whole = self.full.semantics(session, n)
-                base = counting_base(whole, seen, np.ones_like(seen), bands, dynamic, fused, ~observed[-1])
-                for name, predicted in rows.items():
-                    self.full_counts[name].add(k, base, predicted.reshape(-1), window.session)
+                whole = Occupied.of(self.full.semantics(session, n))
+                asked["full"] = (Asked.of(whole, horizon.seen, None, *shared, ~observed[k]), self.full_counts)
+            for name, predicted in rows.items():
+                frames[name].append(predicted)
+                for code, counts in asked.values():
+                    counts[name].add(k, code, predicted, window.session)
         objects = true_objects(session, future)
         for name, quality in self.panoptic.items() if objects else ():
-            quality.add(objects or [], forecast_objects(session, future, volumes[name]), observed)
+            quality.add(objects or [], forecast_objects(session, future, frames[name]), observed)
         if index in self.to_save:
-            numbers = session.numbers
-            self.saved.append(
-                {
-                    "truth_semantics": np.stack(truth),
-                    "truth_occupancy": (np.stack(truth) != FREE).astype(np.uint8),
-                    "truth_observed": np.stack(observed),
-                    "predicted_semantics": forecasts[MODEL].classes,
-                    "ego_warp_fused_semantics": np.stack(warped),
-                    "reconstructed_semantics": np.stack([self.reconstruct(session, n, up) for n in future]),
-                    "last_semantics": last,
-                    "last_observed": session.observed_mask(past[-1]),
-                    "horizons_s": self.horizons,
-                    "session": np.array(session.name),
-                    "agent_type": np.array(session.agent_type),
-                    "history_frames": numbers[list(past)],
-                    "future_frames": numbers[list(future)],
-                    "positions": session.position[list(window.frames)],
-                    "orientations": session.orientation[list(window.frames)],
-                    "predicted_positions": forecasts[MODEL].path.position,
-                    "model": np.array(self.trained.name),
-                    "grid": np.array(json.dumps(self.grid.to_dict())),
-                    "datum": np.array(session.datum),
-                }
-            )
+            reconstructed = [self.reconstruct(session, n, up) for n in future]
+            kept = forecasts[MODEL], frames["ego_warp_fused"], reconstructed
+            self.saved.append(saved_window(self.trained, session, window, self.horizons, *kept))
 
     def add_motion(self, window: Window, own: Way, going_on: Way, true: Way) -> None:
         """Positions of the model's way, of going on straight and of going on as before, against the true ones."""
@@ -318,14 +285,6 @@ class Evaluation:
         guesses: dict[str, Way] = {MODEL: own, "constant_displacement": straight, "constant_velocity": going_on}
         self.planning.add(session, window.frames[h:], guesses)
         self.motion.add({k: way.position[:, :2] for k, way in guesses.items()}, true.position[:, :2])
-
-    def dynamic(self, session: PooledSession, last: int, target: int) -> NDArray[np.bool_]:
-        """What meets a moving object's box at `target`, or its box at `last` (in the grid of `target`)."""
-        if not session.actors:
-            return np.zeros(session.grid.shape, np.bool_)
-        pose, datum = session.pose(target), session.datum
-        labels = [label_boxes(session.grid, pose, datum, session.actors[n]) for n in (last, target)]
-        return (labels[0] > 0) | (labels[1] > 0)
 
     @property
     def horizons(self) -> NDArray[np.float64]:
@@ -372,6 +331,8 @@ class Evaluation:
             "strata": {s.name: s.meaning for s in STRATA},
             **({"strata_full": {s.name: s.meaning for s in (*STRATA, OCCLUDED)}} if self.full else {}),
             "rows": rows,
+            "compared": compared(rows),
+            "goals": judge(rows),
             "motion": self.motion.result(self.horizons.tolist()),
             "planning": self.planning.result(self.horizons.tolist()),
             "counts": {
@@ -435,19 +396,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         bar.close()
-    print_table(result)
+    print_evaluation(result)
     print(options.out / "evaluation.json")
     return 0
-
-
-def print_table(result: dict[str, Any]) -> None:
-    """IoU per horizon of every row, plain text."""
-    horizons = result["horizons_s"]
-    width = max(len(row["label"]) for row in result["rows"].values())
-    print("IoU, %".ljust(width), *(f"{t:6.1f} s" for t in horizons))
-    for row in result["rows"].values():
-        cells = [h["strata"]["all"]["iou"] for h in row["horizons"]]
-        print(row["label"].ljust(width), *(f"{100 * c:8.1f}" if c is not None else "       –" for c in cells))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from aerialworld_training.trained import Trained
 
 #: How far the fill of the unseen looks, metres.
@@ -35,6 +37,14 @@ BASELINES: dict[str, tuple[str, str]] = {
         "the fused ego-warp; what the history did not see is as the nearest seen voxel of its height, "
         f"{FILL_REACH:g} m around",
     ),
+    "ego_warp_constant_velocity_fill_height": (
+        "fused ego-warp, unseen as the constant (constant velocity)",
+        "the fused ego-warp along constant velocity, filled as the constant has it; nothing of the future",
+    ),
+    "ego_warp_constant_velocity_fill_nearest": (
+        "fused ego-warp, unseen as its neighbours (constant velocity)",
+        "the fused ego-warp along constant velocity, filled from its nearest seen voxels; nothing of the future",
+    ),
     "actors_tracked": (
         "fused ego-warp, tracked objects go on",
         "the fused ego-warp; moving classes go on with the velocity that the last two history frames' voxels show",
@@ -42,6 +52,10 @@ BASELINES: dict[str, tuple[str, str]] = {
     "actors_oracle": (
         "fused ego-warp, objects go on at TRUE velocity",
         "the fused ego-warp; moving classes go on with the TRUE boxes and velocities of the last history frame",
+    ),
+    "actors_tracked_constant_velocity": (
+        "fused ego-warp, tracked objects go on (constant velocity)",
+        "vehicle and moving classes both go on with the velocity that the history shows; nothing of the future",
     ),
     CEILING: (
         "reconstruction (ceiling)",
@@ -69,3 +83,30 @@ _AERIAL: dict[str, tuple[str, str]] = {
 def rows_of(trained: Trained) -> dict[str, tuple[str, str]]:
     """The rows of a model's evaluation, in order."""
     return BASELINES | (_AERIAL if trained.aerial is not None else {MODEL: _OCCWORLD})
+
+
+#: Rows that know equally much of the vehicle's way, by what they know: their name in a narrow table → row. A forecast
+#: is measured against those beside it, never against what knows more or less.
+HISTORY, TRUE = "history only", "true motion"
+_COMPARED: dict[str, dict[str, str]] = {
+    HISTORY: {
+        "model": MODEL,
+        "model, constant velocity": MODEL_CONSTANT_VELOCITY,
+        "fused warp": "ego_warp_fused_constant_velocity",
+        "filled as constant": "ego_warp_constant_velocity_fill_height",
+        "filled by nearest": "ego_warp_constant_velocity_fill_nearest",
+        "tracked objects": "actors_tracked_constant_velocity",
+    },
+    TRUE: {
+        "model": MODEL_TRUE_MOTION,
+        "fused warp": "ego_warp_fused",
+        "filled as constant": "ego_warp_fill_height",
+        "filled by nearest": "ego_warp_fill_nearest",
+        "tracked objects": "actors_tracked",
+    },
+}
+
+
+def compared(rows: Collection[str]) -> dict[str, dict[str, str]]:
+    """`_COMPARED` as far as these rows are there."""
+    return {motion: {k: v for k, v in names.items() if v in rows} for motion, names in _COMPARED.items()}

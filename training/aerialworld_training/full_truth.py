@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aerialworld_core.errors import InputError
 from aerialworld_core.frames import grid_from_map
-from aerialworld_training.dataset.actors import label_boxes
+from aerialworld_training.dataset.actors import box_cells
 from aerialworld_training.dataset.frames import PooledSession
 
 
@@ -43,7 +43,7 @@ class FullTruth:
         pose = session.pose(n)
         voxels = world_voxel_classes(self.world, session.grid, grid_from_map(pose, session.datum))
         if session.actors:
-            labels = label_boxes(session.grid, pose, session.datum, session.actors[n])
-            moving = labels > 0
-            voxels[moving] = session.actors[n].classes[labels[moving] - 1]
+            actors = session.actors[n]
+            for kind, cells in zip(actors.classes, box_cells(session.grid, pose, session.datum, actors), strict=True):
+                voxels.reshape(-1)[cells] = kind
         return voxels

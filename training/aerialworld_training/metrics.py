@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.labels import FREE, GROUND, NAMES, NUM_CLASSES
+from aerialworld_training.occupied import Occupied
+from aerialworld_training.strata import Asked
 
 Counts = NDArray[np.int64]
 
@@ -95,11 +97,15 @@ class StratifiedCounts:
         """(horizons, cells, 18, 18) over all places."""
         return sum(self.places.values(), np.zeros(self._empty, np.int64))
 
-    def add(self, horizon: int, base: NDArray[np.int32], predicted: NDArray[np.uint8], place: str = "") -> None:
-        """base: (cell·18 + truth)·18 of each counted voxel; predicted: its class; place: what is resampled as a whole
-        for intervals."""
+    def add(self, horizon: int, asked: Asked, predicted: Occupied, place: str = "") -> None:
+        """One frame's forecast; place: what is resampled as a whole for intervals. What is forecast free is what is
+        left of all voxels, and is not looked at."""
         table = self.places.setdefault(place, np.zeros(self._empty, np.int64))
-        counts = np.bincount(base + predicted, minlength=self._empty[1] * NUM_CLASSES**2)
+        code = asked.code[predicted.cells]
+        counted = code < len(asked.totals)
+        pairs = code[counted].astype(np.int64) * NUM_CLASSES + predicted.classes[counted]
+        counts = np.bincount(pairs, minlength=len(asked.totals) * NUM_CLASSES).reshape(-1, NUM_CLASSES)
+        counts[:, FREE] = asked.totals - counts.sum(1)
         table[horizon] += counts.reshape(self._empty[1:])
 
     def interval(self, horizon: int, cells: Sequence[int], draws: int = 2000) -> list[float] | None:

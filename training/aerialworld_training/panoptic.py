@@ -27,13 +27,16 @@ from aerialworld_core.labels import NAMES
 from aerialworld_training.actor_forecast import clusters_of, match_nearest
 from aerialworld_training.dataset.actors import label_boxes
 from aerialworld_training.dataset.frames import PooledSession
+from aerialworld_training.occupied import Occupied
 
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """One horizon's objects: labels (X, Y, Z) int32, 0 for none; classes by label. A label stays with its object."""
+    """One horizon's objects: their voxels (K,) int64, flat indices, each once; labels (K,), above 0, of the object that
+    each belongs to; classes by label. A label stays with its object."""
 
-    labels: NDArray[np.int32]
+    cells: NDArray[np.int64]
+    labels: NDArray[np.int64]
     classes: dict[int, int]
 
 
@@ -44,38 +47,36 @@ def true_objects(session: PooledSession, frames: Sequence[int]) -> list[Objects]
     numbers: dict[str, int] = {}
     found = []
     for n in frames:
-        actors = session.actors[n]
-        own = np.array([0, *(numbers.setdefault(name, len(numbers) + 1) for name in actors.ids)], np.int32)
-        met = label_boxes(session.grid, session.pose(n), session.datum, actors)
-        kinds = np.array([0, *actors.classes])[met]
-        labels = np.where((met > 0) & (session.semantics(n) == kinds), own[met], 0).astype(np.int32)
-        found.append(Objects(labels, {int(i): int(c) for i, c in zip(own[1:], actors.classes, strict=True)}))
+        actors, occupied = session.actors[n], session.occupied(n)
+        own = np.array([0, *(numbers.setdefault(name, len(numbers) + 1) for name in actors.ids)], np.int64)
+        met = label_boxes(session.grid, session.pose(n), session.datum, actors).reshape(-1)[occupied.cells]
+        theirs = (met > 0) & (occupied.classes == np.array([0, *actors.classes])[met])
+        classes = {int(i): int(c) for i, c in zip(own[1:], actors.classes, strict=True)}
+        found.append(Objects(occupied.cells[theirs], own[met[theirs]], classes))
     return found
 
 
-def forecast_objects(
-    session: PooledSession, frames: Sequence[int], semantics: Sequence[NDArray[np.uint8]]
-) -> list[Objects]:
-    """The objects of a forecast (T of (X, Y, Z)) in the grids of `frames`, linked over time."""
+def forecast_objects(session: PooledSession, frames: Sequence[int], forecast: Sequence[Occupied]) -> list[Objects]:
+    """The objects of a forecast (T frames) in the grids of `frames`, linked over time."""
     found: list[Objects] = []
     ids: list[int] = []
     before: tuple[NDArray[np.uint8], NDArray[np.float64]] | None = None
     count = 0
-    for k, (n, volume) in enumerate(zip(frames, semantics, strict=True)):
-        labels, classes, centres = clusters_of(volume, session.grid, session.pose(n), session.datum)
-        new = [0] * len(classes)
+    for k, (n, occupied) in enumerate(zip(frames, forecast, strict=True)):
+        bodies, centres = clusters_of(occupied, session.grid, session.pose(n), session.datum)
+        new = [0] * len(centres)
         if before is not None:
             seconds = (session.stamps[n] - session.stamps[frames[k - 1]]) * 1e-9
-            for i, j in match_nearest(classes, centres, *before, seconds):
+            for i, j in match_nearest(bodies.classes, centres, *before, seconds):
                 new[i] = ids[j]
         for i, known in enumerate(new):
             if not known:
                 count += 1
                 new[i] = count
-        found.append(
-            Objects(np.array([0, *new], np.int32)[labels], {i: int(c) for i, c in zip(new, classes, strict=True)})
-        )
-        ids, before = new, (classes, centres)
+        labels = np.array(new, np.int64)[bodies.objects]
+        classes = {i: int(c) for i, c in zip(new, bodies.classes, strict=True)}
+        found.append(Objects(bodies.voxels.cells, labels, classes))
+        ids, before = new, (bodies.classes, centres)
     return found
 
 
@@ -96,12 +97,16 @@ class PanopticQuality:
         for k, (t, f, seen) in enumerate(zip(truth, forecast, observed, strict=True)):
             true_class |= t.classes
             own_class |= f.classes
-            some = seen & ((t.labels > 0) | (f.labels > 0))
-            pairs, sizes = np.unique(np.stack([t.labels[some], f.labels[some]]), axis=1, return_counts=True)
-            for (a, b), size in zip(pairs.T.tolist(), sizes.tolist(), strict=True):
-                true_size[a] += size if a else 0
-                own_size[b] += size if b else 0
-                if a and b and true_class[a] == own_class[b]:
+            for objects, sizes in ((t, true_size), (f, own_size)):
+                known = objects.labels[seen.reshape(-1)[objects.cells]]
+                for label, size in zip(*_counted(known), strict=True):
+                    sizes[label] += size
+            cells, at, there = np.intersect1d(t.cells, f.cells, assume_unique=True, return_indices=True)
+            met = seen.reshape(-1)[cells]
+            pairs = t.labels[at[met]] << 32 | f.labels[there[met]]
+            for pair, size in zip(*_counted(pairs), strict=True):
+                a, b = pair >> 32, pair & 0xFFFFFFFF
+                if true_class[a] == own_class[b]:
                     both[a, b] += size
             self._count(self.counts[k], true_size, own_size, both, true_class, own_class)
 
@@ -136,3 +141,9 @@ class PanopticQuality:
             values = [c["vpq"] for c in classes.values()]
             rows.append({"t": t, "vpq": float(np.mean(values)) if values else None, "per_class": classes})
         return rows
+
+
+def _counted(labels: NDArray[np.int64]) -> tuple[list[int], list[int]]:
+    """The values that occur, ascending, and how often."""
+    values, counts = np.unique(labels, return_counts=True)
+    return values.tolist(), counts.tolist()

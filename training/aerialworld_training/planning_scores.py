@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.frames import Pose
-from aerialworld_core.labels import FREE, GROUND
-from aerialworld_training.dataset.actors import Actors, label_boxes
+from aerialworld_core.labels import GROUND
+from aerialworld_training.dataset.actors import Actors, box_cells
 from aerialworld_training.dataset.frames import PooledSession
 from aerialworld_training.motion_ahead import Path
 
@@ -32,8 +32,11 @@ def hits(session: PooledSession, frame: int, pose: Pose) -> bool:
     box = Actors(
         np.zeros(1, np.uint8), middle, np.array([pose.yaw]), np.array([size]), np.zeros((1, 3))
     )  # fmt: skip
-    met = label_boxes(session.grid, session.pose(frame), session.datum, box) > 0
-    return bool((~np.isin(session.semantics(frame)[met], (FREE, *GROUND))).any())
+    (met,) = box_cells(session.grid, session.pose(frame), session.datum, box)
+    inside = np.zeros(session.grid.size, np.bool_)
+    inside[met] = True
+    occupied = session.occupied(frame)
+    return bool((inside[occupied.cells] & ~np.isin(occupied.classes, GROUND)).any())
 
 
 class PlanningScores:

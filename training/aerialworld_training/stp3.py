@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld_core.errors import AerialWorldError, InputError
-from aerialworld_training.evaluate import evaluate, print_table
+from aerialworld_training.evaluate import evaluate
+from aerialworld_training.evaluation_tables import print_evaluation
 from aerialworld_training.logbook import Progress
 from aerialworld_training.runconfig import load_run_config
 from aerialworld_training.runconfig.load import parse_resolved
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AerialWorldError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print_table(result)
+    print_evaluation(result)
     print_planning(result)
     print(out / "evaluation.json")
     return 0

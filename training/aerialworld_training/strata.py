@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE, NUM_CLASSES
+from aerialworld_training.occupied import Occupied
 
 #: Upper edges of the height bands, metres above the window's ground (the session's datum where ground is not aligned);
 #: the last is open. Below 6 m includes what lies deeper.
@@ -17,6 +18,8 @@ BAND_NAMES = ("height_0_6", "height_6_30", "height_30_75", "height_above_75")
 _BANDS = len(BAND_NAMES)
 #: Disjoint cells that are counted: band + 4·unseen + 8·dynamic + 16·changed.
 CELLS = 8 * _BANDS
+#: Codes of voxels that are not counted have this bit: above all cells' codes, those against full truth too.
+IGNORED = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -72,24 +75,44 @@ def height_bands(grid: VoxelGrid, up: int = 0) -> NDArray[np.int32]:
     return np.searchsorted(BAND_EDGES, z, side="right").astype(np.int32)
 
 
-def counting_base(
-    truth: NDArray[np.uint8],
-    seen_before: NDArray[np.bool_],
-    observed: NDArray[np.bool_],
-    bands: NDArray[np.int32],
-    dynamic: NDArray[np.bool_],
-    warped: NDArray[np.uint8],
-    occluded: NDArray[np.bool_] | None = None,
-) -> NDArray[np.int32]:
-    """(cell·18 + truth)·18 for each voxel where `observed` holds, in C order, for `StratifiedCounts.add`.
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a frame is asked, voxel by voxel, counted once and shared by all rows.
 
-    All (X, Y, Z) but bands (Z,): truth and the warped fused history as class ids, what the history saw, and what meets
-    a moving object's box. Against full truth `occluded` (X, Y, Z) tells what was not seen at t+k: those cells lie
-    `CELLS` higher.
+    code (X·Y·Z,) uint16: cell·18 + true class in C order, from `IGNORED` on where nothing is counted; totals
+    (cells·18,) int64: how many voxels have each code.
     """
-    changed = (truth != FREE) != (warped != FREE)
-    cell = np.where(seen_before, 0, 4).astype(np.int32) + bands
-    cell += 8 * dynamic + 16 * changed
-    if occluded is not None:
-        cell += CELLS * occluded
-    return ((cell * NUM_CLASSES + truth) * NUM_CLASSES)[observed]
+
+    code: NDArray[np.uint16]
+    totals: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        truth: Occupied,
+        seen_before: NDArray[np.bool_],
+        observed: NDArray[np.bool_] | None,
+        bands: NDArray[np.int32],
+        dynamic: NDArray[np.int64],
+        warped: Occupied,
+        occluded: NDArray[np.bool_] | None = None,
+    ) -> Asked:
+        """truth and the moved fused history; what the history saw and what is observed at t+k (X, Y, Z), None: count
+        every voxel; bands (Z,); dynamic: flat indices of what meets a moving object's box, once or more. Against full
+        truth `occluded` (X, Y, Z) tells what was not seen at t+k: those cells lie `CELLS` higher."""
+        codes = np.multiply(~seen_before, 4 * NUM_CLASSES, dtype=np.uint16)
+        codes += (bands * NUM_CLASSES + FREE).astype(np.uint16)
+        if occluded is not None:
+            codes += np.multiply(occluded, CELLS * NUM_CLASSES, dtype=np.uint16)
+        if observed is not None:
+            codes |= np.multiply(~observed, IGNORED, dtype=np.uint16)
+        flat = codes.reshape(-1)
+        flat[truth.cells] -= FREE - truth.classes
+        flat[dynamic] += 8 * NUM_CLASSES
+        changed = np.zeros(len(flat), np.bool_)
+        changed[truth.cells] = True
+        changed[warped.cells] ^= True
+        for cells in (truth.cells, warped.cells):
+            flat[cells[changed[cells]]] += 16 * NUM_CLASSES
+        codes_counted = (CELLS if occluded is None else 2 * CELLS) * NUM_CLASSES
+        return cls(flat, np.bincount(flat, minlength=codes_counted)[:codes_counted])

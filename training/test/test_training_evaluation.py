@@ -21,9 +21,10 @@ from aerialworld_training.dataset import PooledSession
 from aerialworld_training.dataset.actors import Actors
 from aerialworld_training.dataset.frames import load_sessions
 from aerialworld_training.full_truth import FullTruth
+from aerialworld_training.occupied import Occupied
 from aerialworld_training.seeds import main as seeds_main
 from aerialworld_training.seeds import over_seeds
-from aerialworld_training.strata import CELLS, OCCLUDED, counting_base, height_bands
+from aerialworld_training.strata import CELLS, OCCLUDED, Asked, height_bands
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_checkpoints import run_config, synthetic, write_run, write_split
@@ -140,11 +141,13 @@ def test_full_truth_by_hand(tmp_path: Path) -> None:
 def test_what_is_occluded_has_cells_of_its_own() -> None:
     grid = VoxelGrid((0, 0, 0), (1, 1, 1), (1, 1, 2))
     truth = np.array([[[MANMADE, FREE]]], np.uint8)
-    nothing, everything = np.zeros(grid.shape, bool), np.ones(grid.shape, bool)
+    nothing = np.zeros(grid.shape, bool)
     occluded = np.array([[[True, False]]])
-    base = counting_base(truth, nothing, everything, height_bands(grid), nothing, np.full_like(truth, FREE), occluded)
-    cells = base // (18 * 18)
+    none = Occupied(np.zeros(0, int), np.zeros(0, np.uint8))
+    asked = Asked.of(Occupied.of(truth), nothing, None, height_bands(grid), none.cells, none, occluded)
+    cells = asked.code // 18
     assert cells.tolist() == [CELLS + 4 + 16, 4] and cells[0] in OCCLUDED.cells and cells[1] not in OCCLUDED.cells
+    assert len(asked.totals) == 2 * CELLS * 18 and asked.totals.sum() == 2
 
 
 def test_ids_of_what_moves_survive_the_cache(root: Path, tmp_path: Path) -> None:

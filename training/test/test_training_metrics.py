@@ -14,7 +14,8 @@ from aerialworld_training.dataset import PooledSession
 from aerialworld_training.losses import lovasz_softmax, masked_cross_entropy, motion_loss
 from aerialworld_training.metrics import StratifiedCounts, confusion, scores
 from aerialworld_training.motion_scores import MotionScores
-from aerialworld_training.strata import CELLS, STRATA, counting_base, height_bands
+from aerialworld_training.occupied import Occupied
+from aerialworld_training.strata import CELLS, STRATA, Asked, height_bands
 
 
 def test_scores_by_hand() -> None:
@@ -66,8 +67,8 @@ def test_bands_and_strata_by_hand() -> None:
     counts = StratifiedCounts(1, CELLS)
     guess = np.full(grid.shape, FREE, np.uint8)
     guess[0, 0, 0] = MANMADE
-    still = np.zeros(grid.shape, bool)
-    counts.add(0, counting_base(truth, seen, observed, bands, still, truth), guess[observed])
+    known = Occupied.of(truth)
+    counts.add(0, Asked.of(known, seen, observed, bands, np.zeros(0, int), known), Occupied.of(guess))
     result = {s.name: scores(counts.tables[0, list(s.cells)].sum(0)) for s in STRATA}
     assert result["all"]["iou"] == 0.5 and result["all"]["counts"]["voxels"] == 119
     assert result["persistent"]["iou"] == 1.0 and result["unseen"]["iou"] == 0.0

@@ -12,6 +12,7 @@ from lxml import etree
 from aerialworld_core.frames import Pose
 from aerialworld_core.labels import CAR, DRIVEABLE_SURFACE, FREE, MANMADE, PEDESTRIAN
 from aerialworld_training.motion_ahead import Path as Way
+from aerialworld_training.occupied import Occupied
 from aerialworld_training.panoptic import PanopticQuality, forecast_objects, true_objects
 from aerialworld_training.planning_scores import BOXES, PlanningScores, hits
 
@@ -32,7 +33,8 @@ def quality(forecasts: list[list[np.ndarray]], seen: list[np.ndarray] = SEEN) ->
     """Of forecasts for the frames 2 and 3 of `drive()`, one window each."""
     session, total = scene([STILL] * 4, drive()), PanopticQuality(2)
     for forecast in forecasts:
-        total.add(true_objects(session, [2, 3]), forecast_objects(session, [2, 3], forecast), seen)
+        guesses = forecast_objects(session, [2, 3], [Occupied.of(volume) for volume in forecast])
+        total.add(true_objects(session, [2, 3]), guesses, seen)
     return total.result([0.5, 1.0])
 
 
@@ -73,10 +75,11 @@ def test_objects_keep_their_labels_through_a_turn() -> None:
     turned = [STILL, Pose.from_rpy(0, 0, 1, 0, 0, np.pi / 2)]
     parked = [[actor(CAR, 4.0, 1.0), actor(PEDESTRIAN, -5.5, 0.5, size=(1, 1, 2))]] * 2
     session = scene(turned, parked)
-    found = forecast_objects(session, [0, 1], [session.semantics(0), session.semantics(1)])
+    found = forecast_objects(session, [0, 1], [session.occupied(0), session.occupied(1)])
     assert found[0].classes == found[1].classes and len(found[0].classes) == 2
     label = next(i for i, c in found[0].classes.items() if c == CAR)
-    assert not np.array_equal(found[0].labels == label, found[1].labels == label)
+    places = [f.cells[f.labels == label] for f in found]
+    assert len(places[0]) and not np.array_equal(*places)
     truth = true_objects(session, [0, 1])
     assert truth is not None and truth[0].classes == {1: CAR, 2: PEDESTRIAN}
     total = PanopticQuality(2)

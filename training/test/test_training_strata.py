@@ -15,7 +15,8 @@ from aerialworld_training.baselines import fill_from_neighbours, fuse_history
 from aerialworld_training.dataset import PooledSession
 from aerialworld_training.dataset.actors import Actors, label_boxes
 from aerialworld_training.metrics import StratifiedCounts, scores
-from aerialworld_training.strata import CELLS, STRATA, counting_base, height_bands
+from aerialworld_training.occupied import Occupied
+from aerialworld_training.strata import CELLS, STRATA, Asked, height_bands
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_scenes import GRID, actor, scene
@@ -59,18 +60,20 @@ def passing() -> PooledSession:
 
 def test_cars_go_on_with_true_and_with_tracked_velocity(passing: PooledSession) -> None:
     past = [0, 1, 2]
-    for labels, velocities in (oracle_objects(passing, 2), tracked_objects(passing, 1, 2)):
-        assert sorted(np.round(np.linalg.norm(velocities[1:], axis=1), 6).tolist()) == [0, 0, 4]
+    for bodies, velocities in (oracle_objects(passing, 2), tracked_objects(passing, 1, 2)):
+        assert sorted(np.round(np.linalg.norm(velocities, axis=1), 6).tolist()) == [0, 0, 4]
         for target in (3, 5):
-            forecast = move_actors(passing, fuse_history(passing, past, target)[0], 2, target, labels, velocities)
-            np.testing.assert_array_equal(forecast, passing.semantics(target))
+            fused = Occupied.of(fuse_history(passing, past, target)[0])
+            forecast = move_actors(passing, fused, 2, target, bodies, velocities)
+            np.testing.assert_array_equal(forecast.volume(GRID.shape), passing.semantics(target))
     copied = fuse_history(passing, past, 5)[0]
     assert where(copied, CAR) != where(passing.semantics(5), CAR)  # the plain warp leaves it behind
 
 
 def test_objects_are_connected_voxels_of_one_class(passing: PooledSession) -> None:
-    labels, classes, centres = clusters(passing, 2)
-    assert sorted(classes.tolist()) == [CAR, CAR, PEDESTRIAN] and labels.max() == 3
+    bodies, centres = clusters(passing, 2)
+    assert bodies.classes.tolist() == [CAR, CAR, PEDESTRIAN] and set(bodies.objects) == {0, 1, 2}
+    assert (bodies.voxels.classes == bodies.classes[bodies.objects]).all()
     assert {(round(x, 6), round(y, 6)) for x, y, _ in centres} == {(0.0, 3.0), (2.0, -4.0), (5.5, 5.5)}
     _, still = tracked_objects(passing, 2, 2)
     assert not still.any()
@@ -94,9 +97,8 @@ def test_dynamic_changed_and_unseen_are_counted_where_they_are(passing: PooledSe
     dynamic = np.zeros(GRID.shape, bool)
     dynamic[4:10, 4:6, 0:2] = True
     counts = StratifiedCounts(1, CELLS)
-    everything = np.ones(GRID.shape, bool)
-    base = counting_base(truth, seen, everything, height_bands(GRID), dynamic, warped)
-    counts.add(0, base, warped[everything])
+    moved, boxes = Occupied.of(warped), np.flatnonzero(dynamic)
+    counts.add(0, Asked.of(Occupied.of(truth), seen, None, height_bands(GRID), boxes, moved), moved)
     result = {s.name: scores(counts.tables[0, list(s.cells)].sum(0)) for s in STRATA}
     assert result["all"]["counts"]["voxels"] == GRID.size
     assert result["dynamic"]["counts"]["voxels"] == 24
@@ -114,27 +116,26 @@ def test_the_unseen_is_filled_from_the_nearest_column() -> None:
     seen = np.zeros((7, 1, 2), bool)
     semantics[0, 0, 0], seen[0, 0, 0] = MANMADE, True
     seen[6, 0, :] = True  # free at both heights
-    filled, known = fill_from_neighbours(semantics, seen, 2)
-    assert (filled[:, 0, 0] == MANMADE).tolist() == [True, True, True, False, False, False, False]
-    assert known[:, 0, 0].tolist() == [True, True, True, False, True, True, True]
-    assert (filled[:, 0, 1] == FREE).all() and known[:, 0, 1].tolist() == [False] * 4 + [True] * 3
-    filled, known = fill_from_neighbours(semantics, seen, 9)
-    assert (filled[:, 0, 0] == MANMADE).sum() == 3 and known.all()  # the tie in the middle goes to the one in front
-    assert (semantics == MANMADE).sum() == 1  # the input stays
+    for steps in (2, 9):  # with 9 all is filled, and the tie in the middle goes to the one in front
+        filled = fill_from_neighbours(Occupied.of(semantics), seen, steps).volume(semantics.shape)
+        assert where(filled, MANMADE) == {(0, 0, 0), (1, 0, 0), (2, 0, 0)}
+        assert (filled[3:] == FREE).all() and (filled[..., 1] == FREE).all()
 
 
 def test_intervals_are_over_places_drawn_whole() -> None:
     counts = StratifiedCounts(1, CELLS)
-    right, wrong = np.full(100, MANMADE * 18, np.int32), np.full(100, MANMADE * 18, np.int32)
-    counts.add(0, right, np.full(100, MANMADE, np.uint8), "a")
+    walls = Occupied.of(np.full(GRID.shape, MANMADE, np.uint8))
+    nothing, seen = walls.where(np.zeros(GRID.size, bool)), np.ones(GRID.shape, bool)
+    asked = Asked.of(walls, seen, None, height_bands(GRID), nothing.cells, walls)
+    counts.add(0, asked, walls, "a")
     assert counts.interval(0, range(CELLS)) is None  # one place says nothing of others
-    counts.add(0, wrong, np.full(100, FREE, np.uint8), "b")
+    counts.add(0, asked, nothing, "b")
     # Two places, one with IoU 1 and one with 0: a draw has both, or one twice. The interval spans everything.
     assert counts.interval(0, range(CELLS)) == [0.0, 1.0]
     assert scores(counts.tables[0].sum(0))["iou"] == 0.5
     same = StratifiedCounts(1, CELLS)
     for name in "abcd":
-        same.add(0, right, np.full(100, MANMADE, np.uint8), name)
+        same.add(0, asked, walls, name)
     assert same.interval(0, range(CELLS)) == [1.0, 1.0]
     assert same.interval(0, [1]) is None  # nothing to score
 

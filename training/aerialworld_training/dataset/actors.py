@@ -61,15 +61,14 @@ class Actors:
         return cls(a[:, 0].astype(np.uint8), a[:, 1:4], a[:, 4], a[:, 5:8], a[:, 8:11], tuple(ids))
 
 
-def label_boxes(grid: VoxelGrid, pose: Pose, datum: float, actors: Actors) -> NDArray[np.int32]:
-    """Which actor's box each voxel of the grid of a vehicle at `pose` meets: (X, Y, Z) 1 + its index, 0 for none; the
-    later one where two overlap.
+def box_cells(grid: VoxelGrid, pose: Pose, datum: float, actors: Actors) -> list[NDArray[np.int64]]:
+    """The voxels of the grid of a vehicle at `pose` that each actor's box meets: A arrays of flat indices (C order).
 
     A voxel meets a box when their extents overlap along each of the box's own axes.
     """
-    labels = np.zeros(grid.shape, np.int32)
     m = grid_from_map(pose, datum)
     half = np.array(grid.voxel_size) / 2
+    found = []
     for k in range(len(actors)):
         centre = m[:3, :3] @ actors.centres[k] + m[:3, 3]
         turn = actors.yaw[k] - pose.yaw
@@ -80,6 +79,7 @@ def label_boxes(grid: VoxelGrid, pose: Pose, datum: float, actors: Actors) -> ND
         high = np.floor((centre + reach - grid.minimum) / grid.voxel_size - 0.5).astype(int) + 1
         low, high = np.maximum(low, 0), np.minimum(high, grid.shape)
         if (low >= high).any():
+            found.append(np.zeros(0, np.int64))
             continue
         part = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True)), indexing="ij"), -1)
         away = grid.centers(part) - centre
@@ -87,6 +87,14 @@ def label_boxes(grid: VoxelGrid, pose: Pose, datum: float, actors: Actors) -> ND
         margin = abs(c) * half[0] + abs(s) * half[1], abs(s) * half[0] + abs(c) * half[1]
         meets = (np.abs(along) < size[0] + margin[0]) & (np.abs(across) < size[1] + margin[1])
         meets &= np.abs(away[..., 2]) < size[2] + half[2]
-        box = labels[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
-        box[meets] = k + 1
-    return labels
+        found.append(np.ravel_multi_index(tuple(part[meets].T), grid.shape).astype(np.int64))
+    return found
+
+
+def label_boxes(grid: VoxelGrid, pose: Pose, datum: float, actors: Actors) -> NDArray[np.int32]:
+    """Which actor's box (`box_cells`) each voxel meets: (X, Y, Z) 1 + its index, 0 for none; the later one where two
+    overlap."""
+    labels = np.zeros(grid.size, np.int32)
+    for k, cells in enumerate(box_cells(grid, pose, datum, actors)):
+        labels[cells] = k + 1
+    return labels.reshape(grid.shape)

@@ -28,6 +28,7 @@ from aerialworld_core.session import Session, pack
 from aerialworld_training.dataset.actors import Actors
 from aerialworld_training.dataset.ground import UNKNOWN, ground_of
 from aerialworld_training.dataset.pooling import pool_occupancy
+from aerialworld_training.occupied import Occupied
 
 CACHE_VERSION = 3
 
@@ -109,6 +110,11 @@ class PooledSession:
         part = slice(self.offsets[n], self.offsets[n + 1])
         voxels[self.cells[part]] = self.classes[part]
         return voxels.reshape(self.grid.shape)
+
+    def occupied(self, n: int) -> Occupied:
+        """The occupied voxels of frame n."""
+        part = slice(self.offsets[n], self.offsets[n + 1])
+        return Occupied(self.cells[part].astype(np.int64), self.classes[part])
 
     def observed_mask(self, n: int) -> NDArray[np.bool_]:
         """(X, Y, Z) what was seen in frame n."""

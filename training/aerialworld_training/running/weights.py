@@ -109,8 +109,8 @@ def start(model: OccWorld, config: RunConfig, from_scratch: bool) -> None:
     files = config.checkpoint
     if config.model.free_logit and config.stage != "occworld":
         start_from_free(model.vae, config.model.free_logit)
-    if isinstance(model, AerialOccWorld) and (from_scratch or not files.load_from):
-        model.start_going_on()
+    if from_scratch or not files.load_from:
+        start_motion(model)
     if files.load_from and not from_scratch:
         path = Path(files.load_from)
         if not path.is_file():
@@ -120,6 +120,7 @@ def start(model: OccWorld, config: RunConfig, from_scratch: bool) -> None:
             )
         checkpoint = from_original(read(path), str(path))
         if checkpoint.stage_1:  # the original's configs name its stage 1's file so
+            start_motion(model)
             load_vae(model, checkpoint, str(path))
         else:
             load_weights(model, checkpoint, str(path), files.allow_missing)
@@ -135,6 +136,12 @@ def start(model: OccWorld, config: RunConfig, from_scratch: bool) -> None:
         )
     if config.stage == "occworld":
         check_trained(model, config)
+
+
+def start_motion(model: OccWorld) -> None:
+    """Motion that no file speaks of begins at constant velocity."""
+    if isinstance(model, AerialOccWorld):
+        model.start_going_on()
 
 
 def check_trained(model: OccWorld, config: RunConfig) -> None:

@@ -321,7 +321,8 @@ def test_every_addition_learns_and_a_frozen_vae_freezes_nothing_else() -> None:
     table = model.decode_features(model.vae.vqvae.quant_conv(model.encode(volume)))
     (loss + moves.square().sum() + turns.sum() + logits.square().mean() + table.square().mean()).backward()
     for name in ("heights.table", "heights.head.weight", "correction.conv_out.weight", "warp.log_confidence",
-                 "warp.hint_confidence", "motion.films.0.weight", "motion.columns.weight", "motion.head.weight"):  # fmt: skip
+                 "warp.hint_confidence", "motion.films.0.weight", "motion.columns.weight",
+                 "motion.head.weight"):  # fmt: skip
         gradient = model.get_parameter(f"aerial.{name}").grad
         assert gradient is not None and gradient.abs().max() > 0, name
 

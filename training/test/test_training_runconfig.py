@@ -26,12 +26,12 @@ def load(tmp_path: Path, text: str, *overrides: str, name: str = "own.py") -> tu
 def test_the_guides_names_are_there_and_resolve() -> None:
     assert set(run_config_names()) == {
         "finetune_tokyo", "finetune_nuscenes", "finetune_uavscenes", "finetune_6dof", "finetune_nuscenes_6dof",
-        "train_vqvae", "train_adapt", "train_occworld", "test_local", "overfit_64", "demo", "fast",
+        "train_vqvae", "train_adapt", "train_occworld", "test_local", "overfit_64", "demo", "fast", "train_aerial",
     }  # fmt: skip
     for name in run_config_names():
         (config, notes), *others = load_stages(name)
         assert notes == [] and load_stages(f"config/{name}.py") == [(config, []), *others]
-        assert [c.stage for c, _ in others] == (["occworld"] if name in ("demo", "fast") else [])
+        assert [c.stage for c, _ in others] == (["occworld"] if name in ("demo", "fast", "train_aerial") else [])
         if config.data.type == "gazebo":
             config.check_loader()
         else:

@@ -172,7 +172,8 @@ def first_command(config: RunConfig, depth: int = 1) -> str:
     folder, more = "out/vqvae", ""
     if depth > 1:
         folder, more = f"out/vqvae_depth{depth}", f" --set model.code_depth={depth}"
-        more += f" --set checkpoint.vqvae_from={config.checkpoint.vqvae_from}" if config.checkpoint.vqvae_from else ""
+        source = config.checkpoint.vqvae_from or config.checkpoint.load_from
+        more += f" --set checkpoint.vqvae_from={source}" if source else ""
     deeper = f"model.code_depth={depth} and " if depth > 1 else ""
     return (
         f"First run `python -m aerialworld_training.train --config {name} --work-dir {folder}{more}` with this "

@@ -1,8 +1,10 @@
-"""The metric tables with their baselines, the goals, and the sentence that says honestly who wins."""
+"""The metric tables with their baselines, goals, the sentence that says honestly who wins, and the training curves."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aerialworld.report.motion import object_table, path_tables
@@ -143,3 +145,30 @@ def verdict(evaluation: dict[str, Any]) -> str:
     if ceiling is not None:
         text += f" Its own codes could reach {100 * ceiling:.1f} % if it knew the future."
     return text
+
+
+#: Panel → (stage, value) → line.
+CURVES = {
+    "VAE: loss": {("vae", "loss"): "training"},
+    "VAE: IoU of the reconstruction": {("vae", "val_reconstruction_iou"): "validation"},
+    "Transformer: cross-entropy": {("transformer", "ce"): "training", ("transformer", "val_ce"): "validation"},
+    "Transformer: codes right": {("transformer", "val_code_accuracy"): "validation"},
+}
+
+
+def read_curves(work_dir: Path) -> dict[str, dict[str, list[list[float]]]]:
+    """From metrics.jsonl: panel → line → [[step, value], …]; empty when there is no training."""
+    path = work_dir / "metrics.jsonl"
+    if not path.is_file():
+        return {}
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    curves: dict[str, dict[str, list[list[float]]]] = {}
+    for title, lines in CURVES.items():
+        panel = {
+            label: [[float(e["step"]), float(e[key])] for e in entries if e["stage"] == stage and key in e]
+            for (stage, key), label in lines.items()
+        }
+        panel = {label: line for label, line in panel.items() if line}
+        if panel:
+            curves[title] = panel
+    return curves

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld.report.checks import check_table
-from aerialworld.report.curves import read_curves
-from aerialworld.report.metrics import metrics_section
+from aerialworld.report.metrics import metrics_section, read_curves
 from aerialworld.report.pictures import curves_uri, data_uri
 from aerialworld.report.plots import score_plots
 from aerialworld.report.predictions import predictions

@@ -17,8 +17,6 @@ UNKNOWN = (176, 184, 192)
 UNKNOWN_HATCH = (158, 166, 175)
 EGO = (230, 40, 40)
 THUMBNAIL_WIDTH = 560
-#: Panels of training curves beside each other.
-CURVE_COLUMNS = 3
 
 
 def data_uri(data: bytes, kind: str) -> str:
@@ -125,13 +123,8 @@ def curves_uri(curves: dict[str, dict[str, list[list[float]]]]) -> str:
             "font.size": 9,
         }
     ):
-        columns = min(len(curves), CURVE_COLUMNS)
-        rows = -(-len(curves) // columns)
-        figure = Figure(figsize=(4.6 * columns, 2.9 * rows))
-        panels = figure.subplots(rows, columns, squeeze=False).flatten()
-        for axes in panels[len(curves) :]:
-            axes.set_axis_off()
-        for axes, (title, lines) in zip(panels, curves.items(), strict=False):
+        figure = Figure(figsize=(4.6 * len(curves), 2.9))
+        for axes, (title, lines) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
             for label, line in lines.items():
                 values: Any = np.array(line, dtype=float)
                 axes.plot(values[:, 0], values[:, 1], label=label, linewidth=1.4, marker="o", markersize=2.5)

@@ -34,6 +34,7 @@ from aerialworld_training.evaluation_rows import (
     MODEL_CONSTANT_VELOCITY,
     MODEL_TRUE_MOTION,
     compared,
+    knows,
     rows_of,
 )
 from aerialworld_training.evaluation_tables import print_evaluation
@@ -318,7 +319,8 @@ class Evaluation:
         with_unseen = [Stratum(s.name, (*s.cells, *(c + CELLS for c in s.cells)), s.meaning) for s in STRATA]
         rows: dict[str, Any] = {}
         for name, (label, meaning) in self.rows.items():
-            rows[name] = {"label": label, "meaning": meaning, **self.table(self.counts[name], STRATA)}
+            said = {"label": label, "meaning": meaning, "knows": knows(name)}
+            rows[name] = said | self.table(self.counts[name], STRATA)
             rows[name]["vpq"] = self.panoptic[name].result(self.horizons.tolist())
             if self.full:
                 rows[name]["full"] = self.table(self.full_counts[name], [*with_unseen, OCCLUDED])

@@ -85,23 +85,33 @@ def rows_of(trained: Trained) -> dict[str, tuple[str, str]]:
     return BASELINES | (_AERIAL if trained.aerial is not None else {MODEL: _OCCWORLD})
 
 
+def knows(row: str) -> str:
+    """What a row knows of the future, in few words."""
+    if row == CEILING:
+        return "the true future frame"
+    if row == "actors_oracle":
+        return "the true motion; objects' true velocities now"
+    blind = row in ("constant", "copy", MODEL, MODEL_CONSTANT_VELOCITY) or "constant_velocity" in row
+    return "nothing of the future" if blind else "the true motion"
+
+
 #: Rows that know equally much of the vehicle's way, by what they know: their name in a narrow table → row. A forecast
 #: is measured against those beside it, never against what knows more or less.
 HISTORY, TRUE = "history only", "true motion"
 _COMPARED: dict[str, dict[str, str]] = {
     HISTORY: {
         "model": MODEL,
-        "model, constant velocity": MODEL_CONSTANT_VELOCITY,
+        "model at c. v.": MODEL_CONSTANT_VELOCITY,
         "fused warp": "ego_warp_fused_constant_velocity",
-        "filled as constant": "ego_warp_constant_velocity_fill_height",
-        "filled by nearest": "ego_warp_constant_velocity_fill_nearest",
+        "fill: constant": "ego_warp_constant_velocity_fill_height",
+        "fill: nearest": "ego_warp_constant_velocity_fill_nearest",
         "tracked objects": "actors_tracked_constant_velocity",
     },
     TRUE: {
         "model": MODEL_TRUE_MOTION,
         "fused warp": "ego_warp_fused",
-        "filled as constant": "ego_warp_fill_height",
-        "filled by nearest": "ego_warp_fill_nearest",
+        "fill: constant": "ego_warp_fill_height",
+        "fill: nearest": "ego_warp_fill_nearest",
         "tracked objects": "actors_tracked",
     },
 }

@@ -35,7 +35,7 @@ class Goal:
 GOALS = (
     Goal("all", ("fused warp",), 3.0, 1.0, 0.02, "all voxels: IoU at 3 s ≥ the fused ego-warp's + 2 points"),
     Goal(
-        "unseen", ("filled as constant", "filled by nearest"), None, 1.3, 0.0,
+        "unseen", ("fill: constant", "fill: nearest"), None, 1.3, 0.0,
         "unseen: mean IoU of 1, 2, 3 s ≥ 1.3 × the better fill's",
     ),
     Goal(

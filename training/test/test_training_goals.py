@@ -92,7 +92,7 @@ def test_the_terminal_shows_rows_beside_their_like(capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     header = next(line for line in lines if line.startswith("IoU, %, at 1/2/3 s, history only"))
     assert [part.strip() for part in header.split("  ") if part][1:] == [
-        "model", "fused warp", "filled as constant", "filled by nearest", "tracked objects"
+        "model", "fused warp", "fill: constant", "fill: nearest", "tracked objects"
     ]  # fmt: skip
     unseen = next(line for line in lines if line.startswith("unseen"))
     assert unseen.split()[1:] == ["–/–/–", "40.0/40.0/40.0", "30.0/30.0/30.0", "20.0/20.0/20.0", "45.0/45.0/45.0"]

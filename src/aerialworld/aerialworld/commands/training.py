@@ -122,18 +122,21 @@ def draw_evaluation(result: dict[str, Any], picture: Path) -> None:
     say(str(picture))
 
 
-def print_evaluation(result: dict[str, object]) -> None:
-    """The metric table on the terminal."""
+def print_evaluation(result: dict[str, Any]) -> None:
+    """The metric table, the strata of rows that know equally much, and the goals, on the terminal."""
     from rich.table import Table
 
     from aerialworld.console import OUT
-    from aerialworld.report.metrics import metric_table
+    from aerialworld.report.metrics import compared_tables, metric_table
 
-    table = metric_table(result)
-    view = Table(title="IoU (%) by horizon", title_justify="left")
-    view.add_column("row")
-    for column in table.columns:
-        view.add_column(column, justify="right")
-    for row in table.rows:
-        view.add_row(row.label, *[f"[bold]{c.text}[/]" if c.best else c.text for c in row.cells])
-    OUT.print(view)
+    shown = [("IoU (%) by horizon", metric_table(result))] + [(t.title, t) for t in compared_tables(result)]
+    for title, table in shown:
+        view = Table(title=title, title_justify="left")
+        view.add_column("row")
+        for column in table.columns:
+            view.add_column(column, justify="right")
+        for row in table.rows:
+            view.add_row(row.label, *[f"[bold]{c.text}[/]" if c.best else c.text for c in row.cells])
+        OUT.print(view)
+    for goal in result.get("goals", ()):
+        say(goal["text"])

@@ -15,39 +15,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    DiagnosticArray,
-    DiagnosticStatus,
-    KeyValue,
-)
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image, PointCloud2, PointField
+from rclpy.executors import Executor
+from sensor_msgs.msg import Image, PointCloud2
 
-from aerialworld.forecasting import POINT, LiveHistory, SeenFrame, forecast, forecast_points
+from aerialworld.forecasting import LiveHistory, SeenFrame, forecast, forecast_points
 from aerialworld_core import topics
 from aerialworld_core.errors import AerialWorldError, InputError
+from aerialworld_core.nodes.clouds import cloud, set_stamp
 from aerialworld_core.nodes.declaring import declare, names, refuse_unknown
-from aerialworld_core.nodes.process import Stop, run_node
+from aerialworld_core.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, State
+from aerialworld_core.nodes.listening import ListeningNode
+from aerialworld_core.nodes.process import run_node
 from aerialworld_core.world import load_rig, load_world
-from aerialworld_recorder.nodes.recorder import fastest_executor
 from aerialworld_recorder.stream import cdr
 from aerialworld_recorder.stream.channels import Channel
 from aerialworld_recorder.stream.messages import ContentError
 from aerialworld_training.forecaster import MOTIONS, Forecaster, FutureFrames
 
 _TYPES: dict[str, Any] = {"Odometry": Odometry, "Image": Image}
-#: Wall seconds between looks at the queue's end, and between reports.
-LOOK, REPORT = 0.2, 1.0
-_KINDS = {"<f4": PointField.FLOAT32, "|u1": PointField.UINT8}
-_FIELDS = [
-    PointField(name=name, offset=int(offset), datatype=_KINDS[kind.str], count=1)
-    for name, (kind, offset) in ((n, POINT.fields[n][:2]) for n in POINT.names or ())  # type: ignore[index]
-]
-
 #: No datum: far below every place.
 _UNSET = -1e9
 #: Default and description; all are read-only once the node runs.
@@ -67,7 +55,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
 _BOUNDS = {"least_probability": (0.0, 1.0), "stale_after": (0.1, 3600.0)}
 
 
-class ForecastNode(Node):
+class ForecastNode(ListeningNode):
     """Messages in, one call into `forecasting`, messages out."""
 
     def __init__(self, **options: Any) -> None:
@@ -100,20 +88,16 @@ class ForecastNode(Node):
         self._newest: tuple[SeenFrame, ...] = ()
         self._newest_at = 0.0
         self._seen_at: float | None = None
-        self._report_at = 0.0
         self.failure: BaseException | None = None
         self._points: Any = self.create_publisher(PointCloud2, topics.forecast_points(vehicle), 10)
         self._path: Any = self.create_publisher(PathMessage, topics.forecast_path(vehicle), 10)
-        self._diagnostics: Any = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = Diagnostics(self) if Diagnostics.available else None
+        if self._diagnostics is None:
+            self.say("diagnostic_msgs is not installed, so /diagnostics is not published")
         listened = self.history or LiveHistory(self.forecaster, vehicle, rig, 0.0)  # the channels need no datum
         for channel in listened.channels:
-            self.create_subscription(
-                _TYPES[channel.type.rsplit("/", 1)[1]],
-                channel.topic,
-                partial(self._take, channel),
-                QoSProfile(depth=max(1, round(channel.rate))),
-                raw=True,
-            )
+            kind = _TYPES[channel.type.rsplit("/", 1)[1]]
+            self.listen(kind, channel.topic, channel.rate, partial(self._take, channel))
         self._changed, self._ending = threading.Condition(), False
         self._worker = threading.Thread(target=self._work, name="forecast", daemon=True)
         self._worker.start()
@@ -122,9 +106,6 @@ class ForecastNode(Node):
             f"{vehicle}: {f.trained.name} of {p['model']}, {f.history} frames of {f.step_s:g} s in, {f.future} out; "
             f"{len(listened.channels)} topics"
         )
-
-    def say(self, text: str) -> None:
-        self.get_logger().info(text)
 
     def _take(self, channel: Channel, data: bytes) -> None:
         try:
@@ -138,8 +119,7 @@ class ForecastNode(Node):
             found = self.history.put(message)
         except ContentError as error:
             self.refused += 1
-            if self.refused & (self.refused - 1) == 0:  # told at every power of two
-                self.get_logger().warning(f"message not used: {channel.topic}: {error} ({self.refused} such so far)")
+            self.warn(f"message not used: {channel.topic}: {error}")
             return
         if self.history.intake.frames and found:
             with self._changed:
@@ -167,20 +147,14 @@ class ForecastNode(Node):
             self.failure = error
 
     def _publish(self, stamp_ns: int, future: FutureFrames) -> None:
-        points = forecast_points(future, self.least)
-        cloud: Any = PointCloud2(
-            height=1, width=len(points), fields=_FIELDS, point_step=POINT.itemsize, row_step=points.nbytes
-        )
-        cloud.header.frame_id, cloud.is_dense = "map", True
-        _stamp(cloud.header.stamp, stamp_ns)
-        cloud.data.frombytes(points.tobytes())
-        self._points.publish(cloud)
+        points: Any = cloud(forecast_points(future, self.least), stamp_ns)
+        self._points.publish(points)
         path: Any = PathMessage()
-        path.header = cloud.header
+        path.header = points.header
         for k, horizon in enumerate(future.horizons_s):
             at: Any = PoseStamped()
             at.header.frame_id = "map"
-            _stamp(at.header.stamp, stamp_ns + round(float(horizon) * 1e9))
+            set_stamp(at.header.stamp, stamp_ns + round(float(horizon) * 1e9))
             pose = future.pose(k)
             at.pose.position.x, at.pose.position.y, at.pose.position.z = map(float, pose.position)
             q = at.pose.orientation
@@ -191,69 +165,54 @@ class ForecastNode(Node):
     def judge(self, now: float) -> tuple[bytes, str]:
         """Level and a line: what is wrong now, or that nothing is. now: monotonic seconds."""
         if self.history is None:
-            return DiagnosticStatus.WARN, "waits for odometry, which places the grid"
+            return WARN, "waits for odometry, which places the grid"
         if self._seen_at is None:
             missing = ", ".join(self.history.unheard)
-            return DiagnosticStatus.WARN, f"waits for {missing}" if missing else "waits for a second frame"
+            return WARN, f"waits for {missing}" if missing else "waits for a second frame"
         age = now - self._seen_at
         if age > self.stale_after:
-            return DiagnosticStatus.ERROR, f"input is stale: no new frame for {age:.1f} s"
+            return ERROR, f"input is stale: no new frame for {age:.1f} s"
         if self.latency > self.forecaster.step_s:
             return (
-                DiagnosticStatus.WARN,
+                WARN,
                 f"a forecast takes {self.latency:.2f} s; frames come faster",
             )
-        return DiagnosticStatus.OK, "forecasting"
+        return OK, "forecasting"
 
-    def report(self) -> None:
-        """Send /diagnostics."""
-        level, text = self.judge(time.monotonic())
+    def state(self, now: float) -> State:
+        """What /diagnostics is told; now: monotonic seconds."""
         values: dict[str, Any] = {
             "forecasts": self.made, "skipped": self.skipped, "latency_s": round(self.latency, 3),
             "messages_refused": self.refused,
         }  # fmt: skip
         if self._seen_at is not None:
-            values["input_age_s"] = round(time.monotonic() - self._seen_at, 3)
+            values["input_age_s"] = round(now - self._seen_at, 3)
         if self.history is not None:
             intake = self.history.intake
             values |= {"frames": intake.frames, "frames_dropped": intake.dropped, "restarts": intake.restarts}
             if intake.last_missing:
                 values["last_missing"] = ", ".join(intake.last_missing)
-        status = DiagnosticStatus(
-            level=level, name=f"forecast: {self.vehicle}", message=text, hardware_id=self.vehicle,
-            values=[KeyValue(key=k, value=str(v)) for k, v in values.items()],
-        )  # fmt: skip
-        message: Any = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
+        return State(self.vehicle, *self.judge(now), values)
 
-    def run(self, stop: Stop) -> None:
-        """Forecast until `stop` is asked for. Raises what ended the forecasting."""
-        executor = fastest_executor(self.context)
-        executor.add_node(self)
-        try:
-            while not stop.asked:
-                executor.spin_once(timeout_sec=LOOK)
-                if self.failure:
-                    raise (
-                        self.failure
-                        if isinstance(self.failure, AerialWorldError)
-                        else RuntimeError("forecasting failed")
-                    ) from self.failure
-                if time.monotonic() >= self._report_at:
-                    self._report_at = time.monotonic() + REPORT
-                    self.report()
-        finally:
-            with self._changed:
-                self._ending = True
-                self._changed.notify()
-            executor.shutdown(timeout_sec=0.0)
+    def look(self, now: float) -> None:
+        """Report. Raises what ended the forecasting."""
+        if isinstance(self.failure, AerialWorldError):
+            raise self.failure
+        if self.failure is not None:
+            raise RuntimeError("forecasting failed") from self.failure
+        if self._diagnostics and self._diagnostics.due(now):
+            self._diagnostics.publish([self.state(now)])
+
+    def finish(self, executor: Executor) -> None:
+        """Let the forecast that is being made come to its end."""
+        self.close()
         self._worker.join()
         self.say(f"{self.made} forecasts; {self.skipped} histories skipped")
 
-
-def _stamp(message: Any, stamp_ns: int) -> None:
-    message.sec, message.nanosec = divmod(stamp_ns, 1_000_000_000)
+    def close(self) -> None:
+        with self._changed:
+            self._ending = True
+            self._changed.notify()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -1,72 +1,14 @@
-"""The metric tables with their baselines, the sentence that says honestly who wins, and the training curves."""
+"""The metric tables with their baselines, goals, the sentence that says honestly who wins, and the training curves."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-MODEL = "occworld"
-#: Not a forecast: the model's reconstruction of the true future, the most that its codes can say.
-CEILING = "reconstruction"
-
-
-@dataclass(frozen=True)
-class Cell:
-    text: str
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    label: str
-    cells: list[Cell]
-    is_model: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    title: str
-    columns: list[str]
-    rows: list[Row]
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A heading and how a row's value is found; None where there is nothing to score."""
-
-    title: str
-    value: Callable[[dict[str, Any]], float | None] = field(repr=False)
-
-
-def score_table(evaluation: dict[str, Any], title: str, columns: list[Column], note: str = "") -> Table:
-    """Percentages, a row per forecast; the best forecast of each column is marked, the ceiling never is."""
-    rows = evaluation["rows"]
-    values = {name: [column.value(row) for column in columns] for name, row in rows.items()}
-    best: list[float | None] = []
-    for index in range(len(columns)):
-        scored = [v[index] for name, v in values.items() if name != CEILING]
-        known = [v for v in scored if v is not None]
-        best.append(max(known) if len(known) > 1 else None)
-    return Table(
-        title,
-        [c.title for c in columns],
-        [
-            Row(
-                str(rows[name]["label"]),
-                [
-                    Cell("–" if v is None else f"{100 * v:.1f}", v is not None and name != CEILING and v == best[i])
-                    for i, v in enumerate(line)
-                ],
-                is_model=name == MODEL,
-            )
-            for name, line in values.items()
-        ],
-        note,
-    )
+from aerialworld.report.motion import object_table, path_tables
+from aerialworld.report.tables import CEILING, MODEL, Cell, Column, Row, Table, score_table
 
 
 def _at(horizon: int, stratum: str, key: str) -> Callable[[dict[str, Any]], float | None]:
@@ -110,7 +52,9 @@ def metric_table(evaluation: dict[str, Any]) -> Table:
 def metrics_section(evaluation: dict[str, Any]) -> dict[str, Any]:
     """All that the page shows of an evaluation."""
     mean = mean_name(evaluation)
-    strata = [Column(stratum_name(n), _mean(n, "iou")) for n in evaluation["strata"] if n != "all"]
+    strata = [
+        Column(stratum_name(n).replace(" m", "\u00a0m"), _mean(n, "iou")) for n in evaluation["strata"] if n != "all"
+    ]
     strata.append(Column("without ground", _mean("all", "above_ground")))
     strata_note = "; ".join(
         f"{stratum_name(name)}: {meaning}"
@@ -126,11 +70,14 @@ def metrics_section(evaluation: dict[str, Any]) -> dict[str, Any]:
     return {
         "tables": [
             metric_table(evaluation),
+            *compared_tables(evaluation),
             score_table(evaluation, f"IoU by what is asked, {mean}", strata, f"{strata_note}."),
             score_table(evaluation, f"Classes, {mean}", classes, "OccWorld counts a class that never occurs as 100 %."),
-            *_motion_table(evaluation),
+            *object_table(evaluation),
+            *path_tables(evaluation),
         ],
         "verdict": verdict(evaluation),
+        "goals": [{"verdict": g["verdict"], "text": g["text"]} for g in evaluation.get("goals", ())],
         "headline": None if model is None else {"value": f"{100 * model:.1f} %", "label": f"model's IoU, {mean}"},
         "protocol": f"{evaluation['protocol']} Evaluated: {counts['windows_evaluated']} of "
         f"{counts['windows_available']} windows, {counts['frames']} frames; the codes used: {counts['codes_used']} of "
@@ -145,27 +92,32 @@ def stratum_name(name: str) -> str:
     return name.removeprefix("height_").replace("above_", "above ").replace("_", "–") + " m"
 
 
-def _motion_table(evaluation: dict[str, Any]) -> list[Table]:
-    motion = evaluation.get("motion")
-    if not motion:
-        return []
-    names = {"occworld": "OccWorld", "constant_displacement": "constant displacement"}
-    columns = [f"+{e['t']:g} s" for e in next(iter(motion.values()))["l2"]] + ["ADE", "FDE"]
-    lines = {name: [e["metres"] for e in m["l2"]] + [m["ade"], m["fde"]] for name, m in motion.items()}
-    best = [min(line[i] for line in lines.values()) for i in range(len(columns))]
-    rows = [
-        Row(
-            names.get(name, name.replace("_", " ")),
-            [Cell(f"{v:.2f}", v == best[i]) for i, v in enumerate(line)],
-            is_model=name == MODEL,
-        )
-        for name, line in lines.items()
-    ]
-    return [Table("Own motion, error in metres", columns, rows, "Lower is better.")]
+def compared_tables(evaluation: dict[str, Any]) -> list[Table]:
+    """A table for each knowledge of the vehicle's way: a line per stratum, a column per row, IoU at 1, 2 and 3 s. The
+    highest of a line at the last of these is marked."""
+    at = [k for k, t in enumerate(evaluation["horizons_s"]) if t in (1.0, 2.0, 3.0)]
+    told = "/".join(f"{evaluation['horizons_s'][k]:g}" for k in at)
+    tables = []
+    for motion, names in evaluation.get("compared", {}).items() if at else ():
+        rows = []
+        for stratum in evaluation["strata"]:
+            found = [[_at(k, stratum, "iou")(evaluation["rows"][row]) for k in at] for row in names.values()]
+            if all(v is None for values in found for v in values):
+                continue
+            last = [values[-1] for values in found if values[-1] is not None]
+            best = max(last) if len(last) > 1 else None
+            texts = ["/".join("–" if v is None else f"{100 * v:.1f}" for v in values) for values in found]
+            marks = [best is not None and values[-1] == best for values in found]
+            rows.append(Row(stratum_name(stratum), [Cell(t, m) for t, m in zip(texts, marks, strict=True)]))
+        title = f"IoU (%) at {told} s, {motion}"
+        note = "Rows that know equally much of the vehicle's way. Marked: the best at the last of these horizons."
+        tables.append(Table(title, list(names), rows, note))
+    return tables
 
 
 def verdict(evaluation: dict[str, Any]) -> str:
-    """Which baselines the model beats and which it does not, by the mean IoU over all observed voxels."""
+    """Which baselines the model beats and which it does not, by the mean IoU over all observed voxels: of those that
+    know as much of the future as it does, where the evaluation tells."""
     value = _mean("all", "iou")
     rows = evaluation["rows"]
     model = value(rows[MODEL])
@@ -173,9 +125,13 @@ def verdict(evaluation: dict[str, Any]) -> str:
         return "The model could not be scored: nothing was occupied in the observed voxels."
     beaten: list[str] = []
     not_beaten: list[str] = []
+    told_more = False
     for name, row in rows.items():
         score = value(row)
         if name.startswith(MODEL) or name == CEILING or score is None:
+            continue
+        if row.get("knows") != rows[MODEL].get("knows"):
+            told_more = True
             continue
         (beaten if model > score else not_beaten).append(f"{row['label']} ({100 * score:.1f} %)")
     text = f"IoU {100 * model:.1f} % ({mean_name(evaluation)}) on a place that training never saw."
@@ -183,6 +139,8 @@ def verdict(evaluation: dict[str, Any]) -> str:
         text += f" The model beats: {', '.join(beaten)}."
     if not_beaten:
         text += f" It does not beat: {', '.join(not_beaten)}."
+    if told_more:
+        text += " What is told more of the future than the model stands in the tables."
     ceiling = value(rows[CEILING]) if CEILING in rows else None
     if ceiling is not None:
         text += f" Its own codes could reach {100 * ceiling:.1f} % if it knew the future."

@@ -9,6 +9,7 @@ from typing import Any
 from aerialworld.report.checks import check_table
 from aerialworld.report.metrics import metrics_section, read_curves
 from aerialworld.report.pictures import curves_uri, data_uri
+from aerialworld.report.plots import score_plots
 from aerialworld.report.predictions import predictions
 from aerialworld.report.recorded import session_card
 from aerialworld.report.timing import timing_table
@@ -75,6 +76,7 @@ def gather(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
         "sessions": [session_card(path, split) for path in sessions],
         "predictions": predictions(folder / "evaluation"),
         "metrics": metrics,
+        "plots": data_uri(score_plots(evaluation), "image/png") if evaluation else None,
         "curves": curves_uri(curves) if curves else None,
         "checks": check_table(validation) if validation else None,
         "timing": timing,

@@ -1,4 +1,5 @@
-"""An evaluation as a picture: IoU over the horizon, a panel for each stratum, a line for each row."""
+"""An evaluation as a picture: IoU over the horizon, a panel for each stratum, a line for each row,
+the model's above the rest and strong."""
 
 from __future__ import annotations
 
@@ -6,20 +7,20 @@ import io
 from typing import Any
 
 from aerialworld.report.metrics import stratum_name
+from aerialworld.report.tables import CEILING, MODEL
 
-#: The model's own rows are drawn above the rest, in strong lines.
-MODEL = "occworld"
 COLUMNS = 3
 
 
 def score_plots(evaluation: dict[str, Any]) -> bytes:
-    """PNG. A stratum in which nothing is to be scored has no panel; the model's 95 % intervals are shaded where they
+    """PNG. A stratum in which no forecast is scored has no panel; the model's 95 % intervals are shaded where they
     are known. Equal evaluations give equal bytes."""
     import matplotlib
     from matplotlib.figure import Figure
 
     rows: dict[str, dict[str, Any]] = evaluation["rows"]
-    strata = [s for s in evaluation["strata"] if any(_line(row, s) for row in rows.values())]
+    forecasts = [row for name, row in rows.items() if name != CEILING]
+    strata = [s for s in evaluation["strata"] if any(_line(row, s) for row in forecasts)]
     lines = -(-len(strata) // COLUMNS)
     with matplotlib.rc_context({"font.size": 9, "axes.prop_cycle": matplotlib.rcParamsDefault["axes.prop_cycle"]}):
         figure = Figure(figsize=(4.2 * COLUMNS, 3.0 * lines + 1.6), dpi=110)
@@ -60,4 +61,4 @@ def score_plots(evaluation: dict[str, Any]) -> bytes:
 def _line(row: dict[str, Any], stratum: str) -> list[tuple[float, float, list[float] | None]]:
     """(seconds, IoU, interval) of a row at the horizons where the stratum holds anything."""
     found = [(h["t"], h["strata"][stratum]) for h in row["horizons"] if stratum in h["strata"]]
-    return [(t, s["iou"], s["iou_95"]) for t, s in found if s["iou"] is not None]
+    return [(t, s["iou"], s.get("iou_95")) for t, s in found if s["iou"] is not None]

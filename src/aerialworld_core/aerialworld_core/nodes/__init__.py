@@ -1,1 +1,1 @@
-"""What ROS 2 nodes of several rooms share: their parameters and their process. Needs rclpy."""
+"""What ROS 2 nodes of several rooms share: parameters, process, spinning, diagnostics, clouds. Needs rclpy."""

@@ -8,18 +8,15 @@ with the failure's exit code when recording had to stop.
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 from nav_msgs.msg import Odometry
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.executors import Executor, SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2, PointField
+from rclpy.executors import Executor
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
@@ -27,9 +24,11 @@ from visualization_msgs.msg import MarkerArray
 from aerialworld_core import topics
 from aerialworld_core.errors import InputError
 from aerialworld_core.memory import keep_freed_memory
-from aerialworld_core.nodes.process import Stop, run_node
+from aerialworld_core.nodes.clouds import cloud
+from aerialworld_core.nodes.listening import LOOK, ListeningNode
+from aerialworld_core.nodes.process import run_node
 from aerialworld_recorder.nodes.parameters import DECLARED, RELIABLE, Parameters, read_parameters
-from aerialworld_recorder.nodes.reporting import DiagnosticsPublisher, StatusPublisher
+from aerialworld_recorder.nodes.reporting import StatusPublisher, VehicleDiagnostics
 from aerialworld_recorder.nodes.ros_clouds import fields_reader
 from aerialworld_recorder.nodes.setup import Setup, VehicleSetup
 from aerialworld_recorder.stream import cdr
@@ -39,17 +38,13 @@ from aerialworld_recorder.stream.calibration import check_calibration
 from aerialworld_recorder.stream.channels import CALIBRATIONS, SENSORS, Channel
 from aerialworld_recorder.stream.messages import ContentError, Message
 from aerialworld_recorder.stream.pipeline import Limits, Pipeline
-from aerialworld_recorder.voxel_cloud import OFFSETS, VOXEL_POINT, voxel_points
+from aerialworld_recorder.voxel_cloud import voxel_points
 
 _TYPES = {t.__name__: t for t in (Odometry, CameraInfo, CompressedImage, Image, Imu, PointCloud2, MarkerArray)}
-#: Wall seconds between looks at silence and changes; between reports on /diagnostics; until unheard topics are named.
-LOOK, REPORT, UNHEARD = 0.2, 1.0, 10.0
+#: Wall seconds until unheard topics are named.
+UNHEARD = 10.0
 #: Wall seconds at the end for messages that have arrived and are not taken; spins without any that end it earlier.
 DRAIN, IDLE_SPINS = 1.0, 5
-_VOXEL_FIELDS = [
-    PointField(name=name, offset=offset, datatype=PointField.UINT8 if name == "class" else PointField.FLOAT32, count=1)
-    for name, offset in OFFSETS.items()
-]
 
 
 class VehicleIntake:
@@ -79,22 +74,10 @@ class VehicleIntake:
         self._occupancy: Any = node.create_publisher(PointCloud2, topics.occupancy(setup.name), 10)
 
     def _subscribe(self, channel: Channel) -> Any:
-        """One second of messages deep. They come as bytes: of those between frames, nothing else is made."""
-        p = self._node.parameters
-        reliability = ReliabilityPolicy.RELIABLE if p.qos == RELIABLE else ReliabilityPolicy.BEST_EFFORT
-        quality = QoSProfile(depth=max(1, math.ceil(channel.rate)), reliability=reliability)
         take = self._calibration if channel.kind in CALIBRATIONS else self._take
         kind: Any = _TYPES[channel.type.rsplit("/", 1)[1]]
-        callback: Callable[[Any], None] = lambda data: take(channel, data)  # noqa: E731 - to give it a type
-        return self._node.create_subscription(
-            kind,
-            channel.topic,
-            callback,
-            quality,
-            # rclpy's default events put two more things to wait for per topic into every spin.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            raw=True,
-        )
+        reliable = self._node.parameters.qos == RELIABLE
+        return self._node.listen(kind, channel.topic, channel.rate, partial(take, channel), reliable=reliable)
 
     def _take(self, channel: Channel, data: bytes) -> None:
         self._node.taken += 1
@@ -134,17 +117,10 @@ class VehicleIntake:
         recorder = self.pipeline.recorder
         assert recorder is not None, "a frame was recorded"
         points = voxel_points(occupancy, recorder.meta.grid, frame.state.pose, recorder.meta.datum)
-        seconds, nanoseconds = divmod(frame.stamp_ns, 1_000_000_000)
-        message = PointCloud2(
-            height=1, width=len(points), fields=_VOXEL_FIELDS, point_step=VOXEL_POINT.itemsize, row_step=points.nbytes
-        )
-        message.header.frame_id, message.is_dense = "map", True
-        message.header.stamp.sec, message.header.stamp.nanosec = seconds, nanoseconds
-        message.data.frombytes(points.tobytes())
-        self._occupancy.publish(message)
+        self._occupancy.publish(cloud(points, frame.stamp_ns))
 
 
-class RecorderNode(Node):
+class RecorderNode(ListeningNode):
     """Parameters in, messages in; what becomes of them is the pipelines' business."""
 
     def __init__(self, **options: Any) -> None:
@@ -159,15 +135,14 @@ class RecorderNode(Node):
         #: Messages taken, of all topics.
         self.taken = 0
         self._heard = self._begun = time.monotonic()
-        self._told: dict[str, int] = {}
         self._lockstep = self.create_publisher(Header, topics.LOCKSTEP, 10) if self.parameters.lockstep else None
         self._acknowledged: Header | None = None
         self._status = StatusPublisher(self)
-        self._diagnostics = DiagnosticsPublisher(self) if DiagnosticsPublisher.available else None
+        self._diagnostics = VehicleDiagnostics(self) if VehicleDiagnostics.available else None
         self.intakes = {v.name: VehicleIntake(self, v) for v in setup.vehicles}
         self.create_service(Trigger, "~/start", self._start)
         self.create_service(Trigger, "~/stop", self._stop)
-        self._look_at = self._report_at = 0.0
+        self._look_at = 0.0
         self._names_unheard = True
         self._report_setup(setup)
 
@@ -180,16 +155,6 @@ class RecorderNode(Node):
                 f"stamps within {v.timing.tolerance_ns * 1e-6:g} ms"
             )
         self.say(f"{'recording' if self.recording else 'waiting for ~/start'}, into {self.parameters.data_root}")
-
-    def say(self, text: str) -> None:
-        self.get_logger().info(text)
-
-    def warn(self, text: str) -> None:
-        """A line for the log. Of lines that differ in numbers alone the first is told, and then every power of two."""
-        kind = "".join(c for c in text if not c.isdigit())
-        count = self._told[kind] = self._told.get(kind, 0) + 1
-        if count & (count - 1) == 0:
-            self.get_logger().warning(text if count < 4 else f"{text} ({count} such so far)")
 
     def wake(self) -> None:
         """A frame has left a queue; called by working threads."""
@@ -243,9 +208,8 @@ class RecorderNode(Node):
         response.success, response.message = True, f"stopped; {queued} frames are still to be written"
         return response
 
-    def look(self) -> None:
+    def look(self, now: float) -> None:
         """What is to be done now and then: silence, changes, reports. Raises what ended a vehicle's recording."""
-        now = time.monotonic()
         while self._later:
             self._later.pop()()
         if now < self._look_at:
@@ -256,9 +220,8 @@ class RecorderNode(Node):
         if self.parameters.lockstep and now - self._heard > self.parameters.lockstep_patience:
             self._break_silence()
         self._status.publish(self.recording, self.pipelines)
-        if self._diagnostics and now >= self._report_at:
-            self._report_at = now + REPORT
-            self._diagnostics.publish(self.recording, self.pipelines)
+        if self._diagnostics and self._diagnostics.due(now):
+            self._diagnostics.report(self.recording, self.pipelines)
         if self._names_unheard and now - self._begun > UNHEARD:
             self._names_unheard = False
             self._name_unheard()
@@ -291,31 +254,22 @@ class RecorderNode(Node):
                     "against the rig"
                 )
 
-    def run(self, stop: Stop) -> None:
-        """Record until `stop` is asked for. Raises what ended the recording of a vehicle."""
-        executor = fastest_executor(self.context)
-        executor.add_node(self)
-        try:
-            while not stop.asked:
-                executor.spin_once(timeout_sec=LOOK)
-                self.look()
-            self._take_the_rest(executor)
-        finally:
-            for pipeline in self.pipelines.values():
-                pipeline.end_session()
-            for pipeline in self.pipelines.values():
-                pipeline.close()
-            self._status.publish(False, self.pipelines)
-            self._report_end()
-            executor.shutdown(timeout_sec=0.0)
-
-    def _take_the_rest(self, executor: Executor) -> None:
-        """What has reached this process and is not taken yet: until nothing comes, or the time for it is up."""
+    def finish(self, executor: Executor) -> None:
+        """Take what has reached this process and is not taken yet: until nothing comes, or the time for it is up."""
         deadline, idle = time.monotonic() + DRAIN, 0
         while idle < IDLE_SPINS and time.monotonic() < deadline:
             before = self.taken
             executor.spin_once(timeout_sec=DRAIN / 100)
             idle = 0 if self.taken > before else idle + 1
+
+    def close(self) -> None:
+        """What is queued is written and the sessions are closed."""
+        for pipeline in self.pipelines.values():
+            pipeline.end_session()
+        for pipeline in self.pipelines.values():
+            pipeline.close()
+        self._status.publish(False, self.pipelines)
+        self._report_end()
 
     def _report_end(self) -> None:
         """Totals, and what was lost on which topic."""
@@ -329,16 +283,6 @@ class RecorderNode(Node):
                 lost = {k: v for k in ("missing", "late", "bad", "out_of_order", "duplicates") if (v := getattr(c, k))}
                 if lost:
                     self.say(f"{topic}: of {c.received} messages {', '.join(f'{v} {k}' for k, v in lost.items())}")
-
-
-def fastest_executor(context: Any) -> Executor:
-    """What calls the node back, on the thread that spins: rclpy's EventsExecutor (7.1.4 and later) is told of messages
-    where the others ask every topic each time, which costs as much again as all else that is done while listening."""
-    try:
-        from rclpy.experimental import EventsExecutor  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return SingleThreadedExecutor(context=context)
-    return cast(Executor, EventsExecutor(context=context))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
+from aerialworld_core.nodes.diagnostics import ERROR, OK, WARN, Diagnostics, State
 from aerialworld_recorder.stream.pipeline import Pipeline
 
 
@@ -48,52 +48,34 @@ class StatusPublisher:
             self._publisher.publish(String(data=text))
 
 
-class DiagnosticsPublisher:
-    """/diagnostics: a DiagnosticStatus for each vehicle, with counts of each of its topics."""
-
-    available = find_spec("diagnostic_msgs") is not None
+class VehicleDiagnostics(Diagnostics):
+    """A state for each vehicle, with counts of each of its topics."""
 
     def __init__(self, node: Node) -> None:
-        from diagnostic_msgs.msg import (  # type: ignore[import-untyped, import-not-found, unused-ignore]
-            DiagnosticArray,
-            DiagnosticStatus,
-            KeyValue,
-        )
-
-        self._array, self._status, self._value = DiagnosticArray, DiagnosticStatus, KeyValue
-        self._node, self._publisher = node, node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        super().__init__(node)
         self._before: dict[str, int] = {}
 
-    def publish(self, recording: bool, pipelines: Mapping[str, Pipeline]) -> None:
-        """Send the state of every vehicle, whether it has changed or not."""
-        message = self._array(status=[self._of(name, p, recording) for name, p in pipelines.items()])
-        message.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(message)
+    def report(self, recording: bool, pipelines: Mapping[str, Pipeline]) -> None:
+        """Send the state of every vehicle."""
+        self.publish([self._state(name, pipeline, recording) for name, pipeline in pipelines.items()])
 
-    def _of(self, name: str, pipeline: Pipeline, recording: bool) -> Any:
-        level, text = self._judge(name, pipeline, recording)
+    def _state(self, name: str, pipeline: Pipeline, recording: bool) -> State:
         values = {k: v for k, v in vehicle_status(pipeline).items() if v is not None}
         values["skew_ms"] = round(pipeline.tally.skew_ns * 1e-6, 3)
         for topic, counts in pipeline.synchroniser.counts.items():
             values |= {f"{topic} {what}": count for what, count in vars(counts).items() if count}
-        return self._status(
-            level=level,
-            name=f"{self._node.get_name()}: {name}",
-            message=text,
-            hardware_id=name,
-            values=[self._value(key=key, value=str(value)) for key, value in values.items()],
-        )
+        return State(name, *self._judge(name, pipeline, recording), values)
 
     def _judge(self, name: str, pipeline: Pipeline, recording: bool) -> tuple[bytes, str]:
         """Level and a line: what is wrong now, or that nothing is."""
         lost = pipeline.tally.dropped + pipeline.tally.overrun + pipeline.tally.bad_messages
         lately, self._before[name] = lost - self._before.get(name, 0), lost
         if pipeline.failure:
-            return self._status.ERROR, str(pipeline.failure)
+            return ERROR, str(pipeline.failure)
         if not recording:
-            return self._status.OK, "not recording"
+            return OK, "not recording"
         if pipeline.session is None and not pipeline.full and (unheard := pipeline.synchroniser.unheard):
-            return self._status.WARN, f"waits for {', '.join(unheard)}"
+            return WARN, f"waits for {', '.join(unheard)}"
         if lately:
-            return self._status.WARN, f"{lately} frames or messages lost since the last report"
-        return self._status.OK, "max_frames are recorded" if pipeline.full else "recording"
+            return WARN, f"{lately} frames or messages lost since the last report"
+        return OK, "max_frames are recorded" if pipeline.full else "recording"

@@ -143,9 +143,9 @@ def test_truth_needs_a_world(tmp_path: Path) -> None:
 def test_training_says_what_is_missing(tmp_path: Path) -> None:
     common = ("--sessions", tmp_path, "--split", tmp_path / "split.json", "--work-dir", tmp_path / "work")
     result = run("train", *common)
-    assert (result.exit_code, "no such split file" in text_of(result)) == (2, True)
+    assert (result.exit_code, "holds no session folders" in text_of(result)) == (2, True)
     result = run("train", *common, "--set", "novalue")
-    assert (result.exit_code, "key=value" in text_of(result)) == (2, True)
+    assert (result.exit_code, "key.sub=value" in text_of(result)) == (2, True)
     assert not (tmp_path / "work").exists()
 
 

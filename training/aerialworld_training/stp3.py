@@ -15,7 +15,7 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_training.evaluate import evaluate
 from aerialworld_training.evaluation_tables import print_evaluation
 from aerialworld_training.logbook import Progress
-from aerialworld_training.runconfig import load_run_config
+from aerialworld_training.runconfig import load_stages
 from aerialworld_training.runconfig.load import parse_resolved
 from aerialworld_training.trained import load_trained
 
@@ -23,7 +23,7 @@ from aerialworld_training.trained import load_trained
 def data_of(work_dir: Path, config: str | None) -> tuple[Path, Path]:
     """The folder of sessions and the split file that a config names, or else the run's own. Raises InputError."""
     if config is not None:
-        run = load_run_config(config)[0]
+        run = load_stages(config)[-1][0]
     else:
         trained = load_trained(work_dir)
         run = parse_resolved(trained.config, str(trained.path))

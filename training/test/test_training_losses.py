@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from aerialworld_core.grid import VoxelGrid
+from aerialworld_core.labels import FREE
 from aerialworld_training.binary_losses import (
     binary_losses,
     dice_loss,
@@ -17,7 +19,9 @@ from aerialworld_training.binary_losses import (
     mean_matching_loss,
     occupied_logit,
 )
+from aerialworld_training.box_city import BoxCity, BoxSession
 from aerialworld_training.losses import chunked_cross_entropy, lovasz_softmax, masked_cross_entropy, motion_loss
+from aerialworld_training.voxels import near_occupied, sample_voxels
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_tiny import random_window, tiny
@@ -149,3 +153,31 @@ def test_recomputed_blocks_give_the_same_bits() -> None:
     model.save_memory()
     again = gradients()
     assert len(kept) == len(again) > 200 and all(torch.equal(a, b) for a, b in zip(kept, again, strict=True))
+
+
+def test_sampled_loss_is_an_unbiased_estimate_and_leaves_out_the_unknown() -> None:
+    grid = VoxelGrid((-16, -16, -2), (2, 2, 3), (16, 16, 9))
+    frame = BoxSession(BoxCity(1), grid, frames=1, start=(0, 0)).occupancy(0)
+    semantics, observed = torch.from_numpy(frame.semantics), torch.from_numpy(frame.observed)
+    generator = torch.Generator().manual_seed(0)
+    rows, weights = sample_voxels(semantics, observed, 100, 1.0, generator)
+    surfaces = near_occupied(semantics != FREE) & observed
+    assert observed.flatten()[rows].all() and len(set(rows.tolist())) == len(rows)
+    assert set(torch.nonzero(surfaces.flatten())[:, 0].tolist()) <= set(rows.tolist())
+    assert len(rows) == int(surfaces.sum()) + 100 < int(observed.sum())
+    assert weights.sum().item() == pytest.approx(observed.sum().item())  # the drawn stand for all observed
+    heavy = sample_voxels(semantics, observed, 100, 3.0, torch.Generator().manual_seed(0))
+    assert torch.equal(heavy[0], rows)
+    assert torch.equal(heavy[1], torch.where(semantics.flatten()[rows] != FREE, 3.0 * weights, weights))
+    # Over many draws the sampled loss is the whole one in the mean; with every voxel drawn it is the whole one.
+    logits = torch.randn(semantics.numel(), 18, generator=torch.Generator().manual_seed(0))
+    target = semantics.flatten().long()
+    whole = masked_cross_entropy(logits, target, observed.flatten().float()).item()
+
+    def sampled(count: int) -> float:
+        chosen, weight = sample_voxels(semantics, observed, count, 1.0, generator)
+        return masked_cross_entropy(logits[chosen], target[chosen], weight).item()
+
+    assert sampled(0) == pytest.approx(whole, rel=1e-5)
+    draws = torch.tensor([sampled(100) for _ in range(300)])
+    assert draws.mean().item() == pytest.approx(whole, abs=4 * draws.std().item() / math.sqrt(300))

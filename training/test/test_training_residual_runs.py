@@ -20,6 +20,7 @@ from aerialworld_training.running import train
 from aerialworld_training.running.codes import SessionCodes, prepare
 from aerialworld_training.running.data import windows
 from aerialworld_training.running.ranks import Ranks
+from aerialworld_training.runtime import StopRequest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_run import PowerCut, adapted, config, cut_at, made, same, state_of, world
@@ -118,7 +119,7 @@ def test_deep_codes_are_kept_and_go_stale(tmp_path: Path, sessions: Path, shallo
     assert isinstance(model, AerialOccWorld) and model.aerial.residual is not None
     noisy(model.aerial.residual)
     (dataset,) = windows(run, "train")
-    (prepared,) = prepare(model, run, [dataset], tmp_path / "codes", 1, Ranks())
+    (prepared,) = prepare(model, run, [dataset], tmp_path / "codes", 1, Ranks(), lambda what: None, StopRequest())
     semantics, observed = unpack_sample(dataset[1], dataset.grid.shape)
     codes = prepared[1]["codes"]
     assert codes.dtype == torch.uint16 and codes.shape[:2] == (4, 2) and codes[:, 1].long().unique().numel() > 1

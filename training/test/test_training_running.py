@@ -24,14 +24,14 @@ from aerialworld_training.models.occworld.state_dict_adapter import to_original
 from aerialworld_training.runconfig import load_run_config, read_resolved
 from aerialworld_training.runconfig.load import parse_resolved
 from aerialworld_training.runconfig.schema import FreezeConfig, OptimizerConfig, ScheduleConfig
-from aerialworld_training.running import codes, freezing, loop, train
+from aerialworld_training.running import codes, freezing, loop, train, weights
 from aerialworld_training.running.codes import CodesFile, SessionCodes, codes_key, prepare
 from aerialworld_training.running.data import windows
 from aerialworld_training.running.files import RunFiles
 from aerialworld_training.running.order import EpochOrder
 from aerialworld_training.running.ranks import Ranks
 from aerialworld_training.running.schedule import learning_rate, make_optimizer
-from aerialworld_training.runtime import Interrupted, TrainingError
+from aerialworld_training.runtime import Interrupted, StopRequest, TrainingError
 from aerialworld_training.train import main
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -252,7 +252,9 @@ def test_a_skipped_iteration_changes_nothing(tmp_path: Path, sessions: Path, mon
     monkeypatch.setattr(AutoencodingStage, "step", broken)
     train(run, tmp_path / "run")
     torch.manual_seed(7)
-    assert same(dict(build(run).state_dict()), state_of(tmp_path / "run" / "latest.pth"))
+    model = build(run)
+    weights.start(model, run, False)
+    assert same(dict(model.state_dict()), state_of(tmp_path / "run" / "latest.pth"))
 
 
 @pytest.mark.long
@@ -345,12 +347,16 @@ def test_collapse_is_told(tmp_path: Path, sessions: Path, caplog: pytest.LogCapt
 # --- codes ---
 
 
+def quiet(what: str) -> None:
+    """Told to nobody."""
+
+
 def test_codes_are_what_the_model_gives_for_the_frames(tmp_path: Path, sessions: Path, vae: Path) -> None:
     run = world(tmp_path, sessions, vae, augment={"copies": 2, "flip_probability": 1.0})
     model = build(run)
     model.load_state_dict(state_of(vae / "latest.pth"))
     (dataset,) = windows(run, "train")
-    (prepared,) = prepare(model, run, [dataset], tmp_path / "codes", 2, Ranks())
+    (prepared,) = prepare(model, run, [dataset], tmp_path / "codes", 2, Ranks(), quiet, StopRequest())
     for n in (0, len(prepared) - 1):
         sample, packed = prepared.variant(n, 0), dataset[n]
         semantics, observed = unpack_sample(packed, GRID.shape)
@@ -382,7 +388,7 @@ def test_stale_codes_are_refused_and_made_anew(tmp_path: Path, sessions: Path, v
     model = build(run)
     model.load_state_dict(state_of(vae / "latest.pth"))
     (dataset,) = windows(run, "train")
-    prepare(model, run, [dataset], tmp_path / "codes", 1, Ranks())
+    prepare(model, run, [dataset], tmp_path / "codes", 1, Ranks(), quiet, StopRequest())
     name = dataset.sessions[0]
     before = codes_key(model, "")
     path = SessionCodes(model, run, dataset, tmp_path / "codes").path(name, 0)
@@ -393,7 +399,7 @@ def test_stale_codes_are_refused_and_made_anew(tmp_path: Path, sessions: Path, v
     maker = SessionCodes(model, run, dataset, tmp_path / "codes")
     with pytest.raises(InputError, match="stale codes: made with another encoder"):
         maker.open(name, 0)
-    prepare(model, run, [dataset], tmp_path / "codes", 1, Ranks())
+    prepare(model, run, [dataset], tmp_path / "codes", 1, Ranks(), quiet, StopRequest())
     assert maker.open(name, 0).codes.shape == old.shape and not np.array_equal(maker.open(name, 0).codes, old)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 100])

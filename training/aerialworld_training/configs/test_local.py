@@ -1,4 +1,4 @@
-"""A small model on a coarse grid: to try an installation on a CPU, not for results."""
+"""A tiny model on a coarse grid: to try an installation on a CPU, not for results."""
 
 _base_ = ["_sessions.py"]
 

@@ -32,7 +32,7 @@ from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_core.files import write_json
 from aerialworld_core.labels import FREE
 from aerialworld_training.models.aerial import AerialOccWorld
-from aerialworld_training.models.aerial.config import STATES
+from aerialworld_training.models.aerial.config import STATES, UNKNOWN
 from aerialworld_training.models.aerial.fill import BANDS, NONE, with_hints
 from aerialworld_training.models.occworld import OccWorld
 from aerialworld_training.trained import Trained
@@ -62,7 +62,8 @@ def hinted(model: AerialOccWorld, hints: Tensor) -> Tensor:
     """What hints (1, X, Y, Z) add to the class logits (1, X, Y, Z, classes), looked up in a table of all hints."""
     every = torch.arange(BANDS * STATES + 1, dtype=torch.uint8, device=hints.device)
     free = torch.full_like(every, FREE)[:, None]  # the same for each, taken off again
-    table = model.aerial.warp(free, every.masked_fill(every == BANDS * STATES, NONE)) - model.aerial.warp(free)
+    no_hint = (every == BANDS * STATES) | (every % STATES == UNKNOWN)  # nothing hints at the unknown
+    table = model.aerial.warp(free, every.masked_fill(no_hint, NONE)) - model.aerial.warp(free)
     return table[hints.long().clamp(max=BANDS * STATES)]
 
 

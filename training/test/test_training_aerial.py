@@ -28,6 +28,7 @@ from aerialworld_training.models.aerial.motion import EGO, ego_features, follow,
 from aerialworld_training.models.aerial.warp import WarpEvidence, column_sources, fuse_history
 from aerialworld_training.models.occworld import OccWorld, OccWorldConfig, load_complete
 from aerialworld_training.models.occworld.state_dict_adapter import to_original
+from aerialworld_training.occupied import Occupied
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_tiny import AERIAL, CONFIG, GRID, noisy, random_window, tiny, tiny_aerial
@@ -164,10 +165,11 @@ def test_hints_are_the_nearest_seen_voxels_and_tell_how_far(session: PooledSessi
     assert (fill_hints(grid, voxels, 0.0) == NONE).all()
     # The states are those of the baseline's fill.
     fused, seen = baseline_fused(session, range(HISTORY), HISTORY + 2)
-    filled, known = fill_from_neighbours(fused, seen, round(8.0 / GRID.voxel_size[0]))
+    filled = fill_from_neighbours(Occupied.of(fused), seen, round(8.0 / GRID.voxel_size[0])).volume(GRID.shape)
     moved = states(torch.from_numpy(fused), torch.from_numpy(seen))[None]
     ours = with_hints(moved, fill_hints(GRID, moved, 8.0))[0].numpy()
-    assert (ours[known] == filled[known]).all() and (ours[~known] == UNKNOWN).all() and (known & ~seen).sum() > 500
+    assert (np.minimum(ours, FREE) == filled).all()
+    assert ((ours != FREE) & (ours != UNKNOWN) & ~seen).sum() > 100 < ((ours == FREE) & ~seen).sum()
 
 
 def test_hints_have_a_say_by_state_and_distance_that_begins_at_zero() -> None:

@@ -221,8 +221,9 @@ def test_whoever_uses_a_model_uses_its_deep_codes(tmp_path: Path) -> None:
         parts = parts_of(trained)
         assert torch.equal(parts["encoder"].module(seen), indices)
         _, moved, context = parts["decoder"].inputs.values()
-        corrected = model.correct(model.quantizer.lookup(indices), moved, context)
-        wanted = model.likeliest(corrected, moved)[0]
+        hints = model.hints(moved)
+        corrected = model.correct(model.quantizer.lookup(indices), moved, hints, context)
+        wanted = model.likeliest(corrected, moved, hints)[0]
         assert (parts["decoder"].module(indices, moved, context)[0][0] != wanted).float().mean() < 1e-3
         logits, _, _, image = parts["transformer"].module(*parts["transformer"].inputs.values())
         found = torch.zeros_like(indices)

@@ -265,12 +265,15 @@ def test_a_relu_at_zero_is_turned_as_recorded() -> None:
         out = model(torch.tensor([[1.0, 2.0]]))
         return {"w": torch.autograd.grad(out.sum(), model[0].weight)[0]}
 
+    def never(gradients: dict[str, torch.Tensor]) -> bool:
+        return False
+
     own = compute()
     assert own["w"].tolist() == [[1.0, 2.0], [10.0, 20.0], [0.0, 0.0]]
     closed = {"w": torch.tensor([[1.0, 2.0], [0.0, 0.0], [0.0, 0.0]])}
-    found, turned = kinks.settled_gradients(model, compute, own, closed)
+    found, turned = kinks.settled_gradients(model, compute, own, closed, never)
     assert turned == 1 and torch.equal(found["w"], closed["w"])
     # The other units are away from zero: whatever was recorded, they stay as they are.
     for wrong in ([[0.0, 0.0], [10.0, 20.0], [0.0, 0.0]], [[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]):
-        found, turned = kinks.settled_gradients(model, compute, own, {"w": torch.tensor(wrong)})
+        found, turned = kinks.settled_gradients(model, compute, own, {"w": torch.tensor(wrong)}, never)
         assert turned == 0 and torch.equal(found["w"], own["w"])

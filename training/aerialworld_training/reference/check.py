@@ -257,7 +257,6 @@ class Check:
             raise InputError(f"{self.reference.folder / name}: holds no gradients under 'grads'")
         self.model.save_memory()  # equal bits
         losses, own = compute()
-        self.model.save_memory(False)
         named = {**(recorded if isinstance(recorded, dict) else {}), "total": data.get("loss_total")}
         for key, value in named.items():
             if isinstance(value, (int, float)) and key in losses:
@@ -269,10 +268,14 @@ class Check:
 
     def at_kinks(self, own: Gradients, recorded: Gradients, compute: Callable[[], Gradients]) -> tuple[Gradients, str]:
         """Our gradients, with the recorded choice at ReLUs of zero input where one is above the tolerance; a remark."""
-        rows = Comparison()
-        rows.gradients("", own, recorded, every=True)
-        if all(row.within for row in rows.rows):
+
+        def within(gradients: Gradients) -> bool:
+            rows = Comparison()
+            rows.gradients("", gradients, recorded, every=True)
+            return all(row.within for row in rows.rows)
+
+        if within(own):
             return own, ""
         self.tell("  gradients above the tolerance: trying ReLUs whose input is zero within rounding")
-        own, turned = settled_gradients(self.model, compute, own, recorded)
+        own, turned = settled_gradients(self.model, compute, own, recorded, within)
         return own, f"ReLUs at zero as recorded: {turned}" if turned else ""

@@ -118,5 +118,6 @@ _COMPARED: dict[str, dict[str, str]] = {
 
 
 def compared(rows: Collection[str]) -> dict[str, dict[str, str]]:
-    """`_COMPARED` as far as these rows are there."""
-    return {motion: {k: v for k, v in names.items() if v in rows} for motion, names in _COMPARED.items()}
+    """`_COMPARED` as far as these rows are there, without what no row of the model stands for."""
+    found = {motion: {k: v for k, v in names.items() if v in rows} for motion, names in _COMPARED.items()}
+    return {motion: names for motion, names in found.items() if "model" in names}

@@ -52,8 +52,6 @@ def judge(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for goal in GOALS:
         for motion, names in compared(rows).items():
-            if "model" not in names:
-                continue
             own = score(rows[names["model"]], goal)
             others = {names[b]: value for b in goal.baselines if (value := score(rows[names[b]], goal)) is not None}
             best = max(others, key=others.__getitem__) if others else None

@@ -67,6 +67,17 @@ def test_untrained_rows_are_the_fused_warps(root: Path, tmp_path: Path, capsys: 
     assert scores_of(rows["occworld_constant_velocity"]) == going_on
     # The made vehicle turns steadily, so going on as before is the truth; the untrained model's own way is not.
     assert going_on == scores_of(rows["ego_warp_fused"])
+    for along, true in (
+        ("ego_warp_constant_velocity_fill_height", "ego_warp_fill_height"),
+        ("ego_warp_constant_velocity_fill_nearest", "ego_warp_fill_nearest"),
+        ("actors_tracked_constant_velocity", "actors_tracked"),
+    ):
+        assert scores_of(rows[along]) == scores_of(rows[true])
+        assert (rows[along]["knows"], rows[true]["knows"]) == ("nothing of the future", "the true motion")
+    assert scores_of(rows["ego_warp_fill_nearest"]) != going_on  # there is something to fill
+    assert rows["occworld"]["knows"] == "nothing of the future"
+    assert rows["reconstruction"]["knows"] == "the true future frame"
+    assert len(result["goals"]) == 6 and {g["verdict"] for g in result["goals"]} == {"not measured"}  # 1.5 s is no 3 s
     assert scores_of(rows["occworld"]) != going_on
     assert result["motion"]["constant_velocity"]["fde"] < 1e-6 < result["motion"]["constant_displacement"]["fde"]
     assert "AerialOccWorld (true future motion)" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from aerialworld.cli import app
 from aerialworld_training.runconfig import read_resolved
 
-pytestmark = pytest.mark.timeout(900)  # a minute of work, on machines that may be busy
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # a minute of work, on machines that may be busy
 
 TINY = (
     "--rig", "rig_small", "--duration", "5", "--config", "fast", "--seed", "5",

@@ -451,6 +451,8 @@ def test_a_warm_start_takes_a_public_file_and_says_so(
     with caplog.at_level(logging.WARNING, "aerialworld_training"):
         train(run, tmp_path / "run")
     assert any("a warm start, from iteration 0" in r.getMessage() for r in caplog.records)
+    with pytest.raises(InputError, match="--from-scratch would not use them"):
+        train(run, tmp_path / "other", from_scratch=True)
     stored = read_resolved(tmp_path / "run" / "config.yaml")
     assert stored.checkpoint.load_from == str(tmp_path / "public.pth")
 

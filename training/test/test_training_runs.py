@@ -143,6 +143,25 @@ def test_the_second_stage_begins_with_the_first_ones_vae(whole: Path) -> None:
     assert trained.path == whole / "2_occworld" / "best.pth" and trained.grid == GRID.pooled(POOLING)
 
 
+def test_a_whole_models_file_reaches_the_last_stage(tmp_path: Path, sessions: Path, whole: Path) -> None:
+    given = whole / "2_occworld" / "best.pth"
+    train(sessions, tmp_path / "run", *write_overrides({"checkpoint.load_from": given}))
+    files = [read_resolved(tmp_path / "run" / name / "config.yaml").checkpoint for name in ("1_adapt", "2_occworld")]
+    first = tmp_path / "run" / "1_adapt" / "best.pth"
+    assert [(f.load_from, f.vqvae_from) for f in files] == [(str(given), None), (str(first), None)]
+    before, after = (checkpoint(f)["state_dict"] for f in (given, first))
+    kept = [k for k in before if k.startswith(("transformer.", "aerial.motion.", "aerial.correction."))]
+    assert kept and all(torch.equal(before[k], after[k]) for k in kept)
+    assert not torch.equal(before["vae.decoder.conv_out.weight"], after["vae.decoder.conv_out.weight"])
+
+
+def test_one_checkpoint_cannot_be_gone_on_with_by_several_stages(tmp_path: Path, sessions: Path, whole: Path) -> None:
+    file = write_overrides({"checkpoint.resume_from": whole / "2_occworld" / "best.pth"})
+    with pytest.raises(InputError, match=r"has 2 stages, a checkpoint is of one; go on with --resume"):
+        train(sessions, tmp_path / "run", *file)
+    assert not (tmp_path / "run").exists()
+
+
 def test_progress_is_of_all_stages_and_another_seed_gives_other_weights(
     tmp_path: Path, sessions: Path, whole: Path
 ) -> None:

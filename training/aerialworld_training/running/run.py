@@ -108,7 +108,7 @@ class Run:
             log.warning("%s", note)
         seed_all(config.runtime.seed)
         model = build(config)
-        going_on = self.find_checkpoint(resume)
+        going_on = self.find_checkpoint(resume, from_scratch)
         config = self.config  # a warm start has put its file there
         if going_on is None:
             weights.start(model, config, from_scratch)
@@ -128,12 +128,14 @@ class Run:
             return scores
         return self.fit(loop, None if going_on is None else loop.iteration)
 
-    def find_checkpoint(self, resume: bool) -> tuple[str, dict[str, Any]] | None:
+    def find_checkpoint(self, resume: bool, from_scratch: bool) -> tuple[str, dict[str, Any]] | None:
         """What to go on from: checkpoint.resume_from, or the newest file of the work folder. Raises InputError."""
         named = self.config.checkpoint.resume_from
         if named:
             found = weights.read(Path(named))
             if not weights.is_ours(found):
+                if from_scratch:
+                    raise InputError(f"{named}: holds weights and no run of ours; --from-scratch would not use them")
                 self.warm_start(named)
                 return None
             source = named

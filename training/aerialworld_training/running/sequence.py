@@ -1,4 +1,4 @@
-"""The stages of a config one after the other: each starts with the VAE of the one before."""
+"""The stages of a config one after the other: each starts from the one before."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from aerialworld_core.errors import InputError
 from aerialworld_training.runconfig import RunConfig
 from aerialworld_training.running.run import Tell, train
 
@@ -15,22 +16,34 @@ log = logging.getLogger(__name__)
 
 
 def train_stages(
-    stages: Sequence[RunConfig], work_dir: Path, *, tell: Tell | None = None, **options: Any
+    stages: Sequence[RunConfig], work_dir: Path, *, from_scratch: bool = False, tell: Tell | None = None, **options: Any
 ) -> dict[str, float]:
     """`run.train` for every stage, with its `options`; returns the last one's scores.
 
     One stage runs in `work_dir` itself, several in `work_dir/1_adapt`, `work_dir/2_occworld`, …; each after the first
-    takes `best.pth` of the one before as its checkpoint.vqvae_from. With `resume` a finished stage is passed over.
+    starts from `best.pth` of the one before: its VAE (checkpoint.vqvae_from), or all of it where the first began with a
+    whole model (checkpoint.load_from). With `resume` a finished stage is passed over. Raises InputError for several
+    stages that are to go on from one named checkpoint.
     """
+    named = next((c.checkpoint.resume_from for c in stages if c.checkpoint.resume_from), None)
+    if named and len(stages) > 1:
+        raise InputError(
+            f"checkpoint.resume_from {named}: this config has {len(stages)} stages, a checkpoint is of one; go on with "
+            "--resume, or begin with the file's weights by checkpoint.load_from"
+        )
     scores: dict[str, float] = {}
     before: Path | None = None
     for k, config in enumerate(stages):
         folder = stage_folder(work_dir, stages, k)
         if before is not None:
-            config = replace(config, checkpoint=replace(config.checkpoint, vqvae_from=str(before / "best.pth")))
+            whole = config.checkpoint.load_from is not None and not from_scratch
+            best = str(before / "best.pth")
+            given = {"load_from": best, "vqvae_from": None} if whole else {"load_from": None, "vqvae_from": best}
+            config = replace(config, checkpoint=replace(config.checkpoint, **given))
         if len(stages) > 1:
             log.info("stage %d of %d, %s, in %s", k + 1, len(stages), config.stage, folder)
-        scores = train(config, folder, tell=_share(tell, config.stage, k, len(stages)), **options)
+        share = _share(tell, config.stage, k, len(stages))
+        scores = train(config, folder, tell=share, from_scratch=from_scratch, **options)
         before = folder
     return scores
 

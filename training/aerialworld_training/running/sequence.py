@@ -38,8 +38,9 @@ def train_stages(
         if before is not None:
             whole = config.checkpoint.load_from is not None and not from_scratch
             best = str(before / "best.pth")
-            given = {"load_from": best, "vqvae_from": None} if whole else {"load_from": None, "vqvae_from": best}
-            config = replace(config, checkpoint=replace(config.checkpoint, **given))
+            load_from, vqvae_from = (best, None) if whole else (None, best)
+            files = replace(config.checkpoint, load_from=load_from, vqvae_from=vqvae_from)
+            config = replace(config, checkpoint=files)
         if len(stages) > 1:
             log.info("stage %d of %d, %s, in %s", k + 1, len(stages), config.stage, folder)
         share = _share(tell, config.stage, k, len(stages))

@@ -84,8 +84,8 @@ def fill_from_neighbours(semantics: Occupied, seen: NDArray[np.bool_], steps: in
     """Unseen voxels take the state of the nearest seen one at their height, up to `steps` columns away along x and y
     (counted along the axes; of equals, the one in front, then left, behind, right). What is farther is free.
 
-    semantics: what is occupied of the seen (X, Y, Z). Only what a voxel takes from an occupied one is looked at by
-    itself; what is known spreads in words of 64 levels.
+    semantics: what is occupied of the seen (X, Y, Z). What is known, and what is occupied, spreads in words of 64
+    levels; classes follow at the end.
     """
     _, ny, nz = seen.shape
     known = _bits(seen)
@@ -94,24 +94,22 @@ def fill_from_neighbours(semantics: Occupied, seen: NDArray[np.bool_], steps: in
     ahead, behind, whole = slice(1, None), slice(None, -1), slice(None)
     sides = (((behind,), (ahead,), ny), ((whole, behind), (whole, ahead), 1))
     takes = [(to, origin, step) for to, origin, step in sides] + [(origin, to, -step) for to, origin, step in sides]
-    found = []
+    taken = [np.zeros_like(solid) for _ in takes]  # by direction, what was taken from an occupied voxel
     for _ in range(steps):
         known_before, solid_before = known.copy(), solid.copy()
-        for to, origin, step in takes:
+        for (to, origin, _), own in zip(takes, taken, strict=True):
             take = ~known[to] & known_before[origin]
             known[to] |= take
             take &= solid_before[origin]
-            if not take.any():
-                continue
             solid[to] |= take
-            at = np.zeros_like(solid)
-            at[to] = take
-            cells = _cells(at, nz)
-            classes[cells] = classes[cells + step * nz]
-            found.append(cells)
+            own[to] |= take
         if np.array_equal(known, known_before):
             break
-    cells = np.concatenate([np.zeros(0, np.int64), *found])
+    filled = [_cells(own, nz) for own in taken]
+    cells = np.concatenate(filled)
+    origins = np.concatenate([own + step * nz for own, (_, _, step) in zip(filled, takes, strict=True)])
+    while (classes[cells] == FREE).any():  # what was taken from a filled voxel waits for that one's class
+        classes[cells] = classes[origins]
     return semantics.and_also(Occupied(cells, classes[cells]))
 
 

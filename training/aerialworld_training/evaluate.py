@@ -9,6 +9,7 @@ import argparse
 import io
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -76,18 +77,21 @@ def evaluate(
     max_windows: int | None = None,
     saved_windows: int | None = None,
     threads: int | None = None,
+    device: str | None = None,
 ) -> dict[str, Any]:
     """Score a model and the baselines on one part of the split.
 
     work_dir   what `trained.load_trained` reads: a checkpoint or a training folder
     world      the sessions' world: scores against full truth are made too (`full_truth`)
     max_windows, saved_windows, threads   16, 2 and 2 where None
+    device     the model's (cpu, cuda, cuda:1); None: a GPU where there is one
 
     Writes `out/evaluation.json` (the returned dictionary), `out/prediction_{k}.npz` for pictures, a model card and a
-    data card, and provenance.json. Equal model and data give equal bytes, but for the last, which tells host, time and
-    paths. Raises InputError for bad input, also when the sessions' grid does not give the model's.
+    data card, and provenance.json. On the CPU equal model and data give equal bytes, but for the last, which tells
+    host, time and paths. Raises InputError for bad input, also when the sessions' grid does not give the model's.
     """
-    trained = load_trained(Path(work_dir))
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    trained = load_trained(Path(work_dir), device)
     threads = 2 if threads is None else threads
     most = 16 if max_windows is None else max_windows
     saved = 2 if saved_windows is None else saved_windows
@@ -119,13 +123,16 @@ def evaluate(
         split=split_name,
     )
     full = FullTruth(world, [loaded[n] for n in names]) if world else None
-    with deterministic(threads), torch.no_grad():
+    # Some of a forecast's operations have no deterministic form on a GPU.
+    steady = deterministic(threads) if trained.device.type == "cpu" else nullcontext()
+    with steady, torch.no_grad():
         constant = constant_prediction([loaded[n] for n in parts.train], trained.ground_level)
         run = Evaluation(trained, windows, constant, most, saved, full)
         result = run.go(tell)
     result = {"schema_version": SCHEMA_VERSION, "split": split_name, "sessions": list(names), **result}
     settings = {
-        "split_name": split_name, "max_windows": most, "saved_windows": saved, "threads": threads, "full": bool(world)
+        "split_name": split_name, "max_windows": most, "saved_windows": saved, "threads": threads, "full": bool(world),
+        "device": device,
     }  # fmt: skip
     result["made_from"] = made_from(trained, parts, loaded, settings)
     out = Path(out)
@@ -381,13 +388,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-windows", type=int, help="evenly spread over the split (default 16)")
     parser.add_argument("--saved-windows", type=int, help="of these, kept for pictures (default 2)")
     parser.add_argument("--threads", type=int, help="of the model (default 2)")
+    parser.add_argument("--device", help="of the model: cpu, cuda, cuda:1 (default: a GPU where there is one)")
     options = parser.parse_args(arguments)
     bar = Progress("evaluation")
     try:
         result = evaluate(
             options.sessions, options.split, options.work_dir, options.out, options.split_name, bar,
             world=options.world, max_windows=options.max_windows, saved_windows=options.saved_windows,
-            threads=options.threads,
+            threads=options.threads, device=options.device,
         )  # fmt: skip
     except AerialWorldError as error:
         bar.close()

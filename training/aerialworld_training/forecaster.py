@@ -54,17 +54,19 @@ class FutureFrames:
 
 
 class Forecaster:
-    """A trained OccWorld or AerialOccWorld, from a checkpoint, a training folder or the demo's model.
+    """A trained OccWorld or AerialOccWorld, from a checkpoint or a training folder.
 
         forecaster = Forecaster("run/best.pth")
         future = forecaster.forecast(semantics, observed, poses, stamps_ns, datum=-3.0)
 
-    Reading runs no code of the file (`weights_only`). The model runs on the CPU with torch's threads as they are set.
+    Reading runs no code of the file (`weights_only`). The model runs on the CPU, with torch's threads as they are set,
+    or on the `device` that is named (`cuda`).
     """
 
-    def __init__(self, model: str | FilePath | Trained) -> None:
-        """Raises InputError for a file that is absent, damaged, or does not fit its own config."""
-        self.trained = model if isinstance(model, Trained) else load_trained(FilePath(model))
+    def __init__(self, model: str | FilePath | Trained, device: str = "cpu") -> None:
+        """Raises InputError for a file that is absent, damaged, or does not fit its own config, and for a device that
+        is not there."""
+        self.trained = model if isinstance(model, Trained) else load_trained(FilePath(model), device)
         self._predictor = predictor(self.trained)
 
     @property

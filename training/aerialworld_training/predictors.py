@@ -89,35 +89,36 @@ class PlainPredictor:
     takes_motion = False
 
     def __init__(self, trained: Trained) -> None:
-        self.model, self.trained = trained.model, trained
+        self.model, self.trained, self.device = trained.model, trained, trained.device
 
     @torch.no_grad()
     def codes(self, semantics: Volume, observed: NDArray[np.bool_], up: int) -> Tensor:
-        volume = torch.from_numpy(shift_levels(as_trained(semantics, self.trained), up, FREE))[None]
-        return self.model.vae.vqvae.encode_indices(self.model.vae.encode(volume))[0]
+        volume = torch.from_numpy(shift_levels(as_trained(semantics, self.trained), up, FREE))[None].to(self.device)
+        return self.model.vae.vqvae.encode_indices(self.model.vae.encode(volume))[0].cpu()
 
     @torch.no_grad()
     def reconstruct(self, codes: Tensor, up: int) -> Volume:
-        classes: Volume = self.model.vae.decode_classes(self.model.vae.vqvae.lookup(codes[None]))[0].numpy()
+        zq = self.model.vae.vqvae.lookup(codes[None].to(self.device))
+        classes: Volume = self.model.vae.decode_classes(zq)[0].cpu().numpy()
         return shift_levels(classes, -up, FREE)
 
     @torch.no_grad()
     def forecast(self, history: History, codes: Tensor, steps: int, path: Path | None = None) -> Predicted:
-        vae = self.model.vae
-        context = vae.vqvae.lookup(codes)[None]
+        vae, modes = self.model.vae, history.modes[None].to(self.device)
+        context = vae.vqvae.lookup(codes.to(self.device))[None]
         # The last history frame's displacement already lies in the future: it is decoded.
-        rel = self.model.complete_motion(context, history.rel_poses[None], history.modes[None])
-        held = history.modes[None, -1:].expand(-1, steps, -1)  # the command of the future is not known
-        roll = self.model.rollout(context, rel, history.modes[None], held)
-        moves = torch.cat([rel[:, -1:], roll.fed_back[:, :-1]], 1)[0].double().numpy()
+        rel = self.model.complete_motion(context, history.rel_poses[None].to(self.device), modes)
+        held = modes[:, -1:].expand(-1, steps, -1)  # the command of the future is not known
+        roll = self.model.rollout(context, rel, modes, held)
+        moves = torch.cat([rel[:, -1:], roll.fed_back[:, :-1]], 1)[0].double().cpu().numpy()
         frames = []
         for indices in roll.indices[0]:
             features = vae.decode_features(vae.vqvae.post_quant_conv(vae.vqvae.lookup(indices[None])))
             frames.append(self.model.likeliest(features))
         none = np.zeros(steps)
         return Predicted(
-            np.stack([shift_levels(c.numpy(), -history.up, FREE) for c, _ in frames]),
-            np.stack([shift_levels(p.numpy(), -history.up, 0) for _, p in frames]),
+            np.stack([shift_levels(c.cpu().numpy(), -history.up, FREE) for c, _ in frames]),
+            np.stack([shift_levels(p.cpu().numpy(), -history.up, 0) for _, p in frames]),
             follow_steps(history.poses[-1], moves, none, none),
         )
 
@@ -128,22 +129,23 @@ class AerialPredictor:
     takes_motion = True
 
     def __init__(self, trained: Trained, model: AerialOccWorld) -> None:
-        self.model, self.from_past, self.trained = model, trained.from_past, trained
+        self.model, self.from_past, self.trained, self.device = model, trained.from_past, trained, trained.device
 
     def states(self, semantics: Volume, observed: NDArray[np.bool_], up: int) -> Tensor:
         """What the model sees of a frame (X, Y, Z); what comes from outside the grid is unknown."""
         known = as_trained(semantics, self.trained)
         seen = states(torch.from_numpy(known), torch.from_numpy(observed)).numpy()
-        return torch.from_numpy(shift_levels(seen, up, UNKNOWN))
+        return torch.from_numpy(shift_levels(seen, up, UNKNOWN)).to(self.device)
 
     @torch.no_grad()
     def codes(self, semantics: Volume, observed: NDArray[np.bool_], up: int) -> Tensor:
-        return self.model.quantizer.encode_indices(self.model.encode(self.states(semantics, observed, up)[None]))[0]
+        latent = self.model.encode(self.states(semantics, observed, up)[None])
+        return self.model.quantizer.encode_indices(latent)[0].cpu()
 
     @torch.no_grad()
     def reconstruct(self, codes: Tensor, up: int) -> Volume:
-        features = self.model.decode_features(self.model.quantizer.lookup(codes[None]))
-        return shift_levels(self.model.likeliest(features)[0].numpy(), -up, FREE)
+        features = self.model.decode_features(self.model.quantizer.lookup(codes[None].to(self.device)))
+        return shift_levels(self.model.likeliest(features)[0].cpu().numpy(), -up, FREE)
 
     @torch.no_grad()
     def forecast(self, history: History, codes: Tensor, steps: int, path: Path | None = None) -> Predicted:
@@ -151,28 +153,36 @@ class AerialPredictor:
         z_shift = history.up * grid.voxel_size[2]
         position = np.array([p.position for p in history.poses])
         orientation = np.array([p.orientation for p in history.poses])
-        planar = torch.from_numpy(np.column_stack([position[:, :2], [p.yaw for p in history.poses]]))
+        planar = torch.from_numpy(np.column_stack([position[:, :2], [p.yaw for p in history.poses]])).to(self.device)
         shifted, plain = (
             torch.stack([self.states(s, o, up) for s, o in zip(history.semantics, history.observed, strict=True)])
             for up in (history.up, 0)
         )
-        result = self.model.forecast(
-            shifted[None], planar[None], history.rel_poses[None], history.modes[None],
-            ego_features(position, orientation, step, history.datum, z_shift)[None], steps,
-            future=None if path is None else future_motion(history.poses[-1], path, step, history.datum, z_shift),
-            from_past=self.from_past, indices=codes[None],
+        rel, modes, ego, codes = (
+            part[None].to(self.device)
+            for part in (
+                history.rel_poses, history.modes,
+                ego_features(position, orientation, step, history.datum, z_shift), codes,
+            )
         )  # fmt: skip
-        classes = np.stack([shift_levels(c.numpy(), -history.up, FREE) for c in result.classes[0]])
-        occupied = np.stack([shift_levels(p.numpy(), -history.up, 0) for p in result.occupied[0]])
+        future = None
+        if path is not None:
+            future = future_motion(history.poses[-1], path, step, history.datum, z_shift).to(self.device)
+        result = self.model.forecast(
+            shifted[None], planar[None], rel, modes, ego, steps,
+            future=future, from_past=self.from_past, indices=codes,
+        )  # fmt: skip
+        classes = np.stack([shift_levels(c.numpy(), -history.up, FREE) for c in result.classes[0].cpu()])
+        occupied = np.stack([shift_levels(p.numpy(), -history.up, 0) for p in result.occupied[0].cpu()])
         lost = levels_lost(grid.shape[2], history.up)
         if self.from_past and lost.stop > lost.start:
             self._past_alone(classes, occupied, plain[..., lost].contiguous(), planar, result.poses[0], lost)
         if path is None:
             path = follow_steps(
                 history.poses[-1],
-                result.moves[0].double().numpy(),
-                np.diff(torch.cat([planar[-1:, 2], result.poses[0, :, 2]]).numpy()),
-                result.climbs[0].double().numpy(),
+                result.moves[0].double().cpu().numpy(),
+                np.diff(torch.cat([planar[-1:, 2], result.poses[0, :, 2]]).cpu().numpy()),
+                result.climbs[0].double().cpu().numpy(),
             )
         return Predicted(classes, occupied, path)
 
@@ -185,8 +195,8 @@ class AerialPredictor:
         for k, pose in enumerate(ahead):
             votes = fuse_history(part, past, planar, pose[None], samples)[0]
             logits = self.model.aerial.warp(votes.flatten(1).T)
-            classes[k, ..., levels] = logits.argmax(1).reshape(part.shape).numpy()
-            occupied[k, ..., levels] = (1 - logits.softmax(1)[:, FREE]).half().reshape(part.shape).numpy()
+            classes[k, ..., levels] = logits.argmax(1).reshape(part.shape).cpu().numpy()
+            occupied[k, ..., levels] = (1 - logits.softmax(1)[:, FREE]).half().reshape(part.shape).cpu().numpy()
 
 
 def levels_lost(levels: int, up: int) -> slice:

@@ -73,6 +73,7 @@ def reproduce(
     evaluate(
         sessions, split, work_dir, out, settings["split_name"], progress, world=world,
         max_windows=settings["max_windows"], saved_windows=settings["saved_windows"], threads=settings["threads"],
+        device=settings.get("device", "cpu"),
     )  # fmt: skip
     again = out / "evaluation.json"
     if again.read_bytes() != path.read_bytes():

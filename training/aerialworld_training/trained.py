@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from aerialworld_core.errors import InputError
@@ -53,6 +54,10 @@ class Trained:
     binary: bool = False
 
     @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
     def aerial(self) -> AerialOccWorld | None:
         """The model where it is AerialOccWorld."""
         return self.model if isinstance(self.model, AerialOccWorld) else None
@@ -79,9 +84,9 @@ def find_model(path: Path) -> Path:
     raise InputError(f"{folder}: holds none of {', '.join(FILES)}; has training finished an epoch?")
 
 
-def load_trained(path: Path) -> Trained:
-    """Read a model. Raises InputError for a file that is absent, damaged, of another form, or does not fit its own
-    config."""
+def load_trained(path: Path, device: str | torch.device = "cpu") -> Trained:
+    """Read a model onto a device. Raises InputError for a file that is absent, damaged, of another form, or does not
+    fit its own config, and for a device that is not there."""
     file = find_model(Path(path))
     data = read_torch(file)
     if not {"state_dict", "run_config"} <= set(data):
@@ -95,9 +100,20 @@ def load_trained(path: Path) -> Trained:
     model = build(config)
     load_complete(model, state, str(file))
     return Trained(
-        model.eval(), file, config.data.grid, config.data.history_frames, config.data.future_frames, config.data.step,
+        model.eval().to(usable(device)), file,
+        config.data.grid, config.data.history_frames, config.data.future_frames, config.data.step,
         config.data.frame_skip, config.data.ground_level, config.model.from_past, text, config.data.binary,
     )  # fmt: skip
+
+
+def usable(device: str | torch.device) -> torch.device:
+    """Raises InputError for a device that torch does not know or does not find."""
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {device}: {str(error).splitlines()[0]}") from error
+    return found
 
 
 def _text(data: Mapping[str, Any], key: str, file: Path) -> str:

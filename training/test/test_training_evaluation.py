@@ -25,6 +25,7 @@ from aerialworld_training.occupied import Occupied
 from aerialworld_training.seeds import main as seeds_main
 from aerialworld_training.seeds import over_seeds
 from aerialworld_training.strata import CELLS, OCCLUDED, Asked, height_bands
+from aerialworld_training.trained import load_trained
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_checkpoints import run_config, synthetic, write_run, write_split
@@ -168,3 +169,11 @@ def test_ids_of_what_moves_survive_the_cache(root: Path, tmp_path: Path) -> None
         assert session.actors[0].ids == ("car_1",) and session.actors[5].ids == ("car_1",)
         assert session.world["sha256"] == "ab" * 32 and len(session.content) == 64
     assert session.pose(0).yaw == pytest.approx(Pose(session.position[0], session.orientation[0]).yaw)
+
+
+@pytest.mark.parametrize("device", ["quantum", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(tmp_path: Path, device: str) -> None:
+    write_run(tmp_path / "best.pth", run_config(pooled_grid()))
+    assert load_trained(tmp_path / "best.pth").device == torch.device("cpu")
+    with pytest.raises(InputError, match=f"device {device}: "):
+        load_trained(tmp_path / "best.pth", device)

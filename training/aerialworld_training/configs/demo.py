@@ -14,16 +14,16 @@ model = dict(
 )  # fmt: skip
 optimizer = dict(type="AdamW", lr=2e-3)
 lr_config = dict(policy="CosineAnnealing", warmup="linear", warmup_iters=20)
-evaluation = dict(interval=2, samples=4)
+evaluation = dict(interval=1, samples=4)
 checkpoint_config = dict(interval=1, max_keep_ckpts=1)
 checkpoint = dict(iterations=50)
 runtime = dict(threads=1)
 
 stages = [
     dict(
-        stage="adapt", max_epochs=2, freeze=dict(vae=False), model=dict(free_logit=5.0),
-        codebook=dict(start=170, restart_every=10), augment=dict(flip_probability=0.5),
+        stage="adapt", max_epochs=1, freeze=dict(vae=False), model=dict(free_logit=5.0),
+        codebook=dict(start=0.6, restart_every=10), augment=dict(flip_probability=0.5),
         loss=dict(lovasz=0.0, free_samples=20000, occupied_weight=3.0, embed=4.0),
     ),
-    dict(stage="occworld", max_epochs=2, loss=dict(voxels=1.0, free_samples=20000)),
+    dict(stage="occworld", max_epochs=1, loss=dict(voxels=1.0, free_samples=20000)),
 ]  # fmt: skip

@@ -11,7 +11,7 @@ evaluation = dict(samples=2)
 stages = [
     dict(
         stage="adapt", max_epochs=1, freeze=dict(vae=False), model=dict(free_logit=5.0),
-        codebook=dict(start=4, restart_every=3), loss=dict(lovasz=0.0, free_samples=2000, occupied_weight=3.0),
+        codebook=dict(start=0.5, restart_every=3), loss=dict(lovasz=0.0, free_samples=2000, occupied_weight=3.0),
     ),
     dict(stage="occworld", max_epochs=1, loss=dict(voxels=1.0, free_samples=2000)),
 ]  # fmt: skip

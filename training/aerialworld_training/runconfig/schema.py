@@ -120,11 +120,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class CodebookConfig:
-    """Stages of the VAE: the first `start` iterations do not quantise, then the codes are set to k-means centres of the
+    """Stages of the VAE: the first `start` iterations (below 1: that share of them all) do not quantise, then the codes are set to k-means centres of the
     encoder's outputs; every `restart_every` iterations codes that nothing used are moved to outputs far from all codes
     (0: never; not in the last third)."""
 
-    start: int = 0
+    start: float = 0
     restart_every: int = 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aerialworld_core.errors import InputError
 from aerialworld_core.labels import FREE
 from aerialworld_training.binary_losses import BinaryLossWeights, binary_losses, occupied_logit
 from aerialworld_training.codebook import restart_dead_codes, start_codebook
@@ -51,10 +52,22 @@ class AutoencodingStage:
             weights,
         )  # fmt: skip
         self.total = config.epochs * self.order.iterations
+        self.start = self.codebook_start()
         self.depth, self.n_e = len(model.quantizer.tables), model.config.n_e
         self.usage = self.no_usage()
         self.used = [0] * self.depth
         self.newest: Tensor | None = None
+
+    def codebook_start(self) -> int:
+        """The iteration that codebook.start means. Raises InputError where the run ends before."""
+        start = self.config.codebook.start
+        at = round(start * self.total) if start < 1 else int(start)
+        if at >= self.total and self.config.codebook.start > 0:
+            raise InputError(
+                f"codebook.start {start:g} is the iteration {at}, and the run has {self.total}: nothing would be "
+                "quantised. Lower it (below 1 it is a share of the run), or train longer (epochs)"
+            )
+        return at
 
     def micro_batches(self, epoch: int, first: int) -> Iterator[list[Any]]:
         drawn = data.Drawn(self.frames)
@@ -85,7 +98,7 @@ class AutoencodingStage:
 
     def begin(self, iteration: int) -> None:
         """Before the first micro-step."""
-        if iteration != self.config.codebook.start:
+        if iteration != self.start:
             return
         if iteration > 0:
             self.start_codebook(iteration)
@@ -95,7 +108,7 @@ class AutoencodingStage:
 
     def end(self, iteration: int) -> None:
         """After the last micro-step's gradients: usage, and codes that nothing used."""
-        since, codebook = iteration - self.config.codebook.start, self.config.codebook
+        since, codebook = iteration - self.start, self.config.codebook
         if since < 0:
             return
         every = codebook.restart_every or self.config.log.interval
@@ -133,7 +146,7 @@ class AutoencodingStage:
             clean.append(data.turned(config.augment, dense, draw.generator(1)))
             seen.append(data.noisy(config.augment, clean[-1], draw.generator(2)))
         z = self.latent(*seen)
-        if iteration < config.codebook.start:
+        if iteration < self.start:
             zq, embed = z, z.new_zeros(())
         else:
             with torch.autocast(self.device.type, enabled=False):  # codes that lie close are told apart
@@ -206,7 +219,7 @@ class AutoencodingStage:
         for n in chosen[self.ranks.rank :: self.ranks.world]:
             dense = data.unpacked(self.config, self.validation[n], self.device)
             zq = self.latent(dense)
-            if iteration >= self.config.codebook.start:
+            if iteration >= self.start:
                 zq, _, indices = self.model.quantizer.quantize(zq)
                 usage += self.counted(indices)
             truth = dense["history_semantics"] != FREE

@@ -98,11 +98,14 @@ def evaluate(
     saved_windows: Annotated[
         int | None, typer.Option("--saved-windows", min=0, help="Of these, kept for pictures (default: 2).")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda, cuda:1 (default: a GPU where there is one).")
+    ] = None,
 ) -> None:
     """Score the trained model on sessions it has not seen, beside the trivial baselines."""
     result = evaluate_model(
         sessions, split, work_dir, out,
-        split_name=split_name, world=world, max_windows=max_windows, saved_windows=saved_windows,
+        split_name=split_name, world=world, max_windows=max_windows, saved_windows=saved_windows, device=device,
     )  # fmt: skip
     print_evaluation(result)
     say(str(out / "evaluation.json"))

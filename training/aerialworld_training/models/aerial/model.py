@@ -63,6 +63,9 @@ class FutureMotion:
     ego: Tensor
     poses: Tensor
 
+    def to(self, device: torch.device) -> FutureMotion:
+        return FutureMotion(self.rel_poses.to(device), self.ego.to(device), self.poses.to(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Forecast:

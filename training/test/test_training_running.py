@@ -36,6 +36,7 @@ from aerialworld_training.train import main
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_run import GRID, PowerCut, adapted, config, cut_at, made, same, state_of, world
+from training_tiny import noisy
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +90,41 @@ def test_weighted_draws_follow_the_weights() -> None:
 def test_norms_embeddings_and_biases_are_not_decayed(tmp_path: Path, sessions: Path) -> None:
     model = build(config(tmp_path, sessions))
     optimizer = make_optimizer(model, OptimizerConfig(weight_decay=0.5))
-    decayed = {id(p) for p in optimizer.param_groups[0]["params"]}
-    assert [g["weight_decay"] for g in optimizer.param_groups] == [0.5, 0.0]
+    decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] > 0 for p in group["params"]}
+    assert {g["weight_decay"] for g in optimizer.param_groups} == {0.5, 0.0}
     for name, parameter in model.named_parameters():
         keeps = parameter.ndim < 2 or ".ln." in name or "embed" in name or ".norm" in name
         if not keeps and parameter.ndim >= 2:
             assert id(parameter) in decayed, name
         else:
             assert id(parameter) not in decayed, name
+
+
+def test_what_decodes_motion_learns_at_a_rate_of_its_own(tmp_path: Path, sessions: Path, vae: Path) -> None:
+    model = build(config(tmp_path, sessions))
+    factors = {
+        id(p): g["factor"]
+        for g in make_optimizer(model, OptimizerConfig(motion_factor=0.25)).param_groups
+        for p in g["params"]
+    }
+    motion = ("pose_decoder.", "aerial.motion.head.", "aerial.motion.carry")
+    for name, parameter in model.named_parameters():
+        assert factors[id(parameter)] == (0.25 if name.startswith(motion) else 1.0), name
+    # The first step of Adam is the rate, whatever the gradient's size.
+    noisy(model)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "given.pth")
+    given = {"load_from": str(tmp_path / "given.pth"), "iterations": 1}
+    run = world(tmp_path, sessions, vae, epochs=1, optimizer={"motion_factor": 0.25, "lr": 1e-3, "weight_decay": 0.0},
+                schedule={"warmup_iters": 0}, checkpoint=given)  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        cut_at(patch, 1)
+        with pytest.raises(PowerCut):
+            train(run, tmp_path / "run")
+    before, after = state_of(tmp_path / "given.pth"), state_of(tmp_path / "run" / "latest.pth")
+    for name, rate in (("aerial.motion.carry", 0.25e-3), ("pose_decoder.pose_decoder.2.bias", 0.25e-3),
+                       ("transformer.conv_out.bias", 1e-3)):  # fmt: skip
+        moved = (after[name] - before[name]).abs()
+        assert torch.allclose(moved[moved > 0], torch.tensor(rate), rtol=0.05) and (moved > 0).any(), name
 
 
 # --- strategies ---
@@ -509,7 +537,7 @@ def test_the_guides_flags(
 ) -> None:
     arguments = command(
         tmp_path, sessions, "--batch-size", "4", "--lr", "5e-4", "--epochs", "1", "--seed", "3", "--amp", "bf16",
-        "--set", "log.interval=2",
+        "--set", "log.interval=2", "--set", "codebook.start=0",
     )  # fmt: skip
     assert main(arguments) == 0
     stored = read_resolved(tmp_path / "run" / "config.yaml")

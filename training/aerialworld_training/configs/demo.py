@@ -12,7 +12,7 @@ model = dict(
     attn_resolutions=[], z_channels=32, n_e=256, e_dim=32, num_frames=9, channels=[32, 64, 128],
     temporal_attn_layers=1, pose_attn_layers=1, num_heads=4, motion_width=32, correction_width=32,
 )  # fmt: skip
-optimizer = dict(type="AdamW", lr=2e-3)
+optimizer = dict(type="AdamW", lr=2e-3, motion_factor=0.05)
 lr_config = dict(policy="CosineAnnealing", warmup="linear", warmup_iters=20)
 evaluation = dict(interval=1, samples=4)
 checkpoint_config = dict(interval=1, max_keep_ckpts=1)

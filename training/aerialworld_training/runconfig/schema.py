@@ -120,11 +120,11 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class CodebookConfig:
-    """Stages of the VAE: the first `start` iterations (below 1: that share of them all) do not quantise, then the codes are set to k-means centres of the
-    encoder's outputs; every `restart_every` iterations codes that nothing used are moved to outputs far from all codes
-    (0: never; not in the last third)."""
+    """Stages of the VAE: the first `start` iterations (below 1: that share of them all) do not quantise, then the codes
+    are set to k-means centres of the encoder's outputs; every `restart_every` iterations codes that nothing used are
+    moved to outputs far from all codes (0: never; not in the last third)."""
 
-    start: float = 0
+    start: float = 0.0
     restart_every: int = 0
 
 
@@ -142,13 +142,16 @@ class FreezeConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW; norms, embeddings and biases are not decayed. `accumulate` micro-steps make one iteration."""
+    """AdamW; norms, embeddings and biases are not decayed. `accumulate` micro-steps make one iteration. What decodes
+    motion learns at `motion_factor` · lr: motion that begins at constant velocity has little to gain from large steps
+    on few ways, and much to lose."""
 
     lr: float = 1e-3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 35.0
     accumulate: int = 1
+    motion_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -281,8 +284,8 @@ class RunConfig:
             raise InputError("codebook.*, loss.free_samples and checkpoint.iterations must not be negative")
         if self.runtime.threads < 0 or self.runtime.max_nonfinite < 0 or self.runtime.timeout <= 0:
             raise InputError("runtime.threads and max_nonfinite must not be negative, runtime.timeout above 0")
-        if self.optimizer.lr <= 0 or self.optimizer.clip <= 0:
-            raise InputError("optimizer.lr and optimizer.clip must be above 0")
+        if min(self.optimizer.lr, self.optimizer.clip, self.optimizer.motion_factor) <= 0:
+            raise InputError("optimizer.lr, clip and motion_factor must be above 0")
         self.occworld_config()
         if self.is_aerial:
             self.aerial_config().check(self.occworld_config())

@@ -158,7 +158,7 @@ class Loop:
         config, n = self.config, self.iteration
         rate = learning_rate(config.optimizer.lr, config.schedule, n, self.total)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
         self.stage.begin(n)
         precision, count = PRECISIONS[config.runtime.precision], config.optimizer.accumulate

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from aerialworld_training.models.occworld.state_dict_adapter import inside
 from aerialworld_training.runconfig.schema import OptimizerConfig, ScheduleConfig
 
 
@@ -25,15 +26,26 @@ def is_decayed(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and not isinstance(module, nn.Embedding | nn.LayerNorm | nn.GroupNorm) and name != "bias"
 
 
+#: What of a model says where it goes, and nothing else.
+MOTION = ("pose_decoder", "aerial.motion.head", "aerial.motion.carry")
+
+
 def make_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters of `module` that require gradients now, in two groups: decayed and not."""
-    decayed: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+    """AdamW over all parameters of `module` that require gradients now, in groups: decayed and not, motion's and the
+    rest. A group's `factor` is of the learning rate."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     seen: set[int] = set()
-    for part in module.modules():
+    for path, part in module.named_modules():
         for name, parameter in part.named_parameters(recurse=False):
             if parameter.requires_grad and id(parameter) not in seen:
                 seen.add(id(parameter))
-                (decayed if is_decayed(part, name, parameter) else rest).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=config.betas)
+                motion = any(inside(f"{path}.{name}", m) for m in MOTION)
+                groups.setdefault((motion, is_decayed(part, name, parameter)), []).append(parameter)
+    made = [
+        {
+            "params": groups[key], "weight_decay": config.weight_decay if key[1] else 0.0,
+            "factor": config.motion_factor if key[0] else 1.0,
+        }
+        for key in sorted(groups, key=lambda key: (key[0], not key[1]))
+    ]  # fmt: skip
+    return torch.optim.AdamW(made, lr=config.lr, betas=config.betas)

@@ -4,11 +4,11 @@
 
 a  parity with the original's numbers (TF32 off), memory and time of a training step, latency of a forecast with keys
    and values kept and without
-b  stage adapt on the sessions (made ones, where none are given), and the ceiling
-c  codes once, stage occworld with a decoded frame, forecasts of the held-out sessions
+b  stage adapt of the config train_aerial on the sessions (made ones, where none are given), and the ceiling
+c  its codes once, stage occworld with a decoded frame, the evaluation of the held-out sessions
 
-OUT/results.json holds all figures, OUT/adapt and OUT/world the runs; what was cut short goes on with the same command.
-`--size tiny` is the rehearsal on a CPU, in a minute or two: its figures mean nothing.
+OUT/results.json holds all figures, OUT/adapt and OUT/occworld the runs, OUT/evaluation the tables;
+what was cut short goes on with the same command. `--size tiny` is the rehearsal on a CPU, in a minute or two: its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from _memory import HISTORY
 
 from aerialworld_core.files import write_json
 from aerialworld_core.grid import DEFAULT_GRID, VoxelGrid
+from aerialworld_core.session.reader import list_sessions
 from aerialworld_training import reference_check
 from aerialworld_training.building import build
+from aerialworld_training.dataset.splits import split_by_ratio
+from aerialworld_training.evaluate import evaluate
 from aerialworld_training.made_sessions import write_sessions
 from aerialworld_training.models.aerial import AerialOccWorld
-from aerialworld_training.runconfig import RunConfig, load_run_config
+from aerialworld_training.runconfig import RunConfig, load_run_config, load_stages, write_overrides
 from aerialworld_training.running import train
 
 TINY_GRID = VoxelGrid((-16.0, -16.0, -2.0), (2.0, 2.0, 3.0), (16, 16, 12))
@@ -111,24 +114,43 @@ def sessions_of(options: argparse.Namespace) -> Path:
     return made
 
 
-def run(name: str, work_dir: Path, options: argparse.Namespace, *more: str) -> dict[str, Any]:
-    """A run of the trainer, gone on with where it was cut short."""
-    config = settings(
-        name, options.size == "tiny", f"data.root={sessions_of(options)}", "checkpoint.iterations=200", *more
-    )
+def split_of(options: argparse.Namespace) -> Path:
+    """The sessions' own split, or one by their names."""
+    root = sessions_of(options)
+    own, made = root / "split.json", options.out / "split.json"
+    if own.is_file():
+        return own
+    if not made.is_file():
+        write_json(made, split_by_ratio([p.name for p in list_sessions(root)], 0.1, 0.1))
+    return made
+
+
+def run(stage: str, options: argparse.Namespace, *more: str) -> dict[str, Any]:
+    """A stage of train_aerial in OUT/STAGE, gone on with where it was cut short."""
+    size = TINY if options.size == "tiny" else [f"epochs={options.epochs}"]
+    data = write_overrides({"data.root": sessions_of(options), "data.split_file": split_of(options)})
+    stages = load_stages("train_aerial", [*size, *data, "log.tensorboard=false", "checkpoint.iterations=200", *more])
+    (config,) = [config for config, _ in stages if config.stage == stage]
     begun = time.perf_counter()
-    return {**train(config, work_dir, resume=True), "seconds": time.perf_counter() - begun}
+    return {**train(config, options.out / stage, resume=True), "seconds": time.perf_counter() - begun}
 
 
 def adapt(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Step b."""
-    return run("train_adapt", options.out / "adapt", options, f"epochs={options.epochs}")
+    return run("adapt", options)
 
 
 def world(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Step c."""
-    source = f"checkpoint.vqvae_from={options.out / 'adapt' / 'latest.pth'}"
-    return run("train_occworld", options.out / "world", options, source, "loss.voxels=1.0", f"epochs={options.epochs}")
+    found = run("occworld", options, *write_overrides({"checkpoint.vqvae_from": options.out / "adapt" / "best.pth"}))
+    begun = time.perf_counter()
+    table = evaluate(
+        sessions_of(options), split_of(options), options.out / "occworld", options.out / "evaluation",
+        max_windows=2 if options.size == "tiny" else 16, device=device.type,
+    )  # fmt: skip
+    iou = {name: [h["strata"]["all"]["iou"] for h in row["horizons"]] for name, row in table["rows"].items()}
+    evaluation = {"iou": iou, "goals": table["goals"], "seconds": time.perf_counter() - begun}
+    return {**found, "evaluation": evaluation}
 
 
 STEPS: dict[str, Callable[[argparse.Namespace, torch.device], dict[str, Any]]] = {

@@ -313,7 +313,7 @@ class Demo:
         made = work.partial / "evaluation"
         shutil.rmtree(made, ignore_errors=True)
         sessions, split, trained = (self.root / name for name in ("sessions", "split.json", "training"))
-        learning.evaluate_model(sessions, split, trained, made, max_windows=EVALUATED)
+        learning.evaluate_model(sessions, split, trained, made, max_windows=EVALUATED, threads=1)
         work.publish(made, "evaluation")
 
     def _report(self, work: Work) -> None:

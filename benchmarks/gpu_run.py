@@ -8,7 +8,8 @@ b  stage adapt of the config train_aerial on the sessions (made ones, where none
 c  its codes once, stage occworld with a decoded frame, the evaluation of the held-out sessions
 
 OUT/results.json holds all figures, OUT/adapt and OUT/occworld the runs, OUT/evaluation the tables;
-what was cut short goes on with the same command. `--size tiny` is the rehearsal on a CPU, in a minute or two: its figures mean nothing.
+what was cut short goes on with the same command. `--size tiny` is the rehearsal on a CPU, in a minute or two: its
+figures mean nothing.
 """
 
 from __future__ import annotations

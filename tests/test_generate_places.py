@@ -107,6 +107,16 @@ def test_worlds_beside_each_other_on_earth_are_compared_there() -> None:
     assert len(leaks([(a, south), (b, south)], 115.0)) == 1
 
 
+@pytest.mark.parametrize("origin", [0.0, 0.0004, 0.0005, 0.0006, -7.3335])
+def test_places_of_one_cut_never_leak_however_they_are_rounded(origin: float) -> None:
+    ground = Ground((origin, origin), 1.0, np.ones((120, 400), bool), np.ones((120, 400), bool))
+    places = cut("w", ground, {"train": 0.34, "val": 0.33, "test": 0.33}, 115.0, 20.0)
+    assert len(places) == 3
+    here = (35.0, 139.0)
+    assert leaks([(p, here) for p in places], 115.0) == []
+    assert len(leaks([(p, here) for p in places], 115.01)) == 2
+
+
 def campaign(**changes: object):  # type: ignore[no-untyped-def]
     return parse_campaign({"worlds": ["a", "b"], **changes}, "c")
 

@@ -23,6 +23,8 @@ Box = tuple[float, float, float, float]
 _LEAST_DENSITY = 0.3
 #: Between worlds, metres added to the gap: their map axes differ by the meridians' convergence.
 _BETWEEN_WORLDS = 5.0
+#: To what boxes are rounded, metres.
+_ROUNDED = 0.001
 _METRES_PER_DEGREE = 111_320.0
 
 
@@ -197,7 +199,9 @@ def leaks(worlds: Sequence[tuple[Place, tuple[float, float]]], gap: float) -> li
         east, north = (0.0, 0.0) if same else _offset(origin_a, origin_b)
         moved = (b.box[0] + east, b.box[1] + north, b.box[2] + east, b.box[3] + north)
         apart = distance(a.box, moved)
-        if apart < gap + (0.0 if same else _BETWEEN_WORLDS + 0.01 * math.hypot(east, north)):
+        # Two edges of boxes that `cut` laid `gap` apart are each rounded to a millimetre.
+        spare = -2 * _ROUNDED if same else _BETWEEN_WORLDS + 0.01 * math.hypot(east, north)
+        if apart < gap + spare:
             found.append((a, b, apart))
     return found
 

@@ -25,7 +25,7 @@ from aerialworld_training.models.aerial.config import STATES
 from aerialworld_training.models.aerial.fill import NONE, fill_hints, with_hints
 from aerialworld_training.models.aerial.heights import HeightAdapter, overlap
 from aerialworld_training.models.aerial.motion import EGO, ego_features, follow, predicted_ego, turn_of
-from aerialworld_training.models.aerial.warp import WarpEvidence, column_sources, fuse_history
+from aerialworld_training.models.aerial.warp import HINT_SCALE, WarpEvidence, column_sources, fuse_history
 from aerialworld_training.models.occworld import OccWorld, OccWorldConfig, load_complete
 from aerialworld_training.models.occworld.state_dict_adapter import to_original
 from aerialworld_training.occupied import Occupied
@@ -178,8 +178,8 @@ def test_hints_have_a_say_by_state_and_distance_that_begins_at_zero() -> None:
     hints = torch.tensor([11, 3 * STATES + 15, NONE, NONE], dtype=torch.uint8)
     assert torch.equal(evidence(samples, hints), evidence(samples))
     with torch.no_grad():
-        evidence.hint_confidence[0, 11] = 0.5
-        evidence.hint_confidence[3, 15] = 0.25
+        evidence.hint_confidence[0, 11] = 8.0 / HINT_SCALE
+        evidence.hint_confidence[3, 15] = 4.0 / HINT_SCALE
     wanted = torch.zeros(4, 18)
     wanted[0, 11], wanted[1, 15] = 8.0, 4.0
     assert torch.equal(evidence(samples, hints) - evidence(samples), wanted)

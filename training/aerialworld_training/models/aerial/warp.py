@@ -60,7 +60,7 @@ def fuse_history(grid: VoxelGrid, states: Tensor, past: Tensor, future: Tensor, 
 
 
 #: Logits of a hint's confidence of 1, so that it moves at the pace of other parameters.
-HINT_SCALE = 16.0
+HINT_SCALE = 64.0
 
 
 class WarpEvidence(nn.Module):

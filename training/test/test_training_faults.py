@@ -193,6 +193,33 @@ def test_two_processes_are_as_one_with_the_same_batch(tmp_path: Path, sessions: 
 
 
 @pytest.mark.long
+def test_two_processes_that_were_stopped_go_on_to_the_same_bits(tmp_path: Path, sessions: Path) -> None:
+    """The use of codes that decides which are dead is that of both, before and after."""
+    for name in ("whole", "cut"):
+        config(
+            tmp_path / name, sessions, epochs=4, data={"batch_size": 1}, codebook={"start": 3, "restart_every": 8},
+        )  # fmt: skip
+    for process in two(tmp_path / "whole" / "given.yaml", tmp_path / "whole" / "run"):
+        code, err = ended(process, 120)
+        assert code == 0, err
+    given, run = tmp_path / "cut" / "given.yaml", tmp_path / "cut" / "run"
+    processes = two(given, run)
+    while not (run / "latest.pth").exists():
+        assert processes[0].poll() is None and time.sleep(0.05) is None
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert [ended(process, 60)[0] for process in processes] == [143, 143]
+    stopped = torch.load(run / "latest.pth", weights_only=True)
+    cells = 8 * 8  # of a frame's latent
+    assert int(stopped["stage_state"]["usage"].sum()) == (stopped["iteration"] - 3) % 8 * 2 * cells
+    for process in two(given, run, "--resume"):
+        code, err = ended(process, 120)
+        assert code == 0, err
+    one, other = (torch.load(tmp_path / n / "run" / "latest.pth", weights_only=True) for n in ("whole", "cut"))
+    assert all(same(one[part], other[part]) for part in ("state_dict", "optimizer", "stage_state", "iteration"))
+
+
+@pytest.mark.long
 def test_the_death_of_one_process_ends_the_other(tmp_path: Path, sessions: Path) -> None:
     config(tmp_path, sessions, epochs=400, evaluation={"interval": 400}, checkpoint={"interval": 400})
     given, run = tmp_path / "given.yaml", tmp_path / "run"

@@ -32,7 +32,7 @@ from aerialworld_training.codebook import start_from_free
 from aerialworld_training.dataset import PooledSession, SessionWindows
 from aerialworld_training.dataset.actors import Actors, box_cells
 from aerialworld_training.dataset.frames import load_sessions
-from aerialworld_training.evaluate import Evaluation
+from aerialworld_training.evaluate import Evaluation, pooling_of
 from aerialworld_training.runconfig import load_run_config
 from aerialworld_training.runtime import deterministic
 from aerialworld_training.trained import load_trained
@@ -135,7 +135,8 @@ def main() -> int:
         trained = load_trained(options.model or write_model(Path(folder) / "small.pth"))
         if options.sessions:
             names = sorted(p.name for p in options.sessions.iterdir() if (p / "session.json").is_file())
-            sessions = list(load_sessions(options.sessions, names, trained.pooling or (1, 1, 1)).values())
+            factors = pooling_of(options.sessions / names[0], trained)
+            sessions = list(load_sessions(options.sessions, names, factors).values())
         else:
             made = _loader.write_session(Path(folder))
             sessions = [with_traffic(s) for s in load_sessions(Path(folder), [made.name], (1, 1, 1)).values()]

@@ -148,3 +148,12 @@ def test_the_node_forecasts_beside_the_engine(tmp_path: Path) -> None:
     assert path.poses[0].header.stamp.nanosec != path.header.stamp.nanosec
     assert "forecasts;" in node.log
     assert load_rig("rig_small").depth
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")
+def test_the_node_names_a_device_that_is_not_there(tmp_path: Path) -> None:
+    write_run(tmp_path / "best.pth", run_config(VoxelGrid((-16.0, -16.0, -2.0), (1.6, 1.6, 1.25), (20, 20, 30))))
+    flags = [f"model:={tmp_path / 'best.pth'}", "datum:=0.0", "device:=cuda:99"]
+    command = [sys.executable, "-m", "aerialworld.nodes.forecast", "--ros-args", *(w for p in flags for w in ("-p", p))]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2 and "forecast: device cuda:99: " in ended.stderr

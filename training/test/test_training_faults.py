@@ -132,6 +132,8 @@ def test_every_crash_of_a_save_leaves_a_checkpoint_that_loads(tmp_path: Path) ->
         assert code in (0, 9)
         newest = files.newest()
         assert newest is not None and newest[1]["epoch"] in (2, 3)
+        # A run that goes on from the third epoch does not write it again: all that it was to leave is there.
+        assert newest[1]["epoch"] == 2 or torch.load(files.best, weights_only=True)["epoch"] == 3
         for file in files.folder.glob("*.pth"):
             data = torch.load(file, weights_only=True)
             assert torch.equal(data["w"], torch.full((999,), float(data["epoch"])))
@@ -190,6 +192,33 @@ def test_two_processes_are_as_one_with_the_same_batch(tmp_path: Path, sessions: 
     ]
     assert losses[1][:5] == pytest.approx(losses[0][:5], rel=1e-3) and len(losses[0]) == 6
     assert other["sampler"] == one["sampler"]  # so that either resumes the other
+
+
+@pytest.mark.long
+def test_two_processes_that_were_stopped_go_on_to_the_same_bits(tmp_path: Path, sessions: Path) -> None:
+    """The use of codes that decides which are dead is that of both, before and after."""
+    for name in ("whole", "cut"):
+        config(
+            tmp_path / name, sessions, epochs=4, data={"batch_size": 1}, codebook={"start": 3, "restart_every": 8},
+        )  # fmt: skip
+    for process in two(tmp_path / "whole" / "given.yaml", tmp_path / "whole" / "run"):
+        code, err = ended(process, 120)
+        assert code == 0, err
+    given, run = tmp_path / "cut" / "given.yaml", tmp_path / "cut" / "run"
+    processes = two(given, run)
+    while not (run / "latest.pth").exists():
+        assert processes[0].poll() is None and time.sleep(0.05) is None
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert [ended(process, 60)[0] for process in processes] == [143, 143]
+    stopped = torch.load(run / "latest.pth", weights_only=True)
+    cells = 8 * 8  # of a frame's latent
+    assert int(stopped["stage_state"]["usage"].sum()) == (stopped["iteration"] - 3) % 8 * 2 * cells
+    for process in two(given, run, "--resume"):
+        code, err = ended(process, 120)
+        assert code == 0, err
+    one, other = (torch.load(tmp_path / n / "run" / "latest.pth", weights_only=True) for n in ("whole", "cut"))
+    assert all(same(one[part], other[part]) for part in ("state_dict", "optimizer", "stage_state", "iteration"))
 
 
 @pytest.mark.long

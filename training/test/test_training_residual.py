@@ -162,7 +162,6 @@ def test_a_rollout_feeds_the_sum_back_with_and_without_kept_keys() -> None:
     assert torch.allclose(cached.logits, plain.logits, atol=1e-4 * float(plain.logits.abs().max()))
     assert torch.equal(cached.logits.argmax(3), cached.indices)
     # Teacher-forced over the sums of the codes that it took, the transformer says the same.
-    own = model.quantizer.lookup(cached.indices[:, :-1].flatten(0, 1)).unflatten(0, (2, 4))
     still = model.rollout(zq, rel, modes, future)  # motion of its own, without ego
     moves = torch.cat([rel, still.fed_back[:, :-1]], 1)
     own = model.quantizer.lookup(still.indices[:, :-1].flatten(0, 1)).unflatten(0, (2, 4))

@@ -145,7 +145,7 @@ def test_the_second_stage_begins_with_the_first_ones_vae(whole: Path) -> None:
 
 def test_a_whole_models_file_reaches_the_last_stage(tmp_path: Path, sessions: Path, whole: Path) -> None:
     given = whole / "2_occworld" / "best.pth"
-    train(sessions, tmp_path / "run", *write_overrides({"checkpoint.load_from": given}))
+    train(sessions, tmp_path / "run", *write_overrides({"stages.0.checkpoint.load_from": given}))
     files = [read_resolved(tmp_path / "run" / name / "config.yaml").checkpoint for name in ("1_adapt", "2_occworld")]
     first = tmp_path / "run" / "1_adapt" / "best.pth"
     assert [(f.load_from, f.vqvae_from) for f in files] == [(str(given), None), (str(first), None)]
@@ -159,6 +159,15 @@ def test_one_checkpoint_cannot_be_gone_on_with_by_several_stages(tmp_path: Path,
     file = write_overrides({"checkpoint.resume_from": whole / "2_occworld" / "best.pth"})
     with pytest.raises(InputError, match=r"has 2 stages, a checkpoint is of one; go on with --resume"):
         train(sessions, tmp_path / "run", *file)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("key", ["load_from", "vqvae_from"])
+def test_a_later_stage_cannot_start_from_a_file_of_its_own(tmp_path: Path, sessions: Path, key: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"stages\.1\.checkpoint\.{key} a\.pth: each stage after the first starts from"
+    ):
+        train(sessions, tmp_path / "run", f"stages.1.checkpoint.{key}=a.pth")
     assert not (tmp_path / "run").exists()
 
 

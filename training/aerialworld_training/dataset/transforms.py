@@ -85,7 +85,7 @@ class Rotate:
 
         def resample(voxels: torch.Tensor, fill: int) -> torch.Tensor:
             n = _square(voxels)
-            at = torch.arange(n, dtype=torch.float64) - (n - 1) / 2
+            at = torch.arange(n, dtype=torch.float64, device=voxels.device) - (n - 1) / 2
             x, y = torch.meshgrid(at, at, indexing="ij")
             # A point of the new ego frame lies in the old one turned by the angle of the heading.
             old_x = (math.cos(angle) * x - math.sin(angle) * y + (n - 1) / 2).round().long()

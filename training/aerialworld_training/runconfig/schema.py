@@ -282,6 +282,8 @@ class RunConfig:
             < 0
         ):
             raise InputError("codebook.*, loss.free_samples and checkpoint.iterations must not be negative")
+        if self.codebook.start >= 1 and not self.codebook.start.is_integer():
+            raise InputError(f"codebook.start {self.codebook.start:g}: from 1 on it is a whole number of iterations")
         if self.runtime.threads < 0 or self.runtime.max_nonfinite < 0 or self.runtime.timeout <= 0:
             raise InputError("runtime.threads and max_nonfinite must not be negative, runtime.timeout above 0")
         if min(self.optimizer.lr, self.optimizer.clip, self.optimizer.motion_factor) <= 0:

@@ -54,7 +54,7 @@ class AutoencodingStage:
         self.total = config.epochs * self.order.iterations
         self.start = self.codebook_start()
         self.depth, self.n_e = len(model.quantizer.tables), model.config.n_e
-        self.usage = self.no_usage()
+        self.counts, self.usage = self.no_usage(), self.no_usage()
         self.used = [0] * self.depth
         self.newest: Tensor | None = None
 
@@ -68,6 +68,10 @@ class AutoencodingStage:
                 "quantised. Lower it (below 1 it is a share of the run), or train longer (epochs)"
             )
         return at
+
+    def is_whole(self, iteration: int) -> bool:
+        """Whether a model of so many finished iterations has codes: only then is it of use to stage occworld."""
+        return iteration > self.start or self.start == 0
 
     def micro_batches(self, epoch: int, first: int) -> Iterator[list[Any]]:
         drawn = data.Drawn(self.frames)
@@ -98,6 +102,7 @@ class AutoencodingStage:
 
     def begin(self, iteration: int) -> None:
         """Before the first micro-step."""
+        self.counts.zero_()
         if iteration != self.start:
             return
         if iteration > 0:
@@ -111,14 +116,15 @@ class AutoencodingStage:
         since, codebook = iteration - self.start, self.config.codebook
         if since < 0:
             return
+        # At every iteration, so that what one process keeps in a checkpoint is true of all.
+        self.usage += self.ranks.sum(self.counts)
         every = codebook.restart_every or self.config.log.interval
         if since % every != every - 1:
             return
-        usage = self.ranks.sum(self.usage.clone())
-        self.used = self.in_use(usage)
+        self.used = self.in_use(self.usage)
         if codebook.restart_every and iteration < self.total * 2 // 3 and self.newest is not None:
             generator = torch.Generator().manual_seed(mixed(self.config.runtime.seed, iteration, 2))
-            restart_dead_codes(self.model.quantizer, self.newest, usage, generator)
+            restart_dead_codes(self.model.quantizer, self.newest, self.usage, generator)
             self.ranks.broadcast([table.data for table in self.model.quantizer.tables])
         self.usage.zero_()
 
@@ -151,7 +157,7 @@ class AutoencodingStage:
         else:
             with torch.autocast(self.device.type, enabled=False):  # codes that lie close are told apart
                 zq, embed, indices = self.model.quantizer.quantize(z)
-            self.usage += self.counted(indices)
+            self.counts += self.counted(indices)
             self.newest = z.detach()
         features = coding.decode(self.model, zq)
         parts: dict[str, Tensor | float] = {"embed": embed.detach(), **coding.by_depth("codes_used", self.used)}
@@ -213,13 +219,14 @@ class AutoencodingStage:
 
     @torch.no_grad()
     def validate(self, iteration: int) -> dict[str, float]:
-        """Reconstruction IoU of occupied voxels among the observed, over validation frames."""
+        """Reconstruction IoU of occupied voxels among the observed, over validation frames; before the codebook's start
+        of what the decoder makes of latents that are not quantised."""
         overlap, usage = coding.Overlap(self.config.data.grid, self.device), self.no_usage()
         chosen = evenly(len(self.validation), self.config.evaluation.samples)
         for n in chosen[self.ranks.rank :: self.ranks.world]:
             dense = data.unpacked(self.config, self.validation[n], self.device)
             zq = self.latent(dense)
-            if iteration >= self.start:
+            if self.is_whole(iteration):
                 zq, _, indices = self.model.quantizer.quantize(zq)
                 usage += self.counted(indices)
             truth = dense["history_semantics"] != FREE

@@ -30,7 +30,6 @@ from aerialworld_core.frames import Pose
 from aerialworld_core.labels import FREE
 from aerialworld_core.session import pack
 from aerialworld_training.dataset.gazebo_occworld_dataset import GazeboOccWorldDataset
-from aerialworld_training.dataset.ground import ground_level
 from aerialworld_training.dataset.motion import session_motion
 from aerialworld_training.dataset.pooling import shift_levels
 from aerialworld_training.models.aerial import AerialOccWorld
@@ -163,7 +162,7 @@ class SessionCodes:
         for frames in windows:
             last = frames[history - 1]
             if last not in ups:
-                ups[last] = 0 if level is None else level - ground_level(self.dataset.occupancy(session, last))
+                ups[last] = 0 if level is None else level - self.dataset.ground_level(session, last)
         pairs = sorted({(n, ups[frames[history - 1]]) for frames in windows for n in frames})
         out: list[Tensor] = []
         for n in sorted({n for n, _ in pairs}):

@@ -47,12 +47,13 @@ class RunFiles:
         """Write `latest.pth`; with `epoch` `epoch_N.pth` before it, of which the oldest go. `best` keeps it as
         `best.pth` too. Raises StorageError; what was there then stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.latest if epoch is None else self.epoch(epoch)
-        save_torch(path, data)
-        if epoch is not None:
-            self.link(path, self.latest)
-        if best:
-            self.link(path, self.best)
+        first, *others = [
+            *([self.best] if best else []), *([] if epoch is None else [self.epoch(epoch)]), self.latest
+        ]  # fmt: skip
+        # The latest comes last: a run that goes on from it would not write again what was still to come.
+        save_torch(first, data)
+        for path in others:
+            self.link(first, path)
         for old in self.epochs()[: -self.keep]:
             self.epoch(old).unlink(missing_ok=True)
 

@@ -151,6 +151,9 @@ class ForecastingStage:
     def load_state(self, state: dict[str, Any]) -> None:
         pass
 
+    def is_whole(self, iteration: int) -> bool:
+        return True
+
     def begin(self, iteration: int) -> None:
         pass
 

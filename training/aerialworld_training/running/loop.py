@@ -42,6 +42,7 @@ class Stage(Protocol):
     def step(self, batch: list[Any], iteration: int) -> StepResult: ...
     def end(self, iteration: int) -> None: ...
     def validate(self, iteration: int) -> dict[str, float]: ...
+    def is_whole(self, iteration: int) -> bool: ...
     def state(self) -> dict[str, Any]: ...
     def load_state(self, state: dict[str, Any]) -> None: ...
 
@@ -227,8 +228,9 @@ class Loop:
             self.model.eval()
             self.metrics = self.stage.validate(self.iteration)
             self.model.train()
-            best = self.metrics["val_iou"] > self.best
-            self.best = max(self.best, self.metrics["val_iou"])
+            # Without codes it reconstructs better than with them, and is of no use to the next stage.
+            best = self.stage.is_whole(self.iteration) and self.metrics["val_iou"] > self.best
+            self.best = self.metrics["val_iou"] if best else self.best
             self.report(self.metrics)
         kept = epoch % config.checkpoint.interval == 0 or epoch == config.epochs
         self.save(epoch=epoch if kept else None, best=best)

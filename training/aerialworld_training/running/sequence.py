@@ -23,7 +23,7 @@ def train_stages(
     One stage runs in `work_dir` itself, several in `work_dir/1_adapt`, `work_dir/2_occworld`, …; each after the first
     starts from `best.pth` of the one before: its VAE (checkpoint.vqvae_from), or all of it where the first began with a
     whole model (checkpoint.load_from). With `resume` a finished stage is passed over. Raises InputError for several
-    stages that are to go on from one named checkpoint.
+    stages that are to go on from one named checkpoint, and for a later one that names another file than the first.
     """
     named = next((c.checkpoint.resume_from for c in stages if c.checkpoint.resume_from), None)
     if named and len(stages) > 1:
@@ -31,12 +31,20 @@ def train_stages(
             f"checkpoint.resume_from {named}: this config has {len(stages)} stages, a checkpoint is of one; go on with "
             "--resume, or begin with the file's weights by checkpoint.load_from"
         )
+    first = stages[0].checkpoint
+    for k, config in enumerate(stages):
+        for key in ("load_from", "vqvae_from"):
+            if (file := getattr(config.checkpoint, key)) not in (None, getattr(first, key)):
+                raise InputError(
+                    f"stages.{k}.checkpoint.{key} {file}: each stage after the first starts from the one before; run "
+                    "this stage by itself to start from another file"
+                )
     scores: dict[str, float] = {}
     before: Path | None = None
     for k, config in enumerate(stages):
         folder = stage_folder(work_dir, stages, k)
         if before is not None:
-            whole = config.checkpoint.load_from is not None and not from_scratch
+            whole = first.load_from is not None and not from_scratch
             best = str(before / "best.pth")
             load_from, vqvae_from = (best, None) if whole else (None, best)
             files = replace(config.checkpoint, load_from=load_from, vqvae_from=vqvae_from)

@@ -48,6 +48,7 @@ DECLARED: dict[str, tuple[Any, str]] = {
         "World folder or SDF file: gives the datum around the vehicle's first place, as sessions have it.",
     ),
     "datum": (_UNSET, "Map z of the grid's zero (m), in place of the world's."),
+    "device": ("cpu", "Where the model runs: cpu, cuda, cuda:1."),
     "motion": ("predicted", "The way ahead: predicted by the model, or constant_velocity (AerialOccWorld)."),
     "least_probability": (0.0, "Points below this probability of being occupied are not published."),
     "stale_after": (2.0, "Wall seconds without a new frame after which the input counts as stale."),
@@ -69,7 +70,7 @@ class ForecastNode(ListeningNode):
         if not p["model"]:
             raise InputError("parameter model: give a checkpoint or training folder, e.g. -p model:=run/best.pth")
         (vehicle,) = names("vehicle", [p["vehicle"]]) or ("drone_1",)
-        self.forecaster = Forecaster(Path(p["model"]))
+        self.forecaster = Forecaster(Path(p["model"]), p["device"])
         if p["motion"] != "predicted" and self.forecaster.trained.aerial is None:
             raise InputError(f"parameter motion: {p['model']} is OccWorld, which takes predicted alone")
         rig = load_rig(p["rig"] or ("rig_rover" if vehicle.startswith("rover") else "rig_drone"))

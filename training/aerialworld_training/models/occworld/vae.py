@@ -250,7 +250,7 @@ class VAERes2D(nn.Module):
         features = self.decode_features(self.vqvae.post_quant_conv(zq))
         flat, table = features.reshape(-1, features.shape[-1]), self.class_embeds.weight
         free = len(table) - 1
-        out = torch.full((len(flat),), free, dtype=torch.uint8)
+        out = torch.full((len(flat),), free, dtype=torch.uint8, device=flat.device)
         for start in range(0, len(flat), chunk):
             logits = table @ flat[start : start + chunk].T
             rows = torch.nonzero(logits[:free].amax(0) >= logits[free])[:, 0]

@@ -83,7 +83,7 @@ def evaluate(
 
     work_dir   what `trained.load_trained` reads: a checkpoint or a training folder
     world      the sessions' world: scores against full truth are made too (`full_truth`)
-    max_windows, saved_windows, threads   16, 2 and 2 where None
+    max_windows, saved_windows, threads   16, 2 and 1 where None
     device     the model's (cpu, cuda, cuda:1); None: a GPU where there is one
 
     Writes `out/evaluation.json` (the returned dictionary), `out/prediction_{k}.npz` for pictures, a model card and a
@@ -92,7 +92,7 @@ def evaluate(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_trained(Path(work_dir), device)
-    threads = 2 if threads is None else threads
+    threads = 1 if threads is None else threads
     most = 16 if max_windows is None else max_windows
     saved = 2 if saved_windows is None else saved_windows
     if most < 1 or saved < 0 or threads < 1:
@@ -387,7 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--world", type=Path, help="the sessions' world: score against full truth too")
     parser.add_argument("--max-windows", type=int, help="evenly spread over the split (default 16)")
     parser.add_argument("--saved-windows", type=int, help="of these, kept for pictures (default 2)")
-    parser.add_argument("--threads", type=int, help="of the model (default 2)")
+    parser.add_argument("--threads", type=int, help="of the model (default 1: steady on a busy machine)")
     parser.add_argument("--device", help="of the model: cpu, cuda, cuda:1 (default: a GPU where there is one)")
     options = parser.parse_args(arguments)
     bar = Progress("evaluation")

@@ -12,9 +12,10 @@ import torch
 
 from aerialworld_core.errors import InputError
 from aerialworld_training import export, fit
+from aerialworld_training.building import build
 from aerialworld_training.models.occworld import OccWorld, load_complete, read_state_dict
 from aerialworld_training.models.occworld.state_dict_adapter import read_checkpoint, to_original
-from aerialworld_training.runconfig import load_run_config
+from aerialworld_training.runconfig import load_run_config, load_stages
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_tiny import CONFIG, tiny, tiny_aerial
@@ -171,3 +172,9 @@ def test_fit_tells_what_matches_and_makes_a_tall_model_of_a_low_one(
     assert equal({k: v for k, v in tall.items() if not k.startswith("aerial.")}, dict(low.state_dict()))
     assert fit.main([str(out), *SMALL]) == 0
     assert "0 missing, 0 unexpected" in capsys.readouterr().out
+
+
+def test_fit_asks_the_last_of_several_stages(tmp_path: Path) -> None:
+    torch.save({"state_dict": build(load_stages("fast")[-1][0]).state_dict()}, tmp_path / "run.pth")
+    assert fit.main([str(tmp_path / "run.pth"), "--config", "fast"]) == 0
+    assert fit.main([str(tmp_path / "run.pth"), "--config", "fast", "--set", "stages.1.model.e_dim=32"]) == 2

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import AerialWorldError, InputError
-from aerialworld_core.files import write_bytes, write_json
+from aerialworld_core.files import make_folder, write_bytes, write_json
 from aerialworld_core.labels import FREE
 from aerialworld_core.provenance import provenance
 from aerialworld_core.session import Session
@@ -123,6 +123,8 @@ def evaluate(
         split=split_name,
     )
     full = FullTruth(world, [loaded[n] for n in names]) if world else None
+    out = Path(out)
+    make_folder(out)
     # Some of a forecast's operations have no deterministic form on a GPU.
     steady = deterministic(threads) if trained.device.type == "cpu" else nullcontext()
     with steady, torch.no_grad():
@@ -135,8 +137,6 @@ def evaluate(
         "device": device,
     }  # fmt: skip
     result["made_from"] = made_from(trained, parts, loaded, settings)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("prediction_*.npz"):
         stale.unlink()
     for k, arrays in enumerate(run.saved):

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.manual_seed(options.seed)
         model = build(config)
         allowed = [*config.checkpoint.allow_missing, *options.allow_missing]
-        report = load_complete(model, checkpoint.state, str(options.checkpoint), allowed)
+        report = load_complete(model, checkpoint.state, str(options.checkpoint), allowed, "--allow-missing")
         parts = Counter(key.split(".")[0] for key in checkpoint.state)
         print(f"{options.checkpoint}: {'stage 1, ' if checkpoint.stage_1 else ''}{dict(parts)}")
         let_go = f"; let go: {', '.join(report.allowed)}" if report.allowed else ""

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from aerialworld_core.errors import AerialWorldError, InputError
-from aerialworld_core.files import write_bytes, write_json
+from aerialworld_core.files import make_folder, write_bytes, write_json
 from aerialworld_core.labels import FREE
 from aerialworld_core.provenance import provenance
 from aerialworld_core.session import Session
@@ -83,7 +83,7 @@ def evaluate(
 
     work_dir   what `trained.load_trained` reads: a checkpoint or a training folder
     world      the sessions' world: scores against full truth are made too (`full_truth`)
-    max_windows, saved_windows, threads   16, 2 and 2 where None
+    max_windows, saved_windows, threads   16, 2 and 1 where None
     device     the model's (cpu, cuda, cuda:1); None: a GPU where there is one
 
     Writes `out/evaluation.json` (the returned dictionary), `out/prediction_{k}.npz` for pictures, a model card and a
@@ -92,7 +92,7 @@ def evaluate(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     trained = load_trained(Path(work_dir), device)
-    threads = 2 if threads is None else threads
+    threads = 1 if threads is None else threads
     most = 16 if max_windows is None else max_windows
     saved = 2 if saved_windows is None else saved_windows
     if most < 1 or saved < 0 or threads < 1:
@@ -123,6 +123,8 @@ def evaluate(
         split=split_name,
     )
     full = FullTruth(world, [loaded[n] for n in names]) if world else None
+    out = Path(out)
+    make_folder(out)
     # Some of a forecast's operations have no deterministic form on a GPU.
     steady = deterministic(threads) if trained.device.type == "cpu" else nullcontext()
     with steady, torch.no_grad():
@@ -135,8 +137,6 @@ def evaluate(
         "device": device,
     }  # fmt: skip
     result["made_from"] = made_from(trained, parts, loaded, settings)
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("prediction_*.npz"):
         stale.unlink()
     for k, arrays in enumerate(run.saved):
@@ -387,7 +387,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--world", type=Path, help="the sessions' world: score against full truth too")
     parser.add_argument("--max-windows", type=int, help="evenly spread over the split (default 16)")
     parser.add_argument("--saved-windows", type=int, help="of these, kept for pictures (default 2)")
-    parser.add_argument("--threads", type=int, help="of the model (default 2)")
+    parser.add_argument("--threads", type=int, help="of the model (default 1: steady on a busy machine)")
     parser.add_argument("--device", help="of the model: cpu, cuda, cuda:1 (default: a GPU where there is one)")
     options = parser.parse_args(arguments)
     bar = Progress("evaluation")

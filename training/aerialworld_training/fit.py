@@ -18,7 +18,7 @@ from aerialworld_training.building import build
 from aerialworld_training.checkpoint import save_torch
 from aerialworld_training.models.occworld import load_complete
 from aerialworld_training.models.occworld.state_dict_adapter import read_checkpoint
-from aerialworld_training.runconfig import load_run_config
+from aerialworld_training.runconfig import load_stages
 
 __all__ = ["build", "main"]
 
@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "checkpoint", type=Path, help="ours or the original's, whole or of stage 1, .pth or .safetensors"
     )
-    parser.add_argument("--config", default="train_occworld", help="a config by name or file (default: train_occworld)")
+    parser.add_argument(
+        "--config",
+        default="train_occworld",
+        help="a config by name or file; of several stages the last (default: train_occworld)",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
     parser.add_argument(
         "--allow-missing", nargs="+", default=[], metavar="PART",
@@ -43,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the initial values in --out (default 0)")
     options = parser.parse_args(arguments)
     try:
-        config, notes = load_run_config(options.config, options.set)
+        config, notes = load_stages(options.config, options.set)[-1]
         for note in notes:
             print(note, file=sys.stderr)
         checkpoint = read_checkpoint(options.checkpoint)
         torch.manual_seed(options.seed)
         model = build(config)
         allowed = [*config.checkpoint.allow_missing, *options.allow_missing]
-        report = load_complete(model, checkpoint.state, str(options.checkpoint), allowed)
+        report = load_complete(model, checkpoint.state, str(options.checkpoint), allowed, "--allow-missing")
         parts = Counter(key.split(".")[0] for key in checkpoint.state)
         print(f"{options.checkpoint}: {'stage 1, ' if checkpoint.stage_1 else ''}{dict(parts)}")
         let_go = f"; let go: {', '.join(report.allowed)}" if report.allowed else ""

@@ -15,8 +15,10 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE, NUM_CLASSES
+from aerialworld_core.occupancy import Occupancy
 from aerialworld_training.dataset.ground import UNKNOWN, ground_of
 from aerialworld_training.dataset.motion import displacements, past_commands
+from aerialworld_training.dataset.pooling import factors_between, pool_occupancy
 from aerialworld_training.dataset.windows import TOLERANCE
 from aerialworld_training.motion_ahead import Path, constant_velocity
 from aerialworld_training.predictors import History, predictor
@@ -94,6 +96,16 @@ class Forecaster:
         """History and future frames together that the model's tables of time hold."""
         return self.trained.model.config.num_frames + 1
 
+    def pooled(self, frame: Occupancy, grid: VoxelGrid) -> Occupancy:
+        """A frame of `grid` on the model's own: as it is where they are the same, pooled where `grid` is a whole number
+        of times finer. Raises InputError where it is neither."""
+        factors = factors_between(grid, self.grid)
+        if factors is None:
+            raise InputError(
+                f"the grid {grid.to_dict()} is not the model's {self.grid.to_dict()} nor a whole number of times finer"
+            )
+        return frame if factors == (1, 1, 1) else pool_occupancy(frame, factors)
+
     def forecast(
         self,
         semantics: NDArray[np.uint8],
@@ -145,7 +157,7 @@ class Forecaster:
             if array.shape != (frames, *self.grid.shape) or array.dtype != kind:
                 raise InputError(
                     f"{name}: {array.shape} {array.dtype}; the model takes (H, {', '.join(map(str, self.grid.shape))}) "
-                    f"{np.dtype(kind)}, of the grid {self.grid.to_dict()}"
+                    f"{np.dtype(kind)}, of the grid {self.grid.to_dict()} (Forecaster.pooled brings finer frames there)"
                 )
         if frames < 2 or poses != frames or len(stamps_ns) != frames:
             raise InputError(f"{frames} frames, {poses} poses, {len(stamps_ns)} stamps; at least 2, equally many")

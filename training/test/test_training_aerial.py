@@ -373,8 +373,8 @@ def test_files_hold_occworlds_keys_untouched_and_ours_beside(tmp_path: Path) -> 
     own = tall.state_dict()
     assert set(low.state_dict()) == {k for k in own if not k.startswith("aerial.")}
     assert all(low.state_dict()[k].shape == v.shape for k, v in own.items() if k in low.state_dict())
-    with pytest.raises(InputError, match=r"aerial\..*--allow-missing aerial"):
-        load_complete(tall, low.state_dict(), "low.pth", [])
+    with pytest.raises(InputError, match=r"missing: aerial\."):
+        load_complete(tall, low.state_dict(), "low.pth")
     report = load_complete(tall, low.state_dict(), "low.pth", ["aerial"])
     assert report.matched == len(low.state_dict()) and len(report.missing) == len(own) - report.matched
     assert not report.unexpected and torch.equal(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pickle
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ import torch
 
 from aerialworld_core.errors import InputError
 from aerialworld_training import export, fit
+from aerialworld_training.building import build
 from aerialworld_training.models.occworld import OccWorld, load_complete, read_state_dict
-from aerialworld_training.models.occworld.state_dict_adapter import read_checkpoint, to_original
-from aerialworld_training.runconfig import load_run_config
+from aerialworld_training.models.occworld.state_dict_adapter import Checkpoint, read_checkpoint, to_original
+from aerialworld_training.runconfig import load_run_config, load_stages
+from aerialworld_training.running.weights import load_weights
 
 sys.path.insert(0, str(Path(__file__).parent))
 from training_tiny import CONFIG, tiny, tiny_aerial
@@ -76,12 +80,12 @@ def test_incomplete_files_are_refused_and_nothing_is_loaded(tmp_path: Path) -> N
     state = dict(source.state_dict())
     state.pop("transformer.conv_out.bias")
     state["head.weight"] = torch.zeros(1)
-    with pytest.raises(InputError, match=r"1 missing, 1 unexpected.*transformer\.conv_out\.bias"):
-        load_complete(target, state, "file.pth")
-    with pytest.raises(InputError, match="--allow-missing head transformer"):
-        load_complete(target, state, "file.pth", ["transformer"])  # the head was not named
+    with pytest.raises(InputError, match=r"1 missing, 1 unexpected.*transformer\.conv_out\.bias.*trained with$"):
+        load_complete(target, state, "file.pth")  # whose caller has no way to name parts
+    with pytest.raises(InputError, match=r"\(checkpoint\.allow_missing head transformer\)"):
+        load_weights(target, Checkpoint(state, False), "file.pth", ("transformer",), "checkpoint.allow_missing")
     with pytest.raises(InputError, match=r"--allow-missing transfomer: neither .* has such a part"):
-        load_complete(target, state, "file.pth", ["transfomer"])
+        load_complete(target, state, "file.pth", ["transfomer"], "--allow-missing")
     assert equal(dict(target.state_dict()), before)
     report = load_complete(target, state, "file.pth", ["transformer.conv_out", "head"])
     assert report.acceptable and not report.complete and report.missing == ("transformer.conv_out.bias",)
@@ -109,6 +113,12 @@ def test_code_in_a_file_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyP
     torch.save({"state_dict": tiny().state_dict(), "hook": Dangerous()}, "bad.pth")
     with pytest.raises(InputError, match=r"bad\.pth: not a readable checkpoint"):
         read_checkpoint(Path("bad.pth"))
+    with open("old.pth", "wb") as handle:
+        pickle.dump({"state_dict": Dangerous()}, handle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch's advice about old pickles would stand above the refusal
+        with pytest.raises(InputError, match=r"old\.pth: not a readable checkpoint.*\(UnpicklingError\)"):
+            read_checkpoint(Path("old.pth"))
     assert not Path("pickle_ran").exists()
 
 
@@ -124,6 +134,8 @@ def test_truncated_empty_and_foreign_files_are_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "none.pth")
     with pytest.raises(InputError, match="no such checkpoint"):
         read_checkpoint(tmp_path / "gone.pth")
+    with pytest.raises(InputError, match=r"is a folder; name a checkpoint in it, such as .*best\.pth"):
+        read_checkpoint(tmp_path)
 
 
 def test_export_writes_what_the_original_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,3 +183,9 @@ def test_fit_tells_what_matches_and_makes_a_tall_model_of_a_low_one(
     assert equal({k: v for k, v in tall.items() if not k.startswith("aerial.")}, dict(low.state_dict()))
     assert fit.main([str(out), *SMALL]) == 0
     assert "0 missing, 0 unexpected" in capsys.readouterr().out
+
+
+def test_fit_asks_the_last_of_several_stages(tmp_path: Path) -> None:
+    torch.save({"state_dict": build(load_stages("fast")[-1][0]).state_dict()}, tmp_path / "run.pth")
+    assert fit.main([str(tmp_path / "run.pth"), "--config", "fast"]) == 0
+    assert fit.main([str(tmp_path / "run.pth"), "--config", "fast", "--set", "stages.1.model.e_dim=32"]) == 2

@@ -98,6 +98,11 @@ def test_a_low_model_and_grids_that_do_not_fit(root: Path, tmp_path: Path) -> No
         evaluation.evaluate(root, root / "split.json", tmp_path / "fine.pth", tmp_path / "out")
     with pytest.raises(InputError, match="at least 1"):
         evaluation.evaluate(root, root / "split.json", tmp_path / "low.pth", tmp_path / "out", max_windows=0)
+    told: list[str] = []
+    low, heard = tmp_path / "low.pth", lambda what, fraction: told.append(what)
+    with pytest.raises(InputError, match="a file is in the way"):
+        evaluation.evaluate(root, root / "split.json", low, low, progress=heard)
+    assert told == ["reading sessions"]  # before anything is computed that could not be kept
 
 
 WORLD = """<sdf version="1.9"><world name="wall"><model name="wall"><static>true</static><pose>3.3 0.2 1 0 0 0</pose>

@@ -15,6 +15,7 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.frames import Pose
 from aerialworld_core.grid import VoxelGrid
 from aerialworld_core.labels import FREE, MANMADE
+from aerialworld_core.occupancy import Occupancy
 from aerialworld_training import Forecaster, FutureFrames
 from aerialworld_training.baselines import fuse_history
 from aerialworld_training.dataset import PooledSession, SessionWindows
@@ -177,12 +178,27 @@ def test_what_does_not_fit_says_so(tall: Forecaster, tmp_path: Path) -> None:
         Forecaster(tmp_path / "other.pth")
 
 
+def test_a_finer_frame_is_pooled_to_the_models_grid(tall: Forecaster) -> None:
+    fine = VoxelGrid(TALL.minimum, (0.8, 0.8, 0.625), (40, 40, 60))
+    frame = Occupancy(np.zeros(fine.shape, np.uint8), np.full(fine.shape, FREE, np.uint8), np.zeros(fine.shape, bool))
+    frame.occupancy[3, 4, 5], frame.semantics[3, 4, 5], frame.observed[3, 4, 5] = 1, MANMADE, True
+    frame.observed[39, 39, 59] = True
+    pooled = tall.pooled(frame, fine)
+    assert np.argwhere(pooled.semantics != FREE).tolist() == [[1, 2, 2]] and pooled.semantics[1, 2, 2] == MANMADE
+    assert np.argwhere(pooled.observed).tolist() == [[1, 2, 2], [19, 19, 29]]
+    assert tall.pooled(pooled, TALL) is pooled
+    with pytest.raises(InputError, match="nor a whole number of times finer"):
+        tall.pooled(pooled, LOW)
+
+
+@pytest.mark.parametrize("factors", [(1, 1, 1), (2, 2, 2)], ids=["its own grid", "pooled"])
 def test_the_guides_example_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    factors: tuple[int, int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = synthetic()
     made.write(tmp_path / "sessions", made.frames(4))
-    write_run(tmp_path / "run" / "best.pth", run_config(made.GRID))
+    write_run(tmp_path / "run" / "1_adapt" / "best.pth", run_config(made.GRID))
+    write_run(tmp_path / "run" / "2_occworld" / "best.pth", run_config(made.GRID.pooled(factors)))
     code = re.search(r"```python\n(.*?)```", (DOCS / "forecasting.md").read_text(encoding="utf-8"), re.S)
     assert code
     monkeypatch.chdir(tmp_path)

@@ -433,6 +433,7 @@ def test_bases_are_overlaid_and_deleted(tmp_path: Path) -> None:
         ("model = dict(kind='occworld')", "needs a grid of 16 levels"),
         ("import numpy as np\nseed = np.int64(3)", "seed is a int64; settings are numbers"),
         ("seed = 1 / 0", r"own\.py:1: ZeroDivisionError"),
+        ("import sys\nsys.exit(3)", r"own\.py:2: SystemExit: 3"),
         ("_base_ = 'nonesuch.py'", "nonesuch.py: cannot be read"),
     ],
 )
@@ -441,13 +442,30 @@ def test_mistakes_are_refused_by_name(tmp_path: Path, text: str, message: str) -
         load(tmp_path, text)
 
 
-def test_bad_names_and_overrides_are_refused() -> None:
+def test_bad_names_and_overrides_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nonesuch: no such config file.*finetune_tokyo"):
         load_run_config("nonesuch")
     with pytest.raises(InputError, match=r"needs the form key\.sub=value"):
         load_run_config("finetune_tokyo", ["optimizer.lr"])
     with pytest.raises(InputError, match=r"--set: unknown key 'optimizer\.lrr'; did you mean 'optimizer\.lr'"):
         load_run_config("finetune_tokyo", ["optimizer.lrr=1"])
+    for override, message in (
+        ("epochs=abc", "--set: epochs must be a whole number, not 'abc'"),  # not the file's, which has nothing wrong
+        ("optimizer.lr=inf", r"--set: optimizer\.lr must be a finite number, not inf"),
+        ("optimizer.lr=nan", r"--set: optimizer\.lr must be a finite number, not nan"),
+        ("runtime.seed=-5", r"runtime\.seed -5: must be at least 0"),
+        ("optimizer.lr=[", r"--set optimizer\.lr=\[: '\[' is not a value: line 1, column 2: [^\n]*$"),
+        ("xyzzy=1", r"--set: unknown key 'xyzzy'; known are agent_type, augment, augmentation_6dof, "),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_run_config("finetune_tokyo", [override])
+    with pytest.raises(InputError, match=r"finetune_own\.py: epochs must be"):
+        load(tmp_path, "_base_ = 'finetune_tokyo.py'\nmax_epochs = 'many'", "optimizer.lr=1e-4", name="finetune_own.py")
+
+
+def test_a_yaml_config_has_no_bases(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"own\.yaml: _base_ is for Python configs"):
+        load(tmp_path, "_base_: [fast.py]\n", name="own.yaml")
 
 
 def test_what_a_run_stores_is_read_without_code(tmp_path: Path) -> None:

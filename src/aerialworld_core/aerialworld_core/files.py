@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from aerialworld_core.errors import AerialWorldError
+from aerialworld_core.errors import AerialWorldError, InputError
 
 MAX_JSON_BYTES = 256 * 1024 * 1024
 TEMPORARY_SUFFIX = ".tmp"
@@ -132,6 +132,16 @@ def sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where it is not there. Raises InputError where a file is in the way,
+    StorageError where the system refuses."""
+    with storage_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise InputError(f"{folder}: a file is in the way; name another folder") from error
 
 
 def is_temporary(path: Path) -> bool:

@@ -49,16 +49,19 @@ def load_stages(name: str | Path, overrides: Sequence[str] = ()) -> list[tuple[R
         layers = read_layers(path, folder())
     else:
         try:
-            layers = [Layer(path.name, read_table(path.read_text(encoding="utf-8"), path.name))]
+            table = read_table(path.read_text(encoding="utf-8"), path.name)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not a readable config file: {error}") from error
+        if "_base_" in table:
+            raise InputError(f"{path}: _base_ is for Python configs (.py); a YAML file says all that is no default")
+        layers = [Layer(path.name, table)]
     if path.stem == "train_vqvae" and not any("stage" in layer.settings for layer in layers):
         # The guides tell the stages apart by the file's name alone.
         layers.insert(0, Layer(path.name, {"stage": "vqvae", "freeze": {"vae": False}}))
     out = []
     for stage in stages_of(layers, overrides, path.name):
-        values, notes = translate(stage)
-        out.append((apply(RunConfig(), values, stage[-2].source), notes))
+        values, notes, origins = translate(stage)
+        out.append((apply(RunConfig(), values, path.name, origins=origins), notes))
     return out
 
 

@@ -81,7 +81,7 @@ def run(path: Path) -> dict[str, Any]:
     search = list(sys.path)  # the guides' files put their own folder in front
     try:
         exec(code, variables)  # noqa: S102 a Python config is the user's own code; results are read from YAML
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         where = f":{lines[-1]}" if lines else ""
         raise InputError(f"{path}{where}: {type(error).__name__}: {error}") from error

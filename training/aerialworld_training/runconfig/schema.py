@@ -286,6 +286,8 @@ class RunConfig:
             raise InputError(f"codebook.start {self.codebook.start:g}: from 1 on it is a whole number of iterations")
         if self.runtime.threads < 0 or self.runtime.max_nonfinite < 0 or self.runtime.timeout <= 0:
             raise InputError("runtime.threads and max_nonfinite must not be negative, runtime.timeout above 0")
+        if not 0 <= self.runtime.seed < 2**63:
+            raise InputError(f"runtime.seed {self.runtime.seed}: must be at least 0 and below 2⁶³")
         if min(self.optimizer.lr, self.optimizer.clip, self.optimizer.motion_factor) <= 0:
             raise InputError("optimizer.lr, clip and motion_factor must be above 0")
         self.occworld_config()

@@ -26,12 +26,14 @@ from aerialworld_training.runconfig.schema import AugmentConfig, DataConfig, Mod
 from aerialworld_training.runconfig.typed import known_keys, unknown_key
 
 
-def translate(layers: Sequence[Layer]) -> tuple[dict[str, Any], list[str]]:
-    """The schema's nested table, later layers over earlier ones, and notes on what had no effect.
+def translate(layers: Sequence[Layer]) -> tuple[dict[str, Any], list[str], dict[str, str]]:
+    """The schema's nested table, later layers over earlier ones, notes on what had no effect, and the source of each
+    dotted key.
 
     Raises InputError for an unknown key, an unsupported value, and two keys of one layer that say different things.
     """
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     notes: list[str] = []
     checks: list[Translation] = []
     for layer in layers:
@@ -41,13 +43,14 @@ def translate(layers: Sequence[Layer]) -> tuple[dict[str, Any], list[str]]:
         if values.get("runtime.precision") in translation.switched_off:
             values["runtime.precision"] = "fp32"
         values |= {key: value for key, (value, _) in translation.found.items()}
+        origins |= dict.fromkeys(translation.found, layer.source)
         for key, value in translation.defaults.items():
             values.setdefault(key, value)
         notes += translation.notes
         checks.append(translation)
     for translation in checks:
         translation.check(values)
-    return nested(values), notes
+    return nested(values), notes, origins
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,12 +37,13 @@ def known_keys(kind: type, prefix: str = "") -> list[str]:
 
 def unknown_key(key: str, known: Iterable[str], source: str) -> InputError:
     """The error for a key that is not known, with the nearest one that is."""
-    known = list(known)
+    known = sorted(known)
     leaf = key.rsplit(".", 1)[-1]
     leaves = [k.rsplit(".", 1)[-1] for k in known]
     by_leaf = [k for k in known if k.rsplit(".", 1)[-1] in difflib.get_close_matches(leaf, leaves, n=1)]
     near = difflib.get_close_matches(key, known, n=1) or by_leaf[:1]
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+    shown = known if len(known) < 30 else sorted({k.partition(".")[0] for k in known})
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(shown)}"
     return InputError(f"{source}: unknown key {key!r}{hint}")
 
 
@@ -84,16 +85,24 @@ def convert(value: Any, hint: Any, key: str, source: str) -> Any:
                 value = float(value)
             except ValueError:
                 raise wrong("a number") from None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-            raise wrong("a number")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise wrong("a finite number")
         return float(value)
     if not isinstance(value, hint):
         raise wrong(f"a {hint.__name__}")
     return value
 
 
-def apply(base: T, data: Any, source: str, prefix: str = "", known: Iterable[str] | None = None) -> T:
-    """`base` (a dataclass) with the keys of `data` in place of its own. Raises InputError."""
+def apply(
+    base: T,
+    data: Any,
+    source: str,
+    prefix: str = "",
+    known: Iterable[str] | None = None,
+    origins: Mapping[str, str] | None = None,
+) -> T:
+    """`base` (a dataclass) with the keys of `data` in place of its own; `origins` say which source gave a dotted key
+    where it is not `source`. Raises InputError."""
     known = known_keys(type(base)) if known is None else known
     if not isinstance(data, Mapping):
         raise InputError(f"{source}: {prefix.rstrip('.') or 'the file'} must be a table of keys")
@@ -105,9 +114,9 @@ def apply(base: T, data: Any, source: str, prefix: str = "", known: Iterable[str
             raise unknown_key(key, known, source)
         own = getattr(base, name)
         if is_dataclass(own) and not isinstance(own, type):
-            changes[name] = apply(own, value, source, f"{key}.", known)
+            changes[name] = apply(own, value, source, f"{key}.", known, origins)
         else:
-            changes[name] = convert(value, hints[name], key, source)
+            changes[name] = convert(value, hints[name], key, (origins or {}).get(key, source))
     return replace(base, **changes)  # type: ignore[type-var]
 
 
@@ -116,10 +125,17 @@ def read_table(text: str, source: str) -> dict[str, Any]:
     try:
         data = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise InputError(f"{source}: not valid YAML: {error}") from error
+        raise InputError(f"{source}: not valid YAML: {_one_line(error)}") from error
     if not isinstance(data, dict):
         raise InputError(f"{source}: must be a table of keys")
     return data
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the marked excerpt."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    return f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}: {error.problem}"
 
 
 def read_override(override: str) -> tuple[str, Any]:
@@ -130,7 +146,7 @@ def read_override(override: str) -> tuple[str, Any]:
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: {value!r} is not a value: {error}") from error
+        raise InputError(f"--set {override}: {value!r} is not a value: {_one_line(error)}") from error
 
 
 def write_overrides(values: Mapping[str, Any]) -> list[str]:

@@ -24,11 +24,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=Path, metavar="DIR", help="folder of session folders (data.root)")
     parser.add_argument("--split", type=Path, metavar="FILE", help="JSON with train, val and test (data.split_file)")
     parser.add_argument("--work-dir", type=Path, required=True, help="where checkpoints, curves and logs go")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key; repeatable"
+    )
     parser.add_argument("--batch-size", type=int, help="samples per process and micro-step")
     parser.add_argument("--lr", type=float, help="highest learning rate")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--epochs", type=int, help="of every stage")
+    parser.add_argument("--seed", type=int, help="random seed; the config's where it is not given")
     parser.add_argument("--resume", action="store_true", help="go on from the work folder's newest checkpoint")
     parser.add_argument(
         "--resume-from", metavar="FILE",
@@ -42,9 +44,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--amp", nargs="?", const="bf16", choices=("bf16", "fp16"), help="mixed precision (bf16)")
     parser.add_argument("--eval-only", action="store_true", help="score and train nothing; writes validation.json")
     parser.add_argument("--wandb", action="store_true", help="also to Weights & Biases (off by default)")
-    parser.add_argument("--wandb-project")
-    parser.add_argument("--wandb-run-name")
-    parser.add_argument("--wandb-tags", nargs="+", default=[])
+    parser.add_argument("--wandb-project", help="its project there")
+    parser.add_argument("--wandb-run-name", help="the run's name there")
+    parser.add_argument("--wandb-tags", nargs="+", default=[], help="the run's tags there")
 
 
 def overrides(options: argparse.Namespace) -> list[str]:

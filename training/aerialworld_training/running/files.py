@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.files import storage_errors, sync_directory
+from aerialworld_core.files import make_folder, storage_errors, sync_directory
 from aerialworld_training.checkpoint import save_torch
 from aerialworld_training.models.occworld.state_dict_adapter import read_torch
 
 NAME = re.compile(r"^epoch_(\d+)\.pth$")
+#: Seconds after which workers of a killed run's loader are gone, and with them their hold on its folder.
+LINGERING = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -43,10 +49,39 @@ class RunFiles:
     def any(self) -> bool:
         return self.latest.exists() or bool(self.epochs())
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder, made where it is not there, for this run alone until the block ends or the process does. Raises
+        InputError when another run is at work in it or a file is in the way, StorageError when it cannot be made."""
+        make_folder(self.folder)
+        with storage_errors(self.folder):
+            descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            self.lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def lock(self, descriptor: int) -> None:
+        patience = time.monotonic() + LINGERING
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() > patience:
+                    raise InputError(
+                        f"{self.folder}: another run is at work in it; wait for its end or choose another --work-dir"
+                    ) from error
+            except OSError as error:  # some network file systems know no locks
+                log.warning("%s: cannot be locked against a second run: %s", self.folder, error.strerror)
+                return
+            time.sleep(0.2)
+
     def save(self, data: dict[str, Any], *, epoch: int | None = None, best: bool = False) -> None:
         """Write `latest.pth`; with `epoch` `epoch_N.pth` before it, of which the oldest go. `best` keeps it as
         `best.pth` too. Raises StorageError; what was there then stays."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         first, *others = [
             *([self.best] if best else []), *([] if epoch is None else [self.epoch(epoch)]), self.latest
         ]  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from aerialworld_core.errors import InputError
-from aerialworld_core.files import write_bytes, write_json
+from aerialworld_core.files import make_folder, write_bytes, write_json
 from aerialworld_training.building import build
 from aerialworld_training.logbook import Curve, TensorBoard
 from aerialworld_training.models.occworld import OccWorld
@@ -43,6 +43,7 @@ def train(
     evaluate_only: bool = False,
     gpu: int | None = None,
     tell: Tell | None = None,
+    stop: StopRequest | None = None,
 ) -> dict[str, float]:
     """Run the config's stage in `work_dir` and return its last scores.
 
@@ -52,6 +53,7 @@ def train(
                    validation.json, and train nothing
     gpu            the number of the GPU; None: the first, or that of torchrun's process; the CPU where there is none
     tell           called with a text and the finished fraction, in the first process
+    stop           what the caller listens to for signals; None: this run listens itself
 
     `work_dir` gets config.yaml, metrics.jsonl, logs/ and the checkpoints; stage occworld also codes/. The same config,
     data, machine and one thread give the same bytes, with or without interruptions. Under torchrun every process calls
@@ -61,10 +63,10 @@ def train(
     config.check_loader()
     config = replace(config, work_dir=str(work_dir))
     device = choose_device(gpu)
-    stop, before = StopRequest(), random_state()
+    before = random_state()
     with ExitStack() as stack:
         stack.callback(set_random_state, before)
-        stack.enter_context(stop.listening())
+        stop = stop or stack.enter_context(StopRequest().listening())
         group = stack.enter_context(ranks(device, config.runtime.timeout))
         stack.enter_context(numerics(config, device))
         told = _nobody if tell is None or not group.first else tell
@@ -113,8 +115,16 @@ class Run:
         if going_on is None:
             weights.start(model, config, from_scratch)
         else:
-            weights.load_weights(model, from_original(going_on[1], going_on[0]), going_on[0], ())
+            weights.load_weights(model, from_original(going_on[1], going_on[0]), going_on[0])
         model.to(self.ranks.device).save_memory(config.model.save_memory)
+        with self.files.held() if self.ranks.first and not evaluate_only else nullcontext():
+            return self.work(model, going_on, evaluate_only)
+
+    def work(
+        self, model: OccWorld, going_on: tuple[str, dict[str, Any]] | None, evaluate_only: bool
+    ) -> dict[str, float]:
+        """Train, or score, from where the model stands."""
+        config = self.config
         self.tell("reading sessions", 0.0)
         stage = self.make_stage(model)
         loop = Loop(model, stage, config, self.ranks, self.files, self.stop, self.payload(), self.tell)
@@ -124,6 +134,7 @@ class Run:
             model.eval()
             scores = stage.validate(loop.iteration)
             if self.ranks.first:
+                make_folder(self.work_dir)
                 write_json(self.work_dir / "validation.json", scores)
             return scores
         return self.fit(loop, None if going_on is None else loop.iteration)
@@ -174,7 +185,6 @@ class Run:
         config = self.config
         with ExitStack() as stack:
             if self.ranks.first:
-                self.work_dir.mkdir(parents=True, exist_ok=True)
                 write_bytes(self.work_dir / "config.yaml", config.to_yaml().encode())
                 loop.curve = Curve(self.work_dir / "metrics.jsonl", resumed_at)
                 sinks: Sequence[Scalars] = self.sinks(resumed_at)

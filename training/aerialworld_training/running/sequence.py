@@ -11,6 +11,7 @@ from typing import Any
 from aerialworld_core.errors import InputError
 from aerialworld_training.runconfig import RunConfig
 from aerialworld_training.running.run import Tell, train
+from aerialworld_training.runtime import StopRequest
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +42,21 @@ def train_stages(
                 )
     scores: dict[str, float] = {}
     before: Path | None = None
-    for k, config in enumerate(stages):
-        folder = stage_folder(work_dir, stages, k)
-        if before is not None:
-            whole = first.load_from is not None and not from_scratch
-            best = str(before / "best.pth")
-            load_from, vqvae_from = (best, None) if whole else (None, best)
-            files = replace(config.checkpoint, load_from=load_from, vqvae_from=vqvae_from)
-            config = replace(config, checkpoint=files)
-        if len(stages) > 1:
-            log.info("stage %d of %d, %s, in %s", k + 1, len(stages), config.stage, folder)
-        share = _share(tell, config.stage, k, len(stages))
-        scores = train(config, folder, tell=share, from_scratch=from_scratch, **options)
-        before = folder
+    # One for all: what is asked while a stage ends, or between two, stops the next.
+    with StopRequest().listening() as stop:
+        for k, config in enumerate(stages):
+            folder = stage_folder(work_dir, stages, k)
+            if before is not None:
+                whole = first.load_from is not None and not from_scratch
+                best = str(before / "best.pth")
+                load_from, vqvae_from = (best, None) if whole else (None, best)
+                files = replace(config.checkpoint, load_from=load_from, vqvae_from=vqvae_from)
+                config = replace(config, checkpoint=files)
+            if len(stages) > 1:
+                log.info("stage %d of %d, %s, in %s", k + 1, len(stages), config.stage, folder)
+            share = _share(tell, config.stage, k, len(stages))
+            scores = train(config, folder, tell=share, from_scratch=from_scratch, stop=stop, **options)
+            before = folder
     return scores
 
 

@@ -69,9 +69,11 @@ def _flat(config: RunConfig) -> dict[str, Any]:
     return out
 
 
-def load_weights(model: OccWorld, checkpoint: Checkpoint, source: str, allow: tuple[str, ...]) -> None:
+def load_weights(
+    model: OccWorld, checkpoint: Checkpoint, source: str, allow: tuple[str, ...] = (), named_by: str | None = None
+) -> None:
     """A whole model's weights. Raises InputError unless they match but for the parts allowed."""
-    report = load_complete(model, checkpoint.state, source, list(allow))
+    report = load_complete(model, checkpoint.state, source, allow, named_by)
     log.info("%s: %s", source, report)
 
 
@@ -123,7 +125,7 @@ def start(model: OccWorld, config: RunConfig, from_scratch: bool) -> None:
             start_motion(model)
             load_vae(model, checkpoint, str(path))
         else:
-            load_weights(model, checkpoint, str(path), files.allow_missing)
+            load_weights(model, checkpoint, str(path), files.allow_missing, "checkpoint.allow_missing")
     elif files.vqvae_from:
         path = Path(files.vqvae_from)
         if not path.is_file():

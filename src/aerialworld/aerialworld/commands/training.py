@@ -50,13 +50,13 @@ def train(
     ] = False,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples per process and micro-step.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Highest learning rate.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Of every stage.")] = None,
     gpu_ids: Annotated[list[int] | None, typer.Option("--gpu-ids", help="The GPU of this process; repeatable.")] = None,
     amp: Annotated[str | None, typer.Option("--amp", metavar="bf16|fp16", help="Mixed precision.")] = None,
     eval_only: Annotated[bool, typer.Option("--eval-only", help="Score and train nothing.")] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Also to Weights & Biases.")] = False,
-    wandb_project: Annotated[str | None, typer.Option("--wandb-project")] = None,
-    wandb_run_name: Annotated[str | None, typer.Option("--wandb-run-name")] = None,
+    wandb_project: Annotated[str | None, typer.Option("--wandb-project", help="Its project there.")] = None,
+    wandb_run_name: Annotated[str | None, typer.Option("--wandb-run-name", help="The run's name there.")] = None,
     wandb_tags: Annotated[list[str] | None, typer.Option("--wandb-tags", help="Repeatable.")] = None,
 ) -> None:
     """Train the occupancy world model on recorded sessions: the stage of a config, or all of them in turn.
@@ -98,6 +98,9 @@ def evaluate(
     saved_windows: Annotated[
         int | None, typer.Option("--saved-windows", min=0, help="Of these, kept for pictures (default: 2).")
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Of the model (default: 1, steady on a busy machine).")
+    ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1 (default: a GPU where there is one).")
     ] = None,
@@ -105,7 +108,8 @@ def evaluate(
     """Score the trained model on sessions it has not seen, beside the trivial baselines."""
     result = evaluate_model(
         sessions, split, work_dir, out,
-        split_name=split_name, world=world, max_windows=max_windows, saved_windows=saved_windows, device=device,
+        split_name=split_name, world=world, max_windows=max_windows, saved_windows=saved_windows,
+        threads=threads, device=device,
     )  # fmt: skip
     print_evaluation(result)
     say(str(out / "evaluation.json"))

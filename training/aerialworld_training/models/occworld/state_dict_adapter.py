@@ -7,6 +7,7 @@ Files are read with `weights_only=True`: tensors and plain values, never code.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,28 +82,31 @@ def compare_state_dict(model: nn.Module, state: Mapping[str, Tensor], allowed: S
 
 
 def load_complete(
-    model: nn.Module, state: Mapping[str, Tensor], source: str, allow_missing: Sequence[str] | None = None
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str,
+    allow_missing: Sequence[str] = (),
+    named_by: str | None = None,
 ) -> LoadReport:
     """Load `state` into `model` if every key and shape matches, and say how many did.
 
     `allow_missing` names parts (`aerial`, `transformer`, `vae.decoder.conv_out`, …): what does not match inside them
-    keeps the model's values. Raises InputError with the counts otherwise (and the way to name parts, unless
-    `allow_missing` is None: then the caller offers none), and for a part that neither the model nor the file has; then
-    nothing is loaded.
+    keeps the model's values; `named_by` is the flag or key by which a user names them, None where there is none. Raises
+    InputError with the counts otherwise (and that way out), and for a part that neither the model nor the file has;
+    then nothing is loaded.
     """
-    offered = allow_missing is not None
-    allow_missing = allow_missing or ()
     own = model.state_dict()
     for part in allow_missing:
         if not any(inside(key, part) for key in (*own, *state)):
             known = sorted({k.split(".")[0] for k in (*own, *state)})
             raise InputError(
-                f"--allow-missing {part}: neither the model nor {source} has such a part; {known} are there"
+                f"{named_by or 'allow_missing'} {part}: neither the model nor {source} has such a part; {known} are "
+                "there"
             )
     report = compare_state_dict(model, state, allow_missing)
     if not report.acceptable:
         parts = sorted({k.split(".")[0] for k in (*report.missing, *report.unexpected, *report.mismatched)})
-        hint = f", or name the parts that may differ (--allow-missing {' '.join(parts)})" if offered else ""
+        hint = f", or name the parts that may differ ({named_by} {' '.join(parts)})" if named_by else ""
         raise InputError(f"{source}: does not fit the model: {report}. Use the config that it was trained with{hint}")
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     model.load_state_dict(fitting, strict=report.complete)
@@ -112,9 +116,15 @@ def load_complete(
 def read_torch(path: Path) -> dict[str, Any]:
     """A dictionary saved by torch, tensors and plain values only (code in it is refused). Raises InputError."""
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # by whom a file was written is no news
+            data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such checkpoint") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder; name a checkpoint in it, such as {path / 'best.pth'}") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:  # the unpickler's and the zip reader's errors have no common base
         # The library's own text advises to load such a file unsafely; that advice is not passed on.
         raise InputError(

@@ -124,6 +124,7 @@ class Run:
             model.eval()
             scores = stage.validate(loop.iteration)
             if self.ranks.first:
+                self.work_dir.mkdir(parents=True, exist_ok=True)
                 write_json(self.work_dir / "validation.json", scores)
             return scores
         return self.fit(loop, None if going_on is None else loop.iteration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -27,13 +28,15 @@ class Interrupted(AerialWorldError):
 
 
 @contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Deterministic algorithms and a fixed number of threads; the former settings come back afterwards."""
+def deterministic(threads: int, warn_only: bool = False) -> Iterator[None]:
+    """Deterministic algorithms and a fixed number of threads; the former settings come back afterwards. With
+    `warn_only` what has no deterministic form (some sums on a GPU) is told and done all the same."""
     before_threads, before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     rng = torch.get_rng_state()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; read when a GPU is first used
+    torch.use_deterministic_algorithms(True, warn_only=warn_only)
     # Filling every new tensor with NaN would cost a quarter of the time and finds only reads of memory never written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:

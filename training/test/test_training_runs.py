@@ -171,6 +171,18 @@ def test_a_later_stage_cannot_start_from_a_file_of_its_own(tmp_path: Path, sessi
     assert not (tmp_path / "run").exists()
 
 
+def test_stages_are_scored_where_they_were_trained(tmp_path: Path, sessions: Path, whole: Path) -> None:
+    with pytest.raises(InputError, match=r"1_adapt/best\.pth: is not there for stage occworld to start from"):
+        train(sessions, tmp_path / "run", evaluate_only=True)
+    assert "val_iou" in json.loads((tmp_path / "run" / "1_adapt" / "validation.json").read_text())
+    trained = shutil.copytree(whole, tmp_path / "trained")
+    files = {p: p.read_bytes() for p in trained.rglob("*.pth")}
+    scores = train(sessions, trained, evaluate_only=True, resume=True)
+    assert scores == checkpoint(whole / "2_occworld" / "latest.pth")["metrics"]
+    assert json.loads((trained / "2_occworld" / "validation.json").read_text()) == scores
+    assert files == {p: p.read_bytes() for p in trained.rglob("*.pth")}
+
+
 def test_progress_is_of_all_stages_and_another_seed_gives_other_weights(
     tmp_path: Path, sessions: Path, whole: Path
 ) -> None:

@@ -280,6 +280,7 @@ class ForecastingStage:
             out = model.forecast(
                 states(semantics, observed)[None], sample["planar"][None, :history].to(self.device), rel[:, :-1], modes,
                 ego, steps, from_past=self.config.model.from_past,
+                indices=sample["codes"][None, :history].to(self.device).long(),
             )  # fmt: skip
             return out.classes[0] != FREE
         zq = model.vae.vqvae.lookup(sample["codes"][:history].to(self.device).long())[None]

@@ -94,7 +94,7 @@ def numerics(config: RunConfig, device: torch.device) -> Any:
     torch.backends.cudnn.benchmark = config.runtime.cudnn_benchmark and not config.runtime.deterministic
     if device.type == "cuda" and not config.runtime.deterministic:
         return nullcontext()
-    return deterministic(config.runtime.threads or torch.get_num_threads())
+    return deterministic(config.runtime.threads or torch.get_num_threads(), warn_only=device.type == "cuda")
 
 
 class Run:

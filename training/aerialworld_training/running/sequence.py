@@ -24,7 +24,8 @@ def train_stages(
     One stage runs in `work_dir` itself, several in `work_dir/1_adapt`, `work_dir/2_occworld`, …; each after the first
     starts from `best.pth` of the one before: its VAE (checkpoint.vqvae_from), or all of it where the first began with a
     whole model (checkpoint.load_from). With `resume` a finished stage is passed over. Raises InputError for several
-    stages that are to go on from one named checkpoint, and for a later one that names another file than the first.
+    stages that are to go on from one named checkpoint, for a later one that names another file than the first, and for
+    one that is to be scored where the one before was never trained.
     """
     named = next((c.checkpoint.resume_from for c in stages if c.checkpoint.resume_from), None)
     if named and len(stages) > 1:
@@ -49,6 +50,8 @@ def train_stages(
             if before is not None:
                 whole = first.load_from is not None and not from_scratch
                 best = str(before / "best.pth")
+                if not Path(best).is_file():  # nothing was trained: evaluate_only
+                    raise InputError(f"{best}: is not there for stage {config.stage} to start from; train first")
                 load_from, vqvae_from = (best, None) if whole else (None, best)
                 files = replace(config.checkpoint, load_from=load_from, vqvae_from=vqvae_from)
                 config = replace(config, checkpoint=files)

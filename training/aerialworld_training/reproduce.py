@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aerialworld_core.errors import AerialWorldError, InputError
-from aerialworld_core.files import read_json, write_json
+from aerialworld_core.files import make_folder, read_json, write_json
 from aerialworld_core.session import pack
 from aerialworld_training.evaluate import evaluate
 from aerialworld_training.logbook import Progress
@@ -66,7 +66,7 @@ def reproduce(
         found += differences(session["content_sha256"], pack.content_key(folder), f"sessions.{name}.content_sha256")
     if found:
         raise NotReproducedError(f"{path}: the inputs are not those of the table:\n{listed(found)}")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     split = out / "split.json"
     write_json(split, made["split"])
     settings = made["settings"]
@@ -128,6 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bar.close()
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     finally:
         bar.close()
     print(f"{again}: the same bytes")

@@ -82,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AerialWorldError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
     print_evaluation(result)
     print_planning(result)
     print(out / "evaluation.json")

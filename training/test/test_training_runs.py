@@ -309,7 +309,7 @@ def test_one_stage_is_asked_for_where_one_is_needed(tmp_path: Path, capsys: pyte
     own.write_text("epochs: 3\nstages:\n- {stage: adapt, freeze: {vae: false}}\n")
     config, notes = load_run_config(own)
     assert (config.stage, config.epochs, config.freeze.vae, notes) == ("adapt", 3, False, [])
-    own.write_text("_base_: x\nstages: {stage: adapt}\n")
+    own.write_text("stages: {stage: adapt}\n")
     assert main(["--config", str(own), "--work-dir", str(tmp_path / "run")]) == 2
     assert "own.yaml: stages must be a list of tables" in capsys.readouterr().err
 

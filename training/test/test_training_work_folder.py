@@ -31,12 +31,11 @@ def test_a_second_run_in_the_same_folder_is_refused(
 ) -> None:
     monkeypatch.setattr(files, "LINGERING", 0.3)
     run = config(tmp_path, sessions, epochs=1)
-    with (
-        RunFiles(tmp_path / "run").held(),
-        pytest.raises(InputError, match=r"run: another run is at work in it.*--work-dir"),
-    ):
-        train(run, tmp_path / "run")
-    assert list((tmp_path / "run").iterdir()) == []
+    with RunFiles(tmp_path / "run").held():
+        with pytest.raises(InputError, match=r"run: another run is at work in it.*--work-dir"):
+            train(run, tmp_path / "run")
+        assert list((tmp_path / "run").iterdir()) == []
+    assert not (tmp_path / "run").exists()  # made in vain
     train(run, tmp_path / "run")
     assert (tmp_path / "run" / "best.pth").exists()
 
@@ -61,6 +60,19 @@ def test_a_file_in_the_way_is_named(tmp_path: Path, sessions: Path) -> None:
     for folder in (tmp_path / "taken", tmp_path / "taken" / "run"):
         with pytest.raises(InputError, match=f"{folder}: a file is in the way"):
             train(config(tmp_path, sessions), folder)
+
+
+def test_a_folder_of_other_stages_is_refused(tmp_path: Path, sessions: Path) -> None:
+    one = config(tmp_path, sessions, epochs=1)
+    (tmp_path / "several" / "1_vqvae").mkdir(parents=True)
+    with pytest.raises(InputError, match="several: holds 1_vqvae of a run of other stages"):
+        train_stages([one], tmp_path / "several", resume=True)
+    with pytest.raises(InputError, match="several: holds 1_vqvae of a run of other stages"):
+        train_stages([one, one], tmp_path / "several")
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single" / "latest.pth").touch()
+    with pytest.raises(InputError, match="single: holds checkpoints of a run of other stages"):
+        train_stages([one, one], tmp_path / "single")
 
 
 def test_scores_of_a_new_folder_are_written(tmp_path: Path, sessions: Path) -> None:

@@ -51,8 +51,10 @@ class RunFiles:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The folder, made where it is not there, for this run alone until the block ends or the process does. Raises
-        InputError when another run is at work in it or a file is in the way, StorageError when it cannot be made."""
+        """The folder, made where it is not there, for this run alone until the block ends or the process does; made in
+        vain it goes again. Raises InputError when another run is at work in it or a file is in the way, StorageError
+        when it cannot be made."""
+        new = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         make_folder(self.folder)
         with storage_errors(self.folder):
             descriptor = os.open(self.folder, os.O_RDONLY)
@@ -60,10 +62,14 @@ class RunFiles:
             self.lock(descriptor)
             yield
         finally:
+            for folder in new:
+                if any(folder.iterdir()):
+                    break
+                folder.rmdir()
             os.close(descriptor)
 
     def lock(self, descriptor: int) -> None:
-        patience = time.monotonic() + LINGERING
+        patience, told = time.monotonic() + LINGERING, False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,6 +79,9 @@ class RunFiles:
                     raise InputError(
                         f"{self.folder}: another run is at work in it; wait for its end or choose another --work-dir"
                     ) from error
+                if not told:
+                    log.warning("%s: another run is at work in it; waiting %g s for its end", self.folder, LINGERING)
+                    told = True
             except OSError as error:  # some network file systems know no locks
                 log.warning("%s: cannot be locked against a second run: %s", self.folder, error.strerror)
                 return

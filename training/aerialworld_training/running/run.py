@@ -105,6 +105,11 @@ class Run:
         self.files = RunFiles(work_dir, config.checkpoint.keep)
 
     def go(self, resume: bool, from_scratch: bool, evaluate_only: bool) -> dict[str, float]:
+        """Train, or score, in the folder; who only scores may look on while another run trains in it."""
+        with self.files.held() if self.ranks.first and not evaluate_only else nullcontext():
+            return self.work(resume, from_scratch, evaluate_only)
+
+    def work(self, resume: bool, from_scratch: bool, evaluate_only: bool) -> dict[str, float]:
         config = self.config
         for note in (*freezing.notes(config), *data.notes(config)) if self.ranks.first else ():
             log.warning("%s", note)
@@ -117,14 +122,6 @@ class Run:
         else:
             weights.load_weights(model, from_original(going_on[1], going_on[0]), going_on[0])
         model.to(self.ranks.device).save_memory(config.model.save_memory)
-        with self.files.held() if self.ranks.first and not evaluate_only else nullcontext():
-            return self.work(model, going_on, evaluate_only)
-
-    def work(
-        self, model: OccWorld, going_on: tuple[str, dict[str, Any]] | None, evaluate_only: bool
-    ) -> dict[str, float]:
-        """Train, or score, from where the model stands."""
-        config = self.config
         self.tell("reading sessions", 0.0)
         stage = self.make_stage(model)
         loop = Loop(model, stage, config, self.ranks, self.files, self.stop, self.payload(), self.tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 from aerialworld_core.errors import InputError
 from aerialworld_training.runconfig import RunConfig
+from aerialworld_training.running.files import RunFiles
 from aerialworld_training.running.run import Tell, train
 from aerialworld_training.runtime import StopRequest
 
+#: Folders that runs of several stages make (`stage_folder`).
+STAGE_FOLDER = re.compile(r"^\d+_(vqvae|adapt|occworld)$")
 log = logging.getLogger(__name__)
 
 
@@ -24,8 +28,8 @@ def train_stages(
     One stage runs in `work_dir` itself, several in `work_dir/1_adapt`, `work_dir/2_occworld`, …; each after the first
     starts from `best.pth` of the one before: its VAE (checkpoint.vqvae_from), or all of it where the first began with a
     whole model (checkpoint.load_from). With `resume` a finished stage is passed over. Raises InputError for several
-    stages that are to go on from one named checkpoint, for a later one that names another file than the first, and for
-    one that is to be scored where the one before was never trained.
+    stages that are to go on from one named checkpoint, for a later one that names another file than the first, for one
+    that is to be scored where the one before was never trained, and for a folder that a run of other stages has used.
     """
     named = next((c.checkpoint.resume_from for c in stages if c.checkpoint.resume_from), None)
     if named and len(stages) > 1:
@@ -41,6 +45,7 @@ def train_stages(
                     f"stages.{k}.checkpoint.{key} {file}: each stage after the first starts from the one before; run "
                     "this stage by itself to start from another file"
                 )
+    check_folder(work_dir, stages)
     scores: dict[str, float] = {}
     before: Path | None = None
     # One for all: what is asked while a stage ends, or between two, stops the next.
@@ -61,6 +66,17 @@ def train_stages(
             scores = train(config, folder, tell=share, from_scratch=from_scratch, stop=stop, **options)
             before = folder
     return scores
+
+
+def check_folder(work_dir: Path, stages: Sequence[RunConfig]) -> None:
+    """Raises InputError where whoever reads the folder later could not tell the run's model from another's."""
+    own = {stage_folder(work_dir, stages, k).name for k in range(len(stages))} if len(stages) > 1 else set()
+    there = sorted(f.name for f in work_dir.iterdir() if STAGE_FOLDER.match(f.name)) if work_dir.is_dir() else []
+    others = [name for name in there if name not in own]
+    if not others and len(stages) > 1 and RunFiles(work_dir).any():
+        others = ["checkpoints"]
+    if others:
+        raise InputError(f"{work_dir}: holds {', '.join(others)} of a run of other stages; choose another --work-dir")
 
 
 def stage_folder(work_dir: Path, stages: Sequence[RunConfig], k: int) -> Path:

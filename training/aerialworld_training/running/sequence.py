@@ -46,6 +46,8 @@ def train_stages(
             if before is not None:
                 whole = config.checkpoint.load_from is not None and not from_scratch
                 best = str(before / "best.pth")
+                if options.get("evaluate_only") and not Path(best).is_file():
+                    raise InputError(f"{before}: holds no best.pth; several stages are scored after they were trained")
                 load_from, vqvae_from = (best, None) if whole else (None, best)
                 files = replace(config.checkpoint, load_from=load_from, vqvae_from=vqvae_from)
                 config = replace(config, checkpoint=files)

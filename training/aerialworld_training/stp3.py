@@ -20,16 +20,21 @@ from aerialworld_training.runconfig.load import parse_resolved
 from aerialworld_training.trained import load_trained
 
 
-def data_of(work_dir: Path, config: str | None) -> tuple[Path, Path]:
-    """The folder of sessions and the split file that a config names, or else the run's own. Raises InputError."""
+def data_of(
+    work_dir: Path, config: str | None, sessions: Path | None = None, split: Path | None = None
+) -> tuple[Path, Path]:
+    """The folder of sessions and the split file: as given, or else as a config names them, or else the run's own. The
+    split of given sessions is the one beside them, where none is given or named. Raises InputError."""
+    if sessions is not None and split is not None:
+        return sessions, split
     if config is not None:
         run = load_stages(config)[-1][0]
     else:
         trained = load_trained(work_dir)
         run = parse_resolved(trained.config, str(trained.path))
     run.check_loader()
-    root = Path(run.data.root)
-    split = Path(run.data.split_file) if run.data.split_file else root / "split.json"
+    root = sessions or Path(run.data.root)
+    split = split or (Path(run.data.split_file) if run.data.split_file else root / "split.json")
     if not split.is_file():
         raise InputError(f"{split}: no such split file; give --split (the scores are of sessions that it names)")
     return root, split
@@ -59,10 +64,7 @@ def arguments_of(description: str, prog: str) -> argparse.ArgumentParser:
 
 def run_evaluation(options: argparse.Namespace) -> tuple[dict[str, Any], Path]:
     """The evaluation that the flags ask for, and its folder."""
-    sessions, split = options.sessions, options.split
-    if sessions is None or split is None:
-        own = data_of(options.work_dir, options.config)
-        sessions, split = sessions or own[0], split or own[1]
+    sessions, split = data_of(options.work_dir, options.config, options.sessions, options.split)
     folder = options.work_dir if options.work_dir.is_dir() else options.work_dir.parent
     out = options.out or folder / "evaluation"
     bar = Progress("evaluation")

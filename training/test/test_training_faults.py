@@ -222,6 +222,23 @@ def test_two_processes_that_were_stopped_go_on_to_the_same_bits(tmp_path: Path, 
 
 
 @pytest.mark.long
+def test_two_stages_under_torchrun_find_each_other_anew(tmp_path: Path, sessions: Path) -> None:
+    """torchrun's store outlives a stage: the second must not meet at the first one's addresses. It did so every other
+    time, hence three runs."""
+    config(tmp_path, sessions, epochs=1)
+    given = tmp_path / "given.yaml"
+    given.write_text(given.read_text() + "stages: [{stage: adapt}, {stage: occworld, freeze: {vae: true}}]\n")
+    for k in range(3):
+        run = start(
+            "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+            *arguments(given, tmp_path / f"run{k}", "--set", "runtime.timeout=20", "--set", "data.batch_size=1"),
+        )  # fmt: skip
+        code, err = ended(run, 120)
+        assert code == 0, err
+        assert (tmp_path / f"run{k}" / "2_occworld" / "best.pth").exists()
+
+
+@pytest.mark.long
 def test_the_death_of_one_process_ends_the_other(tmp_path: Path, sessions: Path) -> None:
     config(tmp_path, sessions, epochs=400, evaluation={"interval": 400}, checkpoint={"interval": 400})
     given, run = tmp_path / "given.yaml", tmp_path / "run"

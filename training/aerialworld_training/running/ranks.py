@@ -7,6 +7,7 @@ process must skip is skipped by all, and accumulation exchanges once.
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from aerialworld_core.errors import InputError
 from aerialworld_training.runtime import TrainingError
@@ -22,6 +24,8 @@ from aerialworld_training.runtime import TrainingError
 BUCKET = 1 << 24
 #: How long the others may wait while one writes a checkpoint or codes are made.
 LONG = datetime.timedelta(hours=2)
+#: Numbers the groups that this process was in: every process of a run counts alike, stage by stage.
+GROUPS = itertools.count()
 
 
 class Ranks:
@@ -111,8 +115,12 @@ def ranks(device: torch.device, timeout: float) -> Iterator[Ranks]:
     if missing:
         raise InputError(f"WORLD_SIZE is {world}, but {', '.join(missing)} is not set; start with torchrun")
     backend = "nccl" if device.type == "cuda" else "gloo"
+    patience = datetime.timedelta(seconds=timeout)
     with exchange():
-        dist.init_process_group(backend, timeout=datetime.timedelta(seconds=timeout))
+        # torchrun's store outlives a stage; without keys of its own the next would find the addresses of the last.
+        store, rank, _ = next(rendezvous("env://", timeout=patience))
+        own = dist.PrefixStore(f"group_{next(GROUPS)}", store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=patience)
     try:
         group = Ranks(dist.get_rank(), world, device)
         group.long = dist.new_group(timeout=LONG, backend="gloo")

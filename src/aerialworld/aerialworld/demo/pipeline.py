@@ -305,7 +305,8 @@ class Demo:
             "data.voxel_size": grid.voxel_size, "runtime.seed": options.seed,
         }  # fmt: skip
         keys = [*stage("aerialworld_training.runconfig", "write_overrides")(given), *options.overrides]
-        scores = learning.train_model(options.config, made, keys, resume=work.resumed, level="WARNING")
+        # The sessions were validated, and what so small a model lacks is in the report.
+        scores = learning.train_model(options.config, made, keys, resume=work.resumed, level="ERROR")
         work.figures.update(_plain_figures(scores))
         work.publish(made, "training")
 

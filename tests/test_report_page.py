@@ -211,6 +211,8 @@ def test_the_verdict_is_honest() -> None:
     losing = verdict(evaluation(0.6))
     assert "60.0 %" in losing and "The model beats: copy (50.0 %)" in losing
     assert "It does not beat: ego-warp (80.0 %)" in losing and "could reach 90.0 %" in losing
+    aerial = verdict(evaluation(0.6) | {"model": "AerialOccWorld"})  # its forecasts can lie above its codes
+    assert "could reach" not in aerial and "without the moved past, say 90.0 %" in aerial
     winning = verdict(evaluation(0.85))
     assert "does not beat" not in winning
     assert "does not beat: copy" in verdict(evaluation(0.5)), "a tie is no win"

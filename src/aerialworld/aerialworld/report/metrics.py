@@ -143,7 +143,10 @@ def verdict(evaluation: dict[str, Any]) -> str:
         text += " What is told more of the future than the model stands in the tables."
     ceiling = value(rows[CEILING]) if CEILING in rows else None
     if ceiling is not None:
-        text += f" Its own codes could reach {100 * ceiling:.1f} % if it knew the future."
+        if evaluation.get("model") == "AerialOccWorld":
+            text += f" Its codes alone, of the true future and without the moved past, say {100 * ceiling:.1f} %."
+        else:
+            text += f" Its own codes could reach {100 * ceiling:.1f} % if it knew the future."
     return text
 
 

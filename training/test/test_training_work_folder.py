@@ -78,7 +78,7 @@ def test_a_folder_of_other_stages_is_refused(tmp_path: Path, sessions: Path) -> 
 def test_scores_of_a_new_folder_are_written(tmp_path: Path, sessions: Path) -> None:
     scores = train(config(tmp_path, sessions), tmp_path / "run", evaluate_only=True)
     assert json.loads((tmp_path / "run" / "validation.json").read_text()) == scores
-    with pytest.raises(InputError, match=r"1_adapt: holds no best\.pth; several stages are scored after"):
+    with pytest.raises(InputError, match=r"1_adapt/best\.pth: is not there for stage"):
         train_stages([config(tmp_path, sessions)] * 2, tmp_path / "several", evaluate_only=True)
 
 

@@ -25,7 +25,7 @@ from aerialworld_training.runconfig import load_run_config, read_resolved
 from aerialworld_training.runconfig.load import parse_resolved
 from aerialworld_training.runconfig.schema import FreezeConfig, OptimizerConfig, ScheduleConfig
 from aerialworld_training.running import codes, freezing, loop, train, weights
-from aerialworld_training.running.codes import CodesFile, SessionCodes, codes_key, prepare
+from aerialworld_training.running.codes import CodesFile, SessionCodes, prepare
 from aerialworld_training.running.data import windows
 from aerialworld_training.running.files import RunFiles
 from aerialworld_training.running.order import EpochOrder
@@ -418,12 +418,12 @@ def test_stale_codes_are_refused_and_made_anew(tmp_path: Path, sessions: Path, v
     (dataset,) = windows(run, "train")
     prepare(model, run, [dataset], tmp_path / "codes", 1, Ranks(), quiet, StopRequest())
     name = dataset.sessions[0]
-    before = codes_key(model, "")
+    before = model.codes_key("")
     path = SessionCodes(model, run, dataset, tmp_path / "codes").path(name, 0)
     old = np.load(path).copy()
     with torch.no_grad():
         model.vae.encoder.conv_in.weight += 0.05 * torch.randn_like(model.vae.encoder.conv_in.weight)
-    assert codes_key(model, "") != before
+    assert model.codes_key("") != before
     maker = SessionCodes(model, run, dataset, tmp_path / "codes")
     with pytest.raises(InputError, match="stale codes: made with another encoder"):
         maker.open(name, 0)

@@ -32,7 +32,6 @@ from aerialworld_core.session import pack
 from aerialworld_training.dataset.gazebo_occworld_dataset import GazeboOccWorldDataset
 from aerialworld_training.dataset.motion import session_motion
 from aerialworld_training.dataset.pooling import shift_levels
-from aerialworld_training.models.aerial import AerialOccWorld
 from aerialworld_training.models.aerial.motion import EGO, ego_features
 from aerialworld_training.models.occworld import OccWorld
 from aerialworld_training.runconfig import RunConfig
@@ -44,18 +43,6 @@ from aerialworld_training.runtime import Interrupted, StopRequest
 FORMAT = 1
 MAX_JSON = 64 * 1024 * 1024
 log = logging.getLogger(__name__)
-
-
-def codes_key(model: OccWorld, augmentation: str) -> str:
-    """A hash of all in a model that codes depend on, of the grid and of `augmentation`."""
-    if isinstance(model, AerialOccWorld):
-        return model.codes_key(augmentation)
-    digest = hashlib.sha256(canonical_json([list(model.config.grid_shape), augmentation]))
-    parts = ("vae.encoder.", "vae.class_embeds.", "vae.vqvae.embedding.", "vae.vqvae.quant_conv.")
-    for name, value in model.state_dict().items():
-        if name.startswith(parts):
-            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +96,7 @@ class SessionCodes:
 
     def __init__(self, model: OccWorld, config: RunConfig, dataset: GazeboOccWorldDataset, folder: Path) -> None:
         self.model, self.config, self.dataset, self.folder = model, config, dataset, folder
-        model_key = codes_key(model, "")
+        model_key = model.codes_key("")
         augment = config.augment
         self.common: list[Any] = [
             model_key, config.data.ground_level, config.data.binary, config.data.history_frames,

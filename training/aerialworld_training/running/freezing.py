@@ -5,14 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from aerialworld_training.models.occworld import OccWorld
+from aerialworld_training.models.occworld.model import ENCODING
 from aerialworld_training.models.occworld.state_dict_adapter import inside
 from aerialworld_training.runconfig import RunConfig
 
-#: What a frame's codes depend on: it stays as it is while codes are read that were computed once.
-ENCODING = (
-    "vae.encoder", "vae.class_embeds", "vae.vqvae.embedding", "vae.vqvae.quant_conv", "aerial.heights.table",
-    "aerial.residual.codebooks",
-)  # fmt: skip
 #: What turns codes into voxels. It trains in stage occworld only where a loss on decoded voxels reaches it.
 DECODING = ("vae.decoder", "vae.vqvae.post_quant_conv")
 
@@ -24,6 +20,7 @@ def trains(config: RunConfig, name: str, epoch: int) -> bool:
         if inside(name, "vae"):
             return not freeze.vae or (inside(name, "vae.decoder") and past(freeze.decoder_until, epoch))
         return inside(name, "aerial.heights") or inside(name, "aerial.residual.codebooks")
+    # What codes depend on stays as it is while codes are read that were computed once.
     if any(inside(name, part) for part in ENCODING):
         return False
     if any(inside(name, part) for part in DECODING):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aerialworld_core.files import canonical_json
 from aerialworld_training.models.aerial.config import AerialConfig
 from aerialworld_training.models.aerial.correction import CorrectionHead
 from aerialworld_training.models.aerial.fill import fill_hints, with_hints
@@ -364,19 +363,5 @@ class AerialOccWorld(OccWorld):
         rows = torch.stack([seconds, -left, forward, turn.sin(), turn.cos() - 1], 1).to(ego.dtype)
         return torch.cat([rows, ego[:, [HEIGHT, SHIFT]]], 1)
 
-    def codes_key(self, augmentation: str) -> str:
-        """A hash of all that a frame's codes depend on: encoder, embeddings, height table, codebooks, grid and
-        augmentation. Codes that were computed under another key are stale."""
-        digest = hashlib.sha256(canonical_json([self.aerial_config.grid.to_dict(), augmentation]))
-        parts = (
-            "vae.encoder.",
-            "vae.class_embeds.",
-            "vae.vqvae.embedding.",
-            "vae.vqvae.quant_conv.",
-            "aerial.heights.table",
-            "aerial.residual.codebooks.",
-        )
-        for name, value in self.state_dict().items():
-            if name.startswith(parts):
-                digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+    def coded_grid(self) -> Any:
+        return self.aerial_config.grid.to_dict()

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from aerialworld_core.files import canonical_json
 from aerialworld_training.models.occworld.attention import KeyValueCache
 from aerialworld_training.models.occworld.config import OccWorldConfig
 from aerialworld_training.models.occworld.pose import PoseDecoder, PoseEncoder
+from aerialworld_training.models.occworld.state_dict_adapter import inside
 from aerialworld_training.models.occworld.transformer import Conditions, PlanUAutoRegTransformer
 from aerialworld_training.models.occworld.vae import VAERes2D
 
 #: Voxels that are classified together where no gradient is wanted.
 CHUNK = 1 << 20
+#: What a frame's codes depend on, AerialOccWorld's parts too.
+ENCODING = (
+    "vae.encoder", "vae.class_embeds", "vae.vqvae.embedding", "vae.vqvae.quant_conv", "aerial.heights.table",
+    "aerial.residual.codebooks",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +91,19 @@ class OccWorld(nn.Module):
         """Code logits (B, n_e, h, w) and the transformer's features (B, C, h, w) of a frame → the logits and likeliest
         codes (B, h, w) of all depths; here there is one."""
         return logits, logits.argmax(1)
+
+    def codes_key(self, augmentation: str) -> str:
+        """A hash of all in the model that a frame's codes depend on (`ENCODING`), of the grid and of `augmentation`.
+        Codes that were computed under another key are stale."""
+        digest = hashlib.sha256(canonical_json([self.coded_grid(), augmentation]))
+        for name, value in self.state_dict().items():
+            if any(inside(name, part) for part in ENCODING):
+                digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def coded_grid(self) -> Any:
+        """The grid of the frames that codes stand for, as JSON."""
+        return list(self.config.grid_shape)
 
     def encode_pose(self, rel_poses: Tensor, modes: Tensor) -> Tensor:
         """rel_poses (…, 2) metres, modes (…, num_modes) one-hot → (…, C)."""

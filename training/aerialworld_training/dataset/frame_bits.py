@@ -34,7 +34,7 @@ class FrameBits:
         return self.occupied.nbytes + self.observed.nbytes + self.classes.nbytes
 
     def ground_level(self, levels: int) -> int:
-        """`ground.ground_level` of the frame, whose columns have `levels` voxels."""
+        """`ground_of` the frame, whose columns have `levels` voxels; 0 where nothing is occupied."""
         # The grid's size need not be a multiple of eight: bits past its end are 0.
         cells = np.flatnonzero(np.unpackbits(self.occupied))
         return max(ground_of(cells % levels, self.classes), 0)

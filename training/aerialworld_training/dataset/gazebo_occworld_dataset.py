@@ -31,7 +31,7 @@ from aerialworld_core.labels import FREE
 from aerialworld_core.memory import keep_freed_memory
 from aerialworld_core.occupancy import Occupancy
 from aerialworld_core.session import Session
-from aerialworld_core.session.pack import Pack, PackedSession, pack_in
+from aerialworld_core.session.pack import Pack, PackedSession, content_key, pack_in
 from aerialworld_core.session.reader import list_sessions
 from aerialworld_training.dataset import sensors
 from aerialworld_training.dataset.frame_bits import FrameBits, Kept
@@ -162,6 +162,7 @@ class GazeboOccWorldDataset(Dataset[Sample]):
         self._damaged: set[int] = set()
         self._kept = Kept(KEPT_BYTES)
         self._ground: dict[tuple[str, int], int] = {}
+        self._content: dict[str, str] = {}
         self.sessions = self._choose()
         self.factors = {name: self._factors(name) for name in self.sessions}
         self._step_ns = self._common_step()
@@ -243,9 +244,6 @@ class GazeboOccWorldDataset(Dataset[Sample]):
             "domain_tag": str(session.meta.engine["name"]),
             "z_shift": 0,
         }
-        if self.config.ground_level is not None:
-            last = window.frames[history - 1]
-            sample["z_shift"] = self.config.ground_level - self.ground_level(window.session, last)
         if self.config.form == "packed":
             self._put_bits(sample, window)
         else:
@@ -283,12 +281,26 @@ class GazeboOccWorldDataset(Dataset[Sample]):
         occupied, observed, classes, _ = packed.bits([frame])
         return FrameBits(occupied[0], observed[0], classes)
 
-    def ground_level(self, name: str, frame: int) -> int:
-        """The level of the dataset's grid in which a frame's ground lies (`ground`)."""
+    def ground_level(self, name: str, frame: int, held: Callable[[], FrameBits] | None = None) -> int:
+        """The level of the dataset's grid in which a frame's ground lies (`ground`); `held` gives the frame where it
+        was read already."""
         key = name, frame
         if key not in self._ground:
-            self._ground[key] = self.bits(name, frame).ground_level(self.grid.shape[2])
+            bits = held() if held else self.bits(name, frame)
+            self._ground[key] = bits.ground_level(self.grid.shape[2])
         return self._ground[key]
+
+    def _up(self, window: Window, held: Callable[[], FrameBits] | None = None) -> int:
+        """How many levels a window is moved up; `held` gives its last history frame where it was read already."""
+        level = self.config.ground_level
+        last = window.frames[self.config.history_frames - 1]
+        return 0 if level is None else level - self.ground_level(window.session, last, held)
+
+    def content(self, name: str) -> str:
+        """`pack.content_key` of a session, read once."""
+        if name not in self._content:
+            self._content[name] = content_key(self.root / name)
+        return self._content[name]
 
     def _as_recorded(self, name: str) -> bool:
         return self.factors[name] == (1, 1, 1) and self.config.ground_level is None
@@ -297,8 +309,10 @@ class GazeboOccWorldDataset(Dataset[Sample]):
         packed = self._pack(window.session)
         if packed is not None and self.factors[window.session] == (1, 1, 1):
             occupied, observed, classes, counts = packed.bits(window.frames)
+            sample["z_shift"] = self._up(window)
         else:
             frames = [self.bits(window.session, n) for n in window.frames]
+            sample["z_shift"] = self._up(window, lambda: frames[self.config.history_frames - 1])
             occupied, observed = np.stack([f.occupied for f in frames]), np.stack([f.observed for f in frames])
             classes = np.concatenate([f.classes for f in frames])
             counts = np.array([len(f.classes) for f in frames], np.int64)
@@ -317,8 +331,9 @@ class GazeboOccWorldDataset(Dataset[Sample]):
             self._put(sample, "occupancy", self._dense(occupied))
             return
         frames = [self.occupancy(window.session, n) for n in window.frames]
-        up = sample["z_shift"]
-        if up:
+        last = frames[self.config.history_frames - 1]
+        if up := self._up(window, lambda: FrameBits.of(last)):
+            sample["z_shift"] = up
             frames = [
                 Occupancy(
                     shift_levels(f.occupancy, up, 0),

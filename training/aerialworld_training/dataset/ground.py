@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aerialworld_core.labels import GROUND
-from aerialworld_core.occupancy import Occupancy
 
 UNKNOWN = -1
 
@@ -21,10 +20,3 @@ def ground_of(levels: NDArray[np.integer], classes: NDArray[np.uint8]) -> int:
         return UNKNOWN
     ground = levels[np.isin(classes, GROUND)]
     return int(np.percentile(ground if len(ground) else levels, 5, method="lower"))
-
-
-def ground_level(frame: Occupancy) -> int:
-    """`ground_of` a dense frame; 0 where nothing is occupied."""
-    cells = np.flatnonzero(frame.occupancy)
-    level = ground_of(cells % frame.occupancy.shape[2], frame.semantics.reshape(-1)[cells])
-    return max(level, 0)

@@ -28,7 +28,6 @@ from aerialworld_core.errors import InputError
 from aerialworld_core.files import canonical_json, dump_json, read_json, write_bytes
 from aerialworld_core.frames import Pose
 from aerialworld_core.labels import FREE
-from aerialworld_core.session import pack
 from aerialworld_training.dataset.gazebo_occworld_dataset import GazeboOccWorldDataset
 from aerialworld_training.dataset.motion import session_motion
 from aerialworld_training.dataset.pooling import shift_levels
@@ -113,7 +112,7 @@ class SessionCodes:
 
     def key(self, session: str, variant: int) -> str:
         windows = self.windows_of(session)
-        content = [FORMAT, self.common, variant, pack.content_key(self.dataset.root / session), windows]
+        content = [FORMAT, self.common, variant, self.dataset.content(session), windows]
         return hashlib.sha256(canonical_json(content)).hexdigest()
 
     def generator(self, session: str, variant: int) -> torch.Generator:

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 from aerialworld_core.errors import InputError
 from aerialworld_core.files import canonical_json
 from aerialworld_core.labels import FREE, MANMADE
-from aerialworld_core.session import pack
 from aerialworld_training.dataset import transforms
 from aerialworld_training.dataset.concat import ConcatDataset
 from aerialworld_training.dataset.gazebo_occworld_dataset import DatasetConfig, GazeboOccWorldDataset, start_worker
@@ -52,7 +51,7 @@ def windows(config: RunConfig, split: str) -> list[GazeboOccWorldDataset]:
 
 def content(datasets: list[GazeboOccWorldDataset]) -> str:
     """A hash of what the sessions of data sets hold, wherever they lie."""
-    held = [[name, pack.content_key(d.root / name)] for d in datasets for name in d.sessions]
+    held = [[name, d.content(name)] for d in datasets for name in d.sessions]
     return hashlib.sha256(canonical_json(held)).hexdigest()
 
 

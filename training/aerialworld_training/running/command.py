@@ -8,12 +8,21 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aerialworld_core.errors import AerialWorldError, InputError
 from aerialworld_training.logbook import Progress
 from aerialworld_training.runconfig import load_stages, run_config_names, write_overrides
 from aerialworld_training.running.run import Tell
 from aerialworld_training.running.sequence import train_stages
+
+#: The flags that stand for keys of the schema.
+KEYS = {
+    "sessions": "data.root", "split": "data.split_file", "batch_size": "data.batch_size", "lr": "optimizer.lr",
+    "epochs": "epochs", "seed": "runtime.seed", "amp": "runtime.precision", "wandb": "log.wandb",
+    "wandb_project": "log.wandb_project", "wandb_run_name": "log.wandb_name", "wandb_tags": "log.wandb_tags",
+    "resume_from": "checkpoint.resume_from",
+}  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -49,16 +58,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wandb-tags", nargs="+", default=[], help="the run's tags there")
 
 
-def overrides(options: argparse.Namespace) -> list[str]:
-    """The flags as keys of the schema, after those of --set."""
-    given = {
-        "data.root": options.sessions, "data.split_file": options.split, "data.batch_size": options.batch_size,
-        "optimizer.lr": options.lr, "epochs": options.epochs, "runtime.seed": options.seed,
-        "runtime.precision": options.amp, "log.wandb": True if options.wandb else None,
-        "log.wandb_project": options.wandb_project, "log.wandb_name": options.wandb_run_name,
-        "log.wandb_tags": options.wandb_tags or None, "checkpoint.resume_from": options.resume_from,
-    }  # fmt: skip
-    return [*options.set, *write_overrides(given)]
+def overrides(sets: Sequence[str], **flags: Any) -> list[str]:
+    """The guides' flags as overrides by the schema's keys (`KEYS`), after those of --set; None, False and empty lists
+    were not given."""
+    given = {k: v for k, v in flags.items() if v is not None and v is not False and v != []}
+    return [*sets, *write_overrides({KEYS[name]: value for name, value in given.items()})]
 
 
 def gpu_of(ids: Sequence[int]) -> int | None:
@@ -118,7 +122,8 @@ def run(options: argparse.Namespace) -> int:
     bar = Progress("training") if sys.stderr.isatty() else None
     try:
         scores = run_config(
-            options.config, overrides(options), options.work_dir, resume=options.resume,
+            options.config, overrides(options.set, **{name: getattr(options, name) for name in KEYS}),
+            options.work_dir, resume=options.resume,
             from_scratch=options.from_scratch, evaluate_only=options.eval_only, gpus=options.gpu_ids or (), tell=bar,
         )  # fmt: skip
     except AerialWorldError as error:

@@ -63,13 +63,11 @@ def train(
 
     Without --config the demo's model is trained: both stages, adapt and occworld, in some minutes.
     """
-    told = {
-        "data.root": sessions, "data.split_file": split, "data.batch_size": batch_size, "optimizer.lr": lr,
-        "epochs": epochs, "runtime.seed": seed, "runtime.precision": amp, "log.wandb": wandb or None,
-        "log.wandb_project": wandb_project, "log.wandb_name": wandb_run_name,
-        "log.wandb_tags": wandb_tags or None, "checkpoint.resume_from": resume_from,
-    }  # fmt: skip
-    keys = [*(overrides or []), *stage("aerialworld_training.runconfig", "write_overrides")(told)]
+    keys = stage("aerialworld_training.running.command", "overrides")(
+        overrides or [], sessions=sessions, split=split, batch_size=batch_size, lr=lr, epochs=epochs, seed=seed,
+        amp=amp, wandb=wandb, wandb_project=wandb_project, wandb_run_name=wandb_run_name, wandb_tags=wandb_tags,
+        resume_from=resume_from,
+    )  # fmt: skip
     with kept(f"checkpoints are kept in {work_dir}; go on with the same command and --resume"):
         scores = train_model(
             config, work_dir, keys, resume=resume, from_scratch=from_scratch, evaluate_only=eval_only,

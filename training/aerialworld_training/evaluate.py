@@ -38,7 +38,7 @@ from aerialworld_training.evaluation_rows import (
     knows,
     rows_of,
 )
-from aerialworld_training.evaluation_tables import print_evaluation
+from aerialworld_training.evaluation_tables import SECONDS, print_evaluation
 from aerialworld_training.evaluation_text import protocol
 from aerialworld_training.full_truth import FullTruth
 from aerialworld_training.goals import judge
@@ -362,7 +362,7 @@ class Evaluation:
 
 def mean_of_seconds(per_horizon: list[dict[str, Any]]) -> dict[str, dict[str, float | None]] | None:
     """The mean over 1, 2 and 3 s of the headline scores by stratum; None when these horizons are not all there."""
-    at = [h for h in per_horizon if any(abs(h["t"] - s) < 1e-6 for s in (1.0, 2.0, 3.0))]
+    at = [h for h in per_horizon if any(abs(h["t"] - s) < 1e-6 for s in SECONDS)]
     if len(at) != 3:
         return None
     means: dict[str, dict[str, float | None]] = {}

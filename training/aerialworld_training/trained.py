@@ -26,8 +26,8 @@ from aerialworld_training.runconfig.places import without_places
 
 #: A training folder's files, the first that is there counts.
 FILES = ("best.pth", "latest.pth")
-#: The folder of one stage of several.
-STAGE = re.compile(r"^(\d+)_[a-z]+$")
+#: The folders that runs of several stages make.
+STAGE_FOLDER = re.compile(r"^(\d+)_(vqvae|adapt|occworld)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def find_model(path: Path) -> Path:
     """The file of a checkpoint or training folder. Raises InputError that names what was looked for."""
     if not path.is_dir():
         return path
-    stages = {int(m[1]): f for f in path.iterdir() if f.is_dir() and (m := STAGE.match(f.name))}
+    stages = {int(m[1]): f for f in path.iterdir() if f.is_dir() and (m := STAGE_FOLDER.match(f.name))}
     folder = stages[max(stages)] if stages else path
     for name in FILES:
         if (folder / name).is_file():

@@ -62,7 +62,7 @@ class AutoencodingStage:
         """The iteration that codebook.start means. Raises InputError where the run ends before."""
         start = self.config.codebook.start
         at = round(start * self.total) if start < 1 else int(start)
-        if at >= self.total and self.config.codebook.start > 0:
+        if at >= self.total and start > 0:
             raise InputError(
                 f"codebook.start {start:g} is the iteration {at}, and the run has {self.total}: nothing would be "
                 "quantised. Lower it (below 1 it is a share of the run), or train longer (epochs)"

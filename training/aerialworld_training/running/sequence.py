@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,8 @@ from aerialworld_training.runconfig import RunConfig
 from aerialworld_training.running.files import RunFiles
 from aerialworld_training.running.run import Tell, train
 from aerialworld_training.runtime import StopRequest
+from aerialworld_training.trained import STAGE_FOLDER
 
-#: Folders that runs of several stages make (`stage_folder`).
-STAGE_FOLDER = re.compile(r"^\d+_(vqvae|adapt|occworld)$")
 log = logging.getLogger(__name__)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aerialworld.report.motion import object_table, path_tables
+from aerialworld.report.motion import SECONDS, object_table, path_tables
 from aerialworld.report.tables import CEILING, MODEL, Cell, Column, Row, Table, score_table
 
 
@@ -95,7 +95,7 @@ def stratum_name(name: str) -> str:
 def compared_tables(evaluation: dict[str, Any]) -> list[Table]:
     """A table for each knowledge of the vehicle's way: a line per stratum, a column per row, IoU at 1, 2 and 3 s. The
     highest of a line at the last of these is marked."""
-    at = [k for k, t in enumerate(evaluation["horizons_s"]) if t in (1.0, 2.0, 3.0)]
+    at = [k for k, t in enumerate(evaluation["horizons_s"]) if t in SECONDS]
     told = "/".join(f"{evaluation['horizons_s'][k]:g}" for k in at)
     tables = []
     for motion, names in evaluation.get("compared", {}).items() if at else ():

@@ -16,12 +16,7 @@ from aerialworld_training.running.autoencoding import AutoencodingStage
 from aerialworld_training.running.ranks import Ranks
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_run import config, made
-
-
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("sessions"))
+from training_run import config
 
 
 def test_the_best_model_is_one_that_has_codes(tmp_path: Path, sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,16 +29,11 @@ from aerialworld_training.trained import Trained, load_trained
 sys.path.insert(0, str(Path(__file__).parent))
 from training_checkpoints import run_config, synthetic, write_run, write_split
 from training_devices import GPU, MixedDevices, PretendedGpu, put, put_module
-from training_run import config, made
+from training_run import config
 from training_tiny import noisy
 
 PLAIN = {"kind": "occworld", "slots": 12, "slot_minimum": -2.0, "slot_size": 3.0, "expansion": 8}
 TURNED = {"flip_probability": 0.5, "rotate_deg": 20.0, "rotate_probability": 1.0}
-
-
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("sessions"))
 
 
 @pytest.fixture(autouse=True)

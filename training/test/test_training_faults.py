@@ -19,14 +19,9 @@ import torch
 from aerialworld_training.running.files import RunFiles
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_run import config, made, same, state_of
+from training_run import config, same, state_of
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("sessions"))
 
 
 def arguments(given: Path, work_dir: Path, *more: str) -> list[str]:

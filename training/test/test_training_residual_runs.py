@@ -23,19 +23,8 @@ from aerialworld_training.running.ranks import Ranks
 from aerialworld_training.runtime import StopRequest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_run import PowerCut, adapted, config, cut_at, made, same, state_of, world
+from training_run import PowerCut, config, cut_at, same, state_of, world
 from training_tiny import noisy
-
-
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("sessions"))
-
-
-@pytest.fixture(scope="module")
-def shallow(tmp_path_factory: pytest.TempPathFactory, sessions: Path) -> Path:
-    """A work folder of stage adapt with codes of depth 1."""
-    return adapted(tmp_path_factory.mktemp("shallow") / "run", sessions)
 
 
 def test_deeper_codes_reconstruct_better(tmp_path: Path, sessions: Path) -> None:
@@ -77,26 +66,26 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
 
 
 def test_from_a_shallow_file_to_a_forecast(
-    tmp_path: Path, sessions: Path, shallow: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sessions: Path, vae: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The frozen VAE of a file of depth 1, its further codebook trained, and stage occworld upon it."""
-    file, depth = {"vqvae_from": str(shallow / "latest.pth")}, {"code_depth": 2}
+    file, depth = {"vqvae_from": str(vae / "latest.pth")}, {"code_depth": 2}
     still = {"start": 0, "restart_every": 0}
     run = config(
         tmp_path, sessions, epochs=1, freeze={"vae": True}, checkpoint=file, model=depth, codebook=still
     )  # fmt: skip
     scores = train(run, tmp_path / "vae")
-    before, after = state_of(shallow / "latest.pth"), state_of(tmp_path / "vae" / "latest.pth")
+    before, after = state_of(vae / "latest.pth"), state_of(tmp_path / "vae" / "latest.pth")
     assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("vae."))
     # No start was asked for: a table of zeros is started all the same, or its first code alone would ever be used.
     assert scores["val_codes_used_2"] > 4
     command = "--work-dir out/vqvae_depth2 --set model.code_depth=2 --set checkpoint.vqvae_from=.*latest.pth"
     with pytest.raises(InputError, match=f"nothing ever trained.*--config train_adapt {command}"):
-        train(world(tmp_path, sessions, shallow, model=depth), tmp_path / "no")
+        train(world(tmp_path, sessions, vae, model=depth), tmp_path / "no")
     with pytest.raises(InputError, match=r"codes of depth 2; this config says model.code_depth=1"):
         train(world(tmp_path, sessions, tmp_path / "vae"), tmp_path / "no")
     with caplog.at_level(logging.WARNING, "aerialworld_training"):
-        train(world(tmp_path, sessions, shallow, epochs=1), tmp_path / "low")
+        train(world(tmp_path, sessions, vae, epochs=1), tmp_path / "low")
     (told,) = [r.getMessage() for r in caplog.records if "ceiling" in r.getMessage()]
     assert "--set model.code_depth=2" in told and "checkpoint.vqvae_from=out/vqvae_depth2/best.pth" in told
     run = world(
@@ -112,10 +101,10 @@ def test_from_a_shallow_file_to_a_forecast(
     assert {"val_ce", "val_code_accuracy", "val_code_accuracy_2"} <= set(lines[-1]) and np.isfinite(lines[-1]["val_ce"])
 
 
-def test_deep_codes_are_kept_and_go_stale(tmp_path: Path, sessions: Path, shallow: Path) -> None:
-    run = world(tmp_path, sessions, shallow, model={"code_depth": 2})
+def test_deep_codes_are_kept_and_go_stale(tmp_path: Path, sessions: Path, vae: Path) -> None:
+    run = world(tmp_path, sessions, vae, model={"code_depth": 2})
     model = build(run)
-    model.load_state_dict(state_of(shallow / "latest.pth"), strict=False)
+    model.load_state_dict(state_of(vae / "latest.pth"), strict=False)
     assert isinstance(model, AerialOccWorld) and model.aerial.residual is not None
     noisy(model.aerial.residual)
     (dataset,) = windows(run, "train")

@@ -35,19 +35,8 @@ from aerialworld_training.runtime import Interrupted, StopRequest, TrainingError
 from aerialworld_training.train import main
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_run import GRID, PowerCut, adapted, config, cut_at, made, same, state_of, world
+from training_run import GRID, PowerCut, config, cut_at, made, same, state_of, world
 from training_tiny import noisy
-
-
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("sessions"))
-
-
-@pytest.fixture(scope="module")
-def vae(tmp_path_factory: pytest.TempPathFactory, sessions: Path) -> Path:
-    return adapted(tmp_path_factory.mktemp("vae") / "run", sessions)
-
 
 # --- schedule, order, optimizer ---
 

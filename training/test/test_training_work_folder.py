@@ -18,12 +18,7 @@ from aerialworld_training.running.sequence import train_stages
 from aerialworld_training.runtime import Interrupted
 
 sys.path.insert(0, str(Path(__file__).parent))
-from training_run import config, made, same, state_of
-
-
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made(tmp_path_factory.mktemp("sessions"))
+from training_run import config, same, state_of
 
 
 def test_a_second_run_in_the_same_folder_is_refused(
